@@ -1,0 +1,52 @@
+"""Local wall times and UTC: the two questions that daylight saving makes hard."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+@lru_cache(maxsize=512)
+def zone(name: str) -> ZoneInfo:
+    """The IANA zone of that name. ValueError with a remedy if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"unknown time zone {name!r}: use an IANA name such as America/New_York") from None
+
+
+def to_utc(wall: datetime, where: tzinfo, *, later: bool = False) -> datetime:
+    """The instant of a naive wall time.
+
+    A wall time that a DST change skips becomes the first instant after the gap; of two equal wall times the
+    earlier is meant, or the later if `later`.
+    """
+    early = wall.replace(tzinfo=where, fold=0)
+    late = wall.replace(tzinfo=where, fold=1)
+    early_offset, late_offset = early.utcoffset(), late.utcoffset()
+    assert early_offset is not None and late_offset is not None
+    if early_offset == late_offset:
+        return (wall - early_offset).replace(tzinfo=UTC)
+    if early_offset < late_offset:
+        return _first_after_gap(wall, where, early_offset, late_offset)
+    return (wall - (late_offset if later else early_offset)).replace(tzinfo=UTC)
+
+
+def _first_after_gap(wall: datetime, where: tzinfo, before: timedelta, after: timedelta) -> datetime:
+    """The transition that skips `wall`: the one instant between these two where the offset changes."""
+    low = (wall - after).replace(tzinfo=UTC)
+    high = (wall - before).replace(tzinfo=UTC)
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) // 2
+        middle -= timedelta(microseconds=middle.microsecond)
+        if middle <= low:
+            break
+        if middle.astimezone(where).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    return high.replace(microsecond=0)
+
+
+def clock_time(moment: datetime, where: str) -> str:
+    """How an operator reads an instant: `Mon 23 Nov 06:00 EST`."""
+    return moment.astimezone(zone(where)).strftime("%a %-d %b %H:%M %Z")

@@ -1,0 +1,411 @@
+"""The turn, and the forecast made of turns.
+
+`turn` is what the worker does once; `forecast` lives it through ahead of time as an event simulation: at each
+instant first runs end, then runs come due, then a turn.
+
+A naive simulation judges every waiting run at every turn, which costs waiting x turns. Here a held run is parked
+where its blocker will let it go (its group's queue, the queue for a free slot, the instant at which a window
+ends) and judged again only then. What a parked run would have been told meanwhile is kept by `_Untold`: for each
+rule and subject the runs that this rule has not held yet, so that each (run, rule) is told at most once.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from typing import Any
+
+from models.domain import (
+    LEAVES_AFTER,
+    CatchUp,
+    Failure,
+    Hold,
+    RuleId,
+    Run,
+    RunStatus,
+    Task,
+    Trigger,
+    WindowPolicy,
+)
+from scheduler.board import Board, next_steps
+from scheduler.occurrences import occurrences
+from scheduler.rules import RULES, judge
+from scheduler.windows import Calendar
+
+UNKNOWN_LENGTH = timedelta(minutes=1)
+"""How long a run without an estimate is taken to last."""
+
+_RANK = {rule: rank for rank, rule in enumerate(RULES)}
+Key = tuple[datetime, int, int]
+
+
+def turn(board: Board, waiting: Iterable[Run], now: datetime, most: int | None = None) -> list[Run]:
+    """The runs that may start now, begun on the board, in the order (due, UID): one pass over all waiting ones.
+
+    A held run does not block those behind it. most: stop after so many starts.
+    """
+    started: list[Run] = []
+    for run in sorted(waiting, key=lambda run: (run.due_at, run.task.uid, run.id)):
+        if run.due_at > now or (most is not None and len(started) >= most):
+            break
+        if not judge(run, board, now):
+            board.begin(run, now)
+            started.append(run)
+    return started
+
+
+@dataclass(slots=True, eq=False)
+class Planned(Run):
+    """A run of the forecast. `told`: (turn, rank of the rule, hold), each rule once."""
+
+    key: Key = field(default=(datetime.min, 0, 0))
+    told: list[tuple[datetime, int, Hold]] = field(default_factory=list)
+    known: int = 0
+    seen: bool = False
+    outcome: str = "planned"
+
+    @property
+    def holds(self) -> list[Hold]:
+        """Each rule that held the run at some turn from its due on, once, in the order met."""
+        return [hold for _, _, hold in sorted(self.told, key=lambda entry: entry[:2])]
+
+
+def forecast(
+    tasks: Mapping[int, Task],
+    calendar: Calendar,
+    max_running: int,
+    start: datetime,
+    end: datetime,
+    *,
+    open_runs: Sequence[Run] = (),
+    failures: Mapping[int, Failure] | None = None,
+    last_start: Mapping[int, datetime] | None = None,
+) -> list[Planned]:
+    """Every run due in `[start, end)` and the chain steps that follow, in the order (start or due, UID).
+
+    open_runs: what is open at `start` (waiting and active), for a forecast of what is stored.
+    """
+    board = Board(tasks, calendar, max_running, failures=failures, last_start=last_start)
+    simulation = _Simulation(board, start)
+    simulation.load(open_runs)
+    dues = [(due, uid) for uid, task in tasks.items() for due in occurrences(task, start, end)]
+    dues.sort()
+    simulation.live(dues)
+    return sorted(simulation.rows, key=lambda run: (run.started_at or run.due_at, run.task.uid))
+
+
+class _Untold:
+    """Runs that a rule has not held yet, by the rule's subject (a group, a task, everybody)."""
+
+    def __init__(self, rule: RuleId) -> None:
+        self.rule_id = rule
+        self.rule = RULES[rule]
+        self.bit = 1 << _RANK[rule]
+        self.rank = _RANK[rule]
+        self.runs: dict[Any, list[Planned]] = {}
+        self.pending: set[Any] = set()
+
+    def watch(self, subject: Any, run: Planned) -> None:
+        self.runs.setdefault(subject, []).append(run)
+
+    def holds_now(self, subject: Any, board: Board, now: datetime, after: Key | None = None) -> None:
+        """The rule holds the subject's runs from now on: tell them, or only those judged later than `after`.
+
+        Those that were judged before in this turn are told at the next, if it still holds then.
+        """
+        runs = self.runs.get(subject)
+        if not runs:
+            return
+        tail = 0 if after is None else bisect_right(runs, after, key=_key)
+        news = [run for run in runs[tail:] if run.status is RunStatus.WAITING and not run.known & self.bit]
+        hold = self.rule(news[0], board, now) if news else None  # the same for all runs of one subject
+        del runs[tail:]
+        if hold is None:
+            runs += news
+        else:
+            for run in news:
+                run.known |= self.bit
+                run.told.append((now, self.rank, hold))
+        if tail:
+            self.pending.add(subject)
+
+    def start_of_turn(self, board: Board, now: datetime) -> None:
+        if self.pending:
+            pending, self.pending = self.pending, set()
+            for subject in pending:
+                self.holds_now(subject, board, now)
+
+
+def _key(run: Planned) -> Key:
+    return run.key
+
+
+class _Simulation:
+    def __init__(self, board: Board, start: datetime) -> None:
+        self.board = board
+        self.start = start
+        self.rows: list[Planned] = []
+        self._count = 0
+        self._waiting = 0
+        self._ends: list[tuple[datetime, int, Planned]] = []
+        self._steps_due: list[tuple[datetime, Key, Planned]] = []
+        self._wakes: list[tuple[datetime, Key, Planned]] = []
+        self._leaving: deque[Planned] = deque()
+        self._scheduled: dict[int, list[Planned]] = {}
+        # Where held runs are parked, and the ones to judge in this turn.
+        self._ready: list[tuple[Key, Planned]] = []
+        self._slot_queue: list[tuple[Key, Planned]] = []
+        self._group_queue: dict[str, list[tuple[Key, Planned]]] = {}
+        self._chain_queue: dict[int, dict[int, list[tuple[Key, Planned]]]] = {}
+        self._untold_busy = _Untold(RuleId.BUSY)
+        self._untold_group = _Untold(RuleId.GROUP)
+        self._untold_capacity = _Untold(RuleId.CAPACITY)
+        self._untold_spacing = _Untold(RuleId.SPACING)
+        self._untold_window: list[tuple[datetime, Key, Planned]] = []
+        self._edge: datetime | None = None
+
+    # The event loop
+
+    def load(self, open_runs: Sequence[Run]) -> None:
+        """Begin from what is open: active runs end when their estimate says, waiting ones wait on."""
+        for run in open_runs:
+            planned = self._plan(run.task, run.due_at, run.trigger)
+            planned.id, planned.follow, planned.overrides = run.id, run.follow, run.overrides
+            planned.status, planned.started_at = run.status, run.started_at
+            self.board.add(planned)
+            if run.started_at is not None and run.status is not RunStatus.WAITING:
+                self._will_end(planned, max(run.started_at + self._length(run.task), self.start))
+            else:
+                heappush(self._steps_due, (max(run.due_at, self.start), planned.key, planned))
+
+    def live(self, dues: Sequence[tuple[datetime, int]]) -> None:
+        """Live through the scheduled dues and all that follows from them."""
+        position, count = 0, len(dues)
+        tasks = self.board.tasks
+        while True:
+            now = self._next_instant(dues[position][0] if position < count else None)
+            if now is None:
+                return
+            while self._ends and self._ends[0][0] <= now:
+                self._end(heappop(self._ends)[2], now)
+            while position < count and dues[position][0] <= now:
+                self._come_due(self._plan(tasks[dues[position][1]], now, Trigger.SCHEDULE))
+                position += 1
+            while self._steps_due and self._steps_due[0][0] <= now:
+                self._come_due(heappop(self._steps_due)[2])
+            self._turn(now)
+            while self._let_go(now):
+                self._turn(now)
+
+    def _next_instant(self, due: datetime | None) -> datetime | None:
+        now = due
+        for queue in (self._ends, self._steps_due):
+            if queue and (now is None or queue[0][0] < now):
+                now = queue[0][0]
+        if not self._waiting:
+            return now
+        while self._wakes and self._wakes[0][2].status is not RunStatus.WAITING:
+            heappop(self._wakes)
+        if self._wakes and (now is None or self._wakes[0][0] < now):
+            now = self._wakes[0][0]
+        while self._leaving and self._leaving[0].status is not RunStatus.WAITING:
+            self._leaving.popleft()
+        if self._leaving:
+            leaves_at = max(self._leaving[0].due_at + LEAVES_AFTER, self.start)
+            if now is None or leaves_at < now:
+                now = leaves_at
+        if self._edge is not None and (now is None or self._edge < now):
+            now = self._edge
+        return now
+
+    # What happens at an instant
+
+    def _plan(self, task: Task, due_at: datetime, trigger: Trigger) -> Planned:
+        self._count += 1
+        run = Planned(task, due_at, trigger)
+        run.key = (due_at, task.uid, self._count)
+        self.rows.append(run)
+        return run
+
+    def _end(self, run: Planned, now: datetime) -> None:
+        self.board.finish(run, RunStatus.COMPLETED, now)
+        for step in next_steps(run, self.board.tasks):
+            planned = self._plan(step.task, step.due_at, step.trigger)
+            self.board.add(planned)
+            heappush(self._steps_due, (planned.due_at, planned.key, planned))
+            self._untold_spacing.pending.add(planned.task.root)
+        self._group_is_free(run.task.group)
+        self._chain_moved(run.task)
+
+    def _come_due(self, run: Planned) -> None:
+        task = run.task
+        if run.trigger is Trigger.SCHEDULE and task.catch_up is CatchUp.LATEST:
+            older = self._scheduled.setdefault(task.uid, [])
+            for one in older:
+                if one.status is RunStatus.WAITING:
+                    self._leave(one, RunStatus.SUPERSEDED, "superseded")
+            older[:] = [run]
+        self._waiting += 1
+        self._leaving.append(run)
+        heappush(self._ready, (run.key, run))
+
+    def _leave(self, run: Planned, status: RunStatus, outcome: str) -> None:
+        self._waiting -= 1
+        self.board.finish(run, status)
+        run.outcome = outcome
+        self._group_is_free(run.task.group)
+        self._chain_moved(run.task)
+
+    def _let_go(self, now: datetime) -> bool:
+        """Runs still held 192 hours after being due leave; whether any did."""
+        left = False
+        while self._leaving and (
+            self._leaving[0].status is not RunStatus.WAITING or self._leaving[0].due_at + LEAVES_AFTER <= now
+        ):
+            run = self._leaving.popleft()
+            if run.status is RunStatus.WAITING:
+                self._leave(run, RunStatus.SKIPPED, "unplaced")
+                left = True
+        return left
+
+    # The turn
+
+    def _turn(self, now: datetime) -> None:
+        for untold in (self._untold_busy, self._untold_group, self._untold_capacity, self._untold_spacing):
+            untold.start_of_turn(self.board, now)
+        self._windows_close(now)
+        while self._wakes and self._wakes[0][0] <= now:
+            _, key, run = heappop(self._wakes)
+            heappush(self._ready, (key, run))
+        while (run := self._next_candidate()) is not None:
+            self._judge(run, now)
+        if self._waiting and (self._edge is None or self._edge <= now):
+            self._edge = self.board.calendar.next_edge(now)
+
+    def _next_candidate(self) -> Planned | None:
+        """The first waiting run in the order (due, UID) whose verdict may have changed."""
+        while True:
+            queue = self._ready
+            if self._slot_queue and self.board.active_count < self.board.max_running:
+                if not queue or self._slot_queue[0] < queue[0]:
+                    queue = self._slot_queue
+            if not queue:
+                return None
+            run = heappop(queue)[1]
+            if run.status is RunStatus.WAITING:
+                return run
+
+    def _judge(self, run: Planned, now: datetime) -> None:
+        holds = judge(run, self.board, now)
+        for hold in holds:
+            self._tell(run, hold, now)
+        if not holds:
+            self._begin(run, now)
+            return
+        self._park(run, holds)
+        if not run.seen:
+            run.seen = True
+            self._watch(run, now)
+        if holds[-1].rule is not RuleId.CAPACITY:
+            self._group_is_free(run.task.group)
+        if run.task.root in self._chain_queue and all(hold.rule is not RuleId.SPACING for hold in holds):
+            self._next_of_chain(run.task)
+
+    def _tell(self, run: Planned, hold: Hold, now: datetime) -> None:
+        rank = _RANK[hold.rule]
+        if not run.known & (1 << rank):
+            run.known |= 1 << rank
+            run.told.append((now, rank, hold))
+
+    def _begin(self, run: Planned, now: datetime) -> None:
+        board, task = self.board, run.task
+        self._waiting -= 1
+        board.begin(run, now)
+        self._will_end(run, now + self._length(task))
+        self._untold_busy.holds_now(task.uid, board, now, run.key)
+        self._untold_group.holds_now(task.group, board, now, run.key)
+        if board.active_count >= board.max_running:
+            self._untold_capacity.holds_now(None, board, now, run.key)
+        for uid in task.successors:
+            self._untold_spacing.holds_now(uid, board, now, run.key)
+
+    def _park(self, run: Planned, holds: Sequence[Hold]) -> None:
+        """Put a held run where the blocker that lasts longest will let it go."""
+        by_rule = {hold.rule: hold for hold in holds}
+        task = run.task
+        if RuleId.RESET in by_rule or RuleId.ENGINE in by_rule:
+            return  # nothing that a forecast can see will clear it
+        timed = [by_rule[rule] for rule in (RuleId.SPACING, RuleId.WINDOW) if rule in by_rule]
+        for hold in timed:
+            if hold.until is not None:
+                heappush(self._wakes, (hold.until, run.key, run))
+                return
+            if hold.rule is RuleId.SPACING:
+                queues = self._chain_queue.setdefault(task.root, {})
+                heappush(queues.setdefault(task.uid, []), (run.key, run))
+                return
+        if timed:
+            return  # a window without an end
+        if RuleId.GROUP in by_rule or RuleId.BUSY in by_rule:
+            heappush(self._group_queue.setdefault(task.group, []), (run.key, run))
+        else:
+            heappush(self._slot_queue, (run.key, run))
+
+    def _watch(self, run: Planned, now: datetime) -> None:
+        """From here on somebody else's start may be news for this run."""
+        task, known = run.task, run.known
+        for untold, subject in (
+            (self._untold_busy, task.uid),
+            (self._untold_group, task.group),
+            (self._untold_capacity, None),
+            (self._untold_spacing, task.uid),
+        ):
+            if not known & untold.bit and untold.rule_id not in run.overrides:
+                untold.watch(subject, run)
+        window_told = known & (1 << _RANK[RuleId.WINDOW]) or RuleId.WINDOW in run.overrides
+        if task.window is not WindowPolicy.ALLOW and not window_told:
+            self._watch_window(run, now)
+
+    def _watch_window(self, run: Planned, now: datetime) -> None:
+        again = self.board.calendar.look_again_at(run.task.window, run.task.estimate, now)
+        heappush(self._untold_window, (again, run.key, run))
+
+    def _windows_close(self, now: datetime) -> None:
+        while self._untold_window and self._untold_window[0][0] <= now:
+            run = heappop(self._untold_window)[2]
+            if run.status is not RunStatus.WAITING:
+                continue
+            hold = RULES[RuleId.WINDOW](run, self.board, now)
+            if hold is None:
+                self._watch_window(run, now)
+            else:
+                self._tell(run, hold, now)
+
+    # Who is to be judged again
+
+    def _group_is_free(self, group: str) -> None:
+        queue = self._group_queue.get(group)
+        if queue and group not in self.board.active_by_group:
+            heappush(self._ready, heappop(queue))
+
+    def _chain_moved(self, task: Task) -> None:
+        for queue in self._chain_queue.get(task.root, {}).values():
+            if queue:
+                heappush(self._ready, heappop(queue))
+
+    def _next_of_chain(self, task: Task) -> None:
+        queue = self._chain_queue[task.root].get(task.uid)
+        if queue:
+            heappush(self._ready, heappop(queue))
+
+    def _will_end(self, run: Planned, at: datetime) -> None:
+        run.ended_at = at
+        heappush(self._ends, (at, run.key[2], run))
+
+    @staticmethod
+    def _length(task: Task) -> timedelta:
+        return UNKNOWN_LENGTH if task.estimate is None else task.estimate
+
+
