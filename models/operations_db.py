@@ -1,0 +1,78 @@
+"""Opening and migrating the operations database, on SQLite and on PostgreSQL."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+MIGRATIONS = Path(__file__).with_name("operations_migrations")
+VERSION_TABLE = "operations_version"  # its own, so that ledger and operations may share one PostgreSQL
+MIGRATION_LOCK = 0x48454144  # PostgreSQL advisory lock: two processes that start together migrate in turn
+BUSY_SECONDS = 60
+
+
+def sqlite_driver() -> ModuleType:
+    """pysqlite3 where it is installed (its SQLite is free of the WAL-reset bug), else Python's own."""
+    try:
+        import pysqlite3  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        import sqlite3 as pysqlite3  # type: ignore[no-redef,unused-ignore]
+    return pysqlite3
+
+
+def operations_engine(url: str, **options: Any) -> sa.Engine:
+    """An engine with one connection a use (no pool: none may cross a fork).
+
+    On SQLite transactions begin with BEGIN IMMEDIATE, so that two writers queue instead of failing half-way.
+    """
+    if sa.make_url(url).get_backend_name() != "sqlite":
+        return sa.create_engine(url, poolclass=sa.NullPool, **options)
+    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None}
+    engine = sa.create_engine(
+        url, module=sqlite_driver(), connect_args=arguments, poolclass=sa.NullPool, **options
+    )
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def upgrade_operations(url: str) -> None:
+    """Bring the operations database at `url` to the newest version, making it if it is not there yet."""
+    engine = operations_engine(url)
+    try:
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite_file(engine)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _prepare_sqlite_file(engine: sa.Engine) -> None:
+    """Make the folder, and choose the journal: WAL lets an export read while an import writes.
+
+    WAL only with a SQLite that has the fix of sqlite.org/wal.html#walresetbug; the choice stays in the file.
+    """
+    if engine.url.database and engine.url.database != ":memory:":
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    journal = "WAL" if sqlite_driver().sqlite_version_info >= (3, 51, 3) else "DELETE"
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute(f"PRAGMA journal_mode = {journal}")
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    upgrade_operations(sys.argv[1])
