@@ -1,0 +1,201 @@
+"""A database that task types read from and load into: SQLite or PostgreSQL."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
+
+from models.operations_db import operations_engine, sqlite_driver
+
+BATCH_ROWS = 2000
+READING_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
+REFUSED_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
+
+
+class DatabaseError(Exception):
+    """A database could not be used as asked; the message is a sentence for an operator.
+
+    `permanent` says that trying again changes nothing until somebody acts.
+    """
+
+    def __init__(self, message: str, permanent: bool = True) -> None:
+        super().__init__(message, permanent)
+        self.message = message
+        self.permanent = permanent
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class ResultStream:
+    """A query's rows as they come: column names, and lists of rows (at most BATCH_ROWS in each)."""
+
+    columns: list[str]
+    batches: Iterator[Sequence[Sequence[Any]]]
+
+
+class Database(Block):
+    """Where a task type's rows are: SQLite or PostgreSQL, by URL.
+
+    Give it a database user who may do no more than needed. Exports read through `reading()`, which the
+    database itself keeps from writing, whatever the query says.
+    """
+
+    _block_type_name = "Headway Database"
+    _block_type_slug = "headway-database"
+    _description = "A database that Headway's task types read from or load into."
+
+    url: SecretStr = Field(
+        description="SQLAlchemy URL, for example sqlite:////srv/headway/operations.db or "
+        "postgresql+psycopg://user:password@host/name."
+    )
+    read_only: bool = Field(default=False, description="Refuse every write through this block, imports too.")
+
+    def engine(self) -> sa.Engine:
+        """An engine with one connection a use; it writes unless the block is read-only."""
+        return self._reading_engine() if self.read_only else self._open(self._checked_url())
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection in one transaction that the database keeps from writing anything."""
+        engine = self._reading_engine()
+        try:
+            with _explained(self._shown_url()), engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def stream(self, query: str | sa.Select[Any]) -> Iterator[ResultStream]:
+        """The rows of one reading query, fetched as they are consumed; memory does not grow with them.
+
+        A text goes to the database as it is (no placeholders). Raises DatabaseError.
+        """
+        with self.reading() as connection:
+            connection = connection.execution_options(yield_per=BATCH_ROWS, no_parameters=True)
+            result = (
+                connection.exec_driver_sql(query) if isinstance(query, str) else connection.execute(query)
+            )
+            if not result.returns_rows:
+                raise DatabaseError("The query returns no rows: it must be a SELECT.")
+            yield ResultStream(list(result.keys()), result.partitions())
+
+    def table(self, name: str) -> sa.Table:
+        """The table's columns and their types, as the database tells them (`schema.table` or `table`)."""
+        schema, _, plain = name.rpartition(".")
+        with self.reading() as connection:
+            try:
+                return sa.Table(
+                    plain, sa.MetaData(schema=schema or None), autoload_with=connection, resolve_fks=False
+                )
+            except NoSuchTableError:
+                known = ", ".join(sorted(sa.inspect(connection).get_table_names())[:20])
+                raise DatabaseError(f"There is no table '{name}'. Tables there: {known}.") from None
+
+    def count(self, query: str | sa.Select[Any], *, within_seconds: int = 10) -> int | None:
+        """How many rows the query has, or None where that cannot be told within the time."""
+        try:
+            with self.reading() as connection:
+                _limit_time(connection, within_seconds)
+                if isinstance(query, str):
+                    counting = f"SELECT count(*) FROM ({query.strip().rstrip(';')}\n) AS counted"
+                    connection = connection.execution_options(no_parameters=True)
+                    return int(connection.exec_driver_sql(counting).scalar_one())
+                counted = sa.select(sa.func.count()).select_from(query.order_by(None).subquery())
+                return int(connection.execute(counted).scalar_one())
+        except (DatabaseError, SQLAlchemyError):
+            return None
+
+    def _reading_engine(self) -> sa.Engine:
+        url = self._checked_url()
+        if url.get_backend_name() == "sqlite":
+            engine = sa.create_engine(
+                url,
+                module=sqlite_driver(),
+                poolclass=sa.NullPool,
+                connect_args={"timeout": 60, "isolation_level": None},
+            )
+            sa.event.listen(engine, "connect", _forbid_writing)
+            # One snapshot for all that is read: without BEGIN each SELECT would see another state.
+            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+            return engine
+        options = "-c default_transaction_read_only=on -c timezone=UTC"
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"options": options})
+        return engine.execution_options(postgresql_readonly=True)
+
+    def _open(self, url: sa.URL) -> sa.Engine:
+        return operations_engine(url.render_as_string(hide_password=False))
+
+    def _checked_url(self) -> sa.URL:
+        """The URL, if it is of a kind that can be kept from writing. Raises DatabaseError."""
+        try:
+            url = sa.make_url(self.url.get_secret_value())
+        except ArgumentError:
+            raise DatabaseError("The database block's url is no SQLAlchemy URL. Correct the block.") from None
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise DatabaseError(f"Databases of the kind '{url.get_backend_name()}' are not supported.")
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            raise DatabaseError(
+                f"The database file {url.database!r} is not there. Correct the block's url, or make the file."
+            )
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        return url
+
+    def _shown_url(self) -> str:
+        return sa.make_url(self.url.get_secret_value()).render_as_string(hide_password=True)
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn a driver's error into a sentence. Lost connections may be tried again, the rest may not."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        if any(sign in reason for sign in ("not authorized", "prohibited", "read-only", "readonly database")):
+            raise DatabaseError(f"The query was refused, because it does more than read: {reason}") from error
+        raise DatabaseError(f"Database {url}: {reason}", permanent=not _may_pass(error, url)) from error
+
+
+def _may_pass(error: DBAPIError, url: str) -> bool:
+    """Whether trying again may help: a lost connection, a lock. (SQLite calls a bad query operational too.)"""
+    if url.startswith("sqlite"):
+        return any(sign in str(error.orig) for sign in ("locked", "busy"))
+    return error.connection_invalidated or isinstance(error, OperationalError)
+
+
+def _forbid_writing(connection: Any, _record: object) -> None:
+    """Two locks: `query_only` refuses writes, the authorizer refuses whatever could undo or avoid that."""
+    driver = sqlite_driver()
+    reading = {driver.SQLITE_SELECT, driver.SQLITE_READ, driver.SQLITE_TRANSACTION, driver.SQLITE_RECURSIVE}
+
+    def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
+        allowed = (
+            action in reading
+            or (action == driver.SQLITE_FUNCTION and (second or "").lower() not in REFUSED_FUNCTIONS)
+            or (action == driver.SQLITE_PRAGMA and (first or "").lower() in READING_PRAGMAS)
+        )
+        return int(driver.SQLITE_OK if allowed else driver.SQLITE_DENY)
+
+    connection.execute("PRAGMA query_only = ON")
+    connection.set_authorizer(authorize)
+
+
+def _limit_time(connection: sa.Connection, seconds: int) -> None:
+    """Make the database give up on what runs longer, on this connection only."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{int(seconds)}s'")
+        return
+    ends_at = time.monotonic() + seconds
+    driver_connection = connection.connection.driver_connection
+    assert driver_connection is not None
+    driver_connection.set_progress_handler(lambda: time.monotonic() > ends_at, 100_000)

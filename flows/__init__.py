@@ -1,0 +1,1 @@
+"""How each task type works: one file a task type."""

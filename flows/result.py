@@ -1,0 +1,121 @@
+"""What every task type hands back, and how it tells of its progress while it runs.
+
+The scheduler learns of a run by two ways only: the log records that the flow writes (read on the spot,
+so they survive the process) and the result that it returns.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect.context import FlowRunContext
+from prefect.states import Completed, State
+from pydantic import BaseModel, ConfigDict, Field
+
+LOGGED_ROWS = 100
+"""So many bad rows are logged one by one; the rest only count (and are in the error file)."""
+
+
+class RunResult(BaseModel):
+    """The counts of one run. `bytes` is what was transferred; `files` are receipts (JSON-able)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    processed: int = 0
+    errors: int = 0
+    bytes: int = 0
+    files: list[dict[str, Any]] = Field(default_factory=list)
+    summary: str = ""
+
+
+class InputRefused(Exception):
+    """A parameter, a file or a state of things makes the run impossible: trying again changes nothing.
+
+    The message is a sentence for an operator.
+    """
+
+    permanent = True
+
+
+def completed(result: RunResult) -> State[RunResult]:
+    """What a flow returns: Prefect shows the summary as the state's message, `state.data` has the rest."""
+    return Completed(message=result.summary, data=result)
+
+
+def run_key() -> str | None:
+    """Names the scheduler's run, the same for each of its attempts; None outside a flow run.
+
+    The scheduler starts a flow run with the idempotency key `run id:attempt`; a flow run that somebody
+    started in Prefect is named by its own id.
+    """
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if flow_run is None:
+        return None
+    run, _, attempt = (flow_run.idempotency_key or "").rpartition(":")
+    return run if run and attempt.isdigit() else str(flow_run.id)
+
+
+class _Throttle:
+    """Lets one report a second through, and the first and last of each run."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._run: object = None
+        self._reported_at = 0.0
+
+    def passes(self, run: object, percent: float) -> bool:
+        now = self.clock()
+        if run == self._run and now - self._reported_at < 1.0 and percent < 100:
+            return False
+        self._run, self._reported_at = run, now
+        return True
+
+
+_throttle = _Throttle()
+
+
+def report_progress(logger: Any, percent: float, processed: int | None = None) -> None:
+    """Say how far the run is (0 to 100, and rows so far if known), at most once a second.
+
+    The scheduler reads `progress` and `processed` from the log record.
+    """
+    percent = min(max(percent, 0.0), 100.0)
+    run = (getattr(logger, "extra", None) or {}).get("flow_run_id")
+    if not _throttle.passes(run, percent):
+        return
+    extra: dict[str, Any] = {"progress": round(percent, 1)}
+    rows = ""
+    if processed is not None:
+        extra["processed"] = processed
+        rows = f", {processed:,} rows"
+    logger.info(f"{percent:.0f} %{rows}", extra=extra)
+
+
+def announce_receipt(logger: Any, receipt: dict[str, Any]) -> None:
+    """Log a file the moment it has its final name: the ledger knows it even if the process dies now."""
+    logger.info(
+        f"Delivered {receipt['path']}: {receipt['bytes']:,} bytes, SHA-256 {receipt['sha256']}",
+        extra={"receipt": receipt},
+    )
+
+
+class BadRows:
+    """Counts bad rows and logs the first of them, each as an error line."""
+
+    def __init__(self, logger: Any, file_name: str) -> None:
+        self.logger = logger
+        self.file_name = file_name
+        self.count = 0
+
+    def add(self, line: int, reason: str) -> None:
+        self.count += 1
+        if self.count <= LOGGED_ROWS:
+            self.logger.error(f"{self.file_name} line {line}: {reason}")
+
+    def finish(self, error_file: str) -> None:
+        """Say how many more there are, and where they all can be read."""
+        if self.count > LOGGED_ROWS:
+            self.logger.error(
+                f"{self.count - LOGGED_ROWS:,} more bad rows; all {self.count:,} are in {error_file}"
+            )
