@@ -18,6 +18,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from models.domain import (
+    FOREVER,
     LEAVES_AFTER,
     CatchUp,
     Failure,
@@ -278,7 +279,8 @@ class _Simulation:
         self._windows_close(now)
         while self._wakes and self._wakes[0][0] <= now:
             _, key, run = heappop(self._wakes)
-            heappush(self._ready, (key, run))
+            if run.status is RunStatus.WAITING and not self._still_queues(run):
+                heappush(self._ready, (key, run))
         while (run := self._next_candidate()) is not None:
             self._judge(run, now)
         if self._waiting and (self._edge is None or self._edge <= now):
@@ -298,6 +300,8 @@ class _Simulation:
                 return run
 
     def _judge(self, run: Planned, now: datetime) -> None:
+        if run.seen and (self._still_queues(run) or self._still_window(run, now)):
+            return
         holds = judge(run, self.board, now)
         for hold in holds:
             self._tell(run, hold, now)
@@ -312,6 +316,25 @@ class _Simulation:
             self._group_is_free(run.task.group)
         if run.task.root in self._chain_queue and all(hold.rule is not RuleId.SPACING for hold in holds):
             self._next_of_chain(run.task)
+
+    def _still_queues(self, run: Planned) -> bool:
+        """Park a run that was judged before without judging it again: `_Untold` tells it what is new."""
+        if run.task.group in self.board.active_by_group:
+            heappush(self._group_queue.setdefault(run.task.group, []), (run.key, run))
+        elif self.board.active_count >= self.board.max_running:
+            heappush(self._slot_queue, (run.key, run))
+        else:
+            return False
+        return True
+
+    def _still_window(self, run: Planned, now: datetime) -> bool:
+        """As `_still_queues`, for a run that a window keeps until a known instant."""
+        clears_at = self.board.calendar.clears_at(run.task.window, run.task.estimate, now)
+        if clears_at is None or clears_at == FOREVER or RuleId.WINDOW in run.overrides:
+            return False
+        heappush(self._wakes, (clears_at, run.key, run))
+        self._group_is_free(run.task.group)
+        return True
 
     def _tell(self, run: Planned, hold: Hold, now: datetime) -> None:
         rank = _RANK[hold.rule]
@@ -407,5 +430,3 @@ class _Simulation:
     @staticmethod
     def _length(task: Task) -> timedelta:
         return UNKNOWN_LENGTH if task.estimate is None else task.estimate
-
-

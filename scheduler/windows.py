@@ -59,12 +59,14 @@ class Spans:
         self._reserved_only = reserved_only
         self._from: datetime | None = None
         self._to = datetime.min.replace(tzinfo=UTC)
+        self._low = self._high = self._to  # asked about an instant in between, there is nothing to make
         self._spans: list[Span] = []
         self._starts: list[datetime] = []
 
     def at(self, now: datetime) -> Span | None:
         """The span that `now` is in."""
-        self._look(now, now + _DAY)
+        if not self._low <= now < self._high:
+            self._look(now, now + _DAY)
         index = bisect_right(self._starts, now) - 1
         if index >= 0 and now < self._spans[index].end:
             return self._whole(index)
@@ -72,6 +74,10 @@ class Spans:
 
     def after(self, now: datetime) -> Span | None:
         """The first span that begins later than `now`."""
+        if self._low <= now < self._high:
+            index = bisect_right(self._starts, now)
+            if index < len(self._starts) and self._spans[index].end < self._to:
+                return self._spans[index]
         for span in self.between(now, now + _LAST_LOOK):
             return span
         return None
@@ -131,6 +137,7 @@ class Spans:
 
     def _build(self, start: datetime, end: datetime) -> None:
         self._from, self._to = start, end
+        self._low, self._high = start + 2 * _DAY, end - _DAY
         found = [
             occurrence
             for window in self._windows

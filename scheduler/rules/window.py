@@ -37,7 +37,9 @@ def _say_require(
     calendar: Calendar, estimate: timedelta | None, now: datetime, until: datetime | None, timezone: str
 ) -> str:
     if until is None:
-        return "it must run in a maintenance window, and there is none; define one, or change the task's policy"
+        return (
+            "it must run in a maintenance window, and there is none; define one, or change the task's policy"
+        )
     if calendar.every.at(now) is None:
         return f"it must run in a maintenance window; the next that fits begins {clock_time(until, timezone)}"
     assert estimate is not None

@@ -1,0 +1,292 @@
+"""What a YAML file says, validated: settings, windows and tasks by name."""
+
+import re
+from collections import Counter
+from collections.abc import Hashable
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from models.domain import (
+    DEFAULT_TIMEZONE,
+    CatchUp,
+    OnErrors,
+    OnFailure,
+    Window,
+    WindowPolicy,
+)
+from scheduler.errors import InvalidInput
+from scheduler.localtime import zone
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_UNC = re.compile(r"\\\\[^\\/\x00-\x1f]+(\\[^\\/\x00-\x1f]+)+\\?")
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        raise ValueError(
+            f'{value!r} is a number: quote times and durations, for example "00:30:00" '
+            "(YAML turns an unquoted 12:30 into 750)"
+        )
+    return value
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("a duration cannot be negative")
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError('the duration must be longer than nothing, for example "00:20:00"')
+    return value
+
+
+def _known_zone(value: str) -> str:
+    zone(value)
+    return value
+
+
+def _importer_path(value: str) -> str:
+    if not _UNC.fullmatch(value) or {".", ".."} & set(value.strip("\\").split("\\")):
+        raise ValueError(
+            f"{value!r} is not an importer path: it needs exactly two leading backslashes, a server and a folder, "
+            r"such as '\\flexftp\acme\import'"
+        )
+    return value.rstrip("\\")
+
+
+def _plain_name(value: str) -> str:
+    if not value.strip() or value != value.strip():
+        raise ValueError("a name cannot be empty, nor begin or end with a space")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise ValueError("a name cannot contain control characters such as line breaks")
+    return value
+
+
+def _wall(value: datetime) -> datetime:
+    if value.tzinfo is not None:
+        raise ValueError("it is a local time of the task's zone: leave out the offset")
+    return value
+
+
+Length = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_not_negative)]
+PositiveLength = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_positive)]
+WallTime = Annotated[time, BeforeValidator(_quoted)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
+ImporterPath = Annotated[str, AfterValidator(_importer_path)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SettingsSection(_Section):
+    """`settings:`; a key that is left out has its default here, and keeps its stored value when applied."""
+
+    timezone: Zone = DEFAULT_TIMEZONE
+    customer_importer_file_path: ImporterPath | None = None
+    min_spacing: Length = timedelta(minutes=30)
+    recommended_spacing: Length = timedelta(minutes=60)
+    long_running: PositiveLength = timedelta(hours=18)
+    max_running: int = Field(default=4, ge=1, le=1000)
+
+
+class WindowSection(_Section):
+    """One maintenance window."""
+
+    name: Name
+    days: list[str]
+    start: WallTime
+    end: WallTime
+    timezone: Zone | None = None
+    released: list[date] = []
+
+    @field_validator("days")
+    @classmethod
+    def _weekdays(cls, days: list[str]) -> list[str]:
+        unknown = [day for day in days if day not in DAYS]
+        if unknown or not days:
+            raise ValueError(f"{unknown or days!r}: name at least one of {', '.join(DAYS)}")
+        return sorted(set(days), key=DAYS.index)
+
+    @field_validator("start", "end")
+    @classmethod
+    def _local(cls, value: time) -> time:
+        if value.tzinfo is not None:
+            raise ValueError("it is a local time of the window's zone: leave out the offset")
+        return value
+
+    def window(self, default_timezone: str) -> Window:
+        return Window(
+            self.name,
+            frozenset(DAYS.index(day) for day in self.days),
+            self.start,
+            self.end,
+            self.timezone or default_timezone,
+            frozenset(self.released),
+        )
+
+
+class ScheduleSection(_Section):
+    """When a task comes due: exactly one of cron, once, after."""
+
+    cron: str | None = None
+    once: Annotated[datetime, BeforeValidator(_quoted), AfterValidator(_wall)] | None = None
+    after: Name | None = None
+    spacing: Length | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "ScheduleSection":
+        kinds = [kind for kind in ("cron", "once", "after") if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError("give exactly one of cron, once and after (or leave the schedule out)")
+        if self.spacing is not None and self.after is None:
+            raise ValueError("spacing goes with after: it is the time between the starts of two steps")
+        return self
+
+
+class TaskSection(_Section):
+    """One task."""
+
+    name: Name
+    type: Annotated[str, Field(min_length=1)]
+    object: str = ""
+    description: str = ""
+    schedule: ScheduleSection | None = None
+    timezone: str | None = None
+    enabled: bool = True
+    historical: bool = False
+    window: WindowPolicy = WindowPolicy.AVOID
+    on_failure: OnFailure = OnFailure.HOLD
+    on_errors: OnErrors = OnErrors.CONTINUE
+    catch_up: CatchUp = CatchUp.LATEST
+    expected_duration: PositiveLength | None = None
+    retries: int = Field(default=0, ge=0, le=100)
+    retry_delay: Length = timedelta(minutes=5)
+    parameters: dict[str, Any] = {}
+
+
+class Definitions(_Section):
+    """A whole file. None: the file does not name the section."""
+
+    settings: SettingsSection | None = None
+    windows: list[WindowSection] | None = None
+    tasks: list[TaskSection] | None = None
+
+    @model_validator(mode="after")
+    def _window_names(self) -> "Definitions":
+        names = Counter(window.name for window in self.windows or ())
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"two windows are named {twice[0]!r}: a window's name is unique")
+        return self
+
+    def windows_or_default(self, default_timezone: str) -> tuple[Window, ...]:
+        """The file's windows; those of a new installation where it has no such section."""
+        if self.windows is None:
+            from models.domain import DEFAULT_WINDOWS
+
+            return DEFAULT_WINDOWS
+        return tuple(section.window(default_timezone) for section in self.windows)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML in which a key that stands twice is an error, not a quiet overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            seen = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if key in seen:
+                    line = key_node.start_mark.line + 1
+                    raise yaml.YAMLError(f"line {line}: the key {key!r} stands twice; remove one of them")
+                seen.add(key)
+        return mapping
+
+
+def load_file(path: Path) -> Definitions:
+    """The definitions in a YAML file. InvalidInput names every problem with its place, value and remedy."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InvalidInput(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    return load_text(text, str(path))
+
+
+def load_text(text: str, source: str) -> Definitions:
+    """As load_file, from text; `source` is how messages name it."""
+    try:
+        content = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{source}: not valid YAML: {_one_line(error)}") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{source}: a mapping with settings, windows and tasks is expected at the top")
+    for section in ("windows", "tasks"):
+        if section in content and content[section] is None:
+            content[section] = []
+    if "settings" in content and content["settings"] is None:
+        content["settings"] = {}
+    try:
+        return Definitions.model_validate(content)
+    except ValidationError as error:
+        raise InvalidInput([f"{source}: {problem}" for problem in explain(error, content)]) from None
+
+
+def explain(error: ValidationError, content: Any = None) -> list[str]:
+    """One sentence for each validation error: the field's place, what is wrong, the value."""
+    return [_sentence(one, content) for one in error.errors(include_url=False)]
+
+
+def _sentence(one: Any, content: Any) -> str:
+    place = _place(one["loc"], content)
+    if one["type"] == "extra_forbidden":
+        return f"{place}: unknown key; check its spelling"
+    if one["type"] == "missing":
+        return f"{place}: missing; it is required"
+    message = one["msg"].removeprefix("Value error, ")
+    value = one["input"]
+    if one["type"] == "value_error" or isinstance(value, (dict, list)):
+        return f"{place}: {message}"
+    return f"{place}: {message} (it is {value!r})"
+
+
+def _place(loc: tuple[int | str, ...], content: Any) -> str:
+    parts = ""
+    for part in loc:
+        inner = None
+        if isinstance(content, dict):
+            inner = content.get(part)
+        elif isinstance(content, list) and isinstance(part, int) and part < len(content):
+            inner = content[part]
+        if isinstance(part, int):
+            name = inner.get("name") if isinstance(inner, dict) else None
+            parts += f"[{part + 1}]" + (f" '{name}'" if isinstance(name, str) else "")
+        else:
+            parts += f".{part}" if parts else part
+        content = inner
+    return parts or "file"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,47 @@
+"""Everything that Headway refuses or cannot do, in an operator's words. The exit codes are the contract's."""
+
+from collections.abc import Sequence
+
+
+class SchedulerError(Exception):
+    """Something in Headway itself went wrong."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class InvalidInput(SchedulerError):
+    """The input is not valid."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NotAllowed(SchedulerError):
+    """You are not allowed to do that."""
+
+    exit_code = 3
+
+    def __init__(self, actor: str, privilege: str) -> None:
+        self.actor, self.privilege = actor, privilege
+        super().__init__(
+            f"'{actor}' is not allowed to do that: it takes the privilege '{privilege}'. Ask a user manager to run: "
+            f"headway user grant {actor} {privilege}"
+        )
+
+
+class Refused(SchedulerError):
+    """The state of things does not allow it now."""
+
+    exit_code = 4
+
+
+class Unreachable(SchedulerError):
+    """Prefect or the database cannot be reached."""
+
+    exit_code = 5

@@ -1,0 +1,251 @@
+"""What will go wrong, before it does: findings L1 to L8 over 35 days and both DST changes of the coming year."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+
+from models.domain import FOREVER, After, Finding, Level, Task, WindowPolicy
+from scheduler.localtime import clock_time, zone
+from scheduler.occurrences import occurrences
+from scheduler.windows import Calendar
+from scheduler.world import World
+
+AHEAD = timedelta(days=35)
+_DAY = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
+_MOST_PAIRS = 100
+Dues = Mapping[int, list[datetime]]
+
+
+def lint(world: World, now: datetime) -> list[Finding]:
+    """Every finding, in the order of their ids; those that kept a task out of the world come along."""
+    dues = _dues(world, _ranges(world.tasks.values(), now))
+    findings = list(world.findings)
+    findings += _collisions(world, dues)
+    findings += _spacings(world)
+    findings += _due_in_windows(world, dues)
+    findings += _windows_needed(world, now)
+    findings += _exporters(world)
+    return sorted(findings, key=lambda finding: (finding.id, finding.level is Level.WARNING))
+
+
+def _ranges(tasks: Iterable[Task], now: datetime) -> list[tuple[datetime, datetime]]:
+    """The stretches of time to look at, in order and apart from each other."""
+    spans = [(now, now + AHEAD)]
+    for name in {task.timezone for task in tasks}:
+        spans += [(change - _DAY, change + _DAY) for change in _clock_changes(name, now.date())]
+    merged: list[tuple[datetime, datetime]] = []
+    for start, end in sorted((max(start, now), end) for start, end in spans if end > now):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+@lru_cache(maxsize=256)
+def _clock_changes(timezone: str, today: date) -> tuple[datetime, ...]:
+    """Noon of each day of the coming year on which the zone changes its clocks."""
+    where = zone(timezone)
+    noons = [datetime.combine(today + n * _DAY, time(12), tzinfo=where) for n in range(367)]
+    return tuple(
+        later.astimezone(UTC)
+        for before, later in zip(noons, noons[1:], strict=False)
+        if before.utcoffset() != later.utcoffset()
+    )
+
+
+def _dues(world: World, ranges: list[tuple[datetime, datetime]]) -> dict[int, list[datetime]]:
+    """When each task comes due; a chain's later step as windows and spacing alone would have it."""
+    dues: dict[int, list[datetime]] = {}
+    for task in sorted(world.tasks.values(), key=lambda task: task.step):
+        if not isinstance(task.schedule, After):
+            dues[task.uid] = [due for start, end in ranges for due in occurrences(task, start, end)]
+        elif task.scheduled:
+            before = world.tasks[task.schedule.predecessor]
+            distance = max(task.schedule.spacing, before.estimate or timedelta(0))
+            dues[task.uid] = [
+                _start(before, due, world.calendar) + distance for due in dues.get(before.uid, ())
+            ]
+    return dues
+
+
+def _start(task: Task, due: datetime, calendar: Calendar) -> datetime:
+    clears_at = calendar.clears_at(task.window, task.estimate, due)
+    return due if clears_at is None or clears_at == FOREVER else clears_at
+
+
+# L1
+
+
+@dataclass
+class _Pair:
+    first: Task
+    second: Task
+    dates: list[datetime] = field(default_factory=list)
+
+
+def _collisions(world: World, dues: Dues) -> Iterator[Finding]:
+    groups: dict[str, list[Task]] = defaultdict(list)
+    for task in world.tasks.values():
+        if dues.get(task.uid):
+            groups[task.group].append(task)
+    for name, members in groups.items():
+        if len(members) < 2:
+            continue
+        pairs, all_told = _pairs(members, dues)
+        for pair in pairs:
+            yield _collision(pair, members, dues, world.calendar)
+        if not all_told:
+            message = (
+                f"group '{name}': more than {_MOST_PAIRS} pairs of its {len(members)} tasks collide; these are the "
+                "first of them. Spread the tasks over the day"
+            )
+            yield Finding("L1", Level.WARNING, (), message)
+
+
+def _pairs(members: list[Task], dues: Dues) -> tuple[list[_Pair], bool]:
+    """The pairs that are due in one minute or overlap by estimate, and whether these are all."""
+    by_due = sorted(((due, task) for task in members for due in dues[task.uid]), key=lambda one: one[0])
+    found: dict[tuple[int, int], _Pair] = {}
+    active: list[tuple[datetime, datetime, Task]] = []
+    for due, task in by_due:
+        minute = due.replace(second=0, microsecond=0)
+        active = [one for one in active if one[1] > due or one[0] == minute]
+        for _, _, other in active:
+            if other.uid == task.uid:
+                continue
+            first, second = sorted((other, task), key=lambda one: one.uid)
+            pair = found.setdefault((first.uid, second.uid), _Pair(first, second))
+            pair.dates.append(due)
+            if len(found) > _MOST_PAIRS:
+                found.popitem()
+                return list(found.values()), False
+        active.append((minute, due + (task.estimate or timedelta(0)), task))
+    return list(found.values()), True
+
+
+def _collision(pair: _Pair, members: list[Task], dues: Dues, calendar: Calendar) -> Finding:
+    task = pair.second
+    shown = [clock_time(due, task.timezone) for due in pair.dates[:3]]
+    more = f" and {len(pair.dates) - 3} more" if len(pair.dates) > 3 else ""
+    slot = _free_slot(task, pair.dates[0], members, dues, calendar)
+    advice = (
+        f"the nearest free slot is {clock_time(slot, task.timezone)}" if slot else "that day has no free slot"
+    )
+    message = (
+        f"'{pair.first.name}' and '{task.name}' share the group '{task.group}' and would run at the same time on "
+        f"{', '.join(shown)}{more}: one waits for the other; {advice}"
+    )
+    return Finding("L1", Level.WARNING, (pair.first.name, task.name), message)
+
+
+def _free_slot(
+    task: Task, near: datetime, members: list[Task], dues: Dues, calendar: Calendar
+) -> datetime | None:
+    """The start nearest to `near`, half a day around, at which nothing of the group is due or in progress."""
+    length = max(task.estimate or _MINUTE, _MINUTE)
+    low, high = near - _DAY / 2, near + _DAY / 2
+    busy = [
+        (due, due + max(one.estimate or _MINUTE, _MINUTE))
+        for one in members
+        for due in dues[one.uid]
+        if low - _DAY < due < high
+    ]
+    best: datetime | None = None
+    free_from = low
+    for start, end in [*sorted(busy + _closed(task.window, calendar, low, high)), (high, high)]:
+        if start - free_from >= length:
+            slot = min(max(near, free_from), start - length)
+            if best is None or abs(slot - near) < abs(best - near):
+                best = slot
+        free_from = max(free_from, end)
+    return best
+
+
+def _closed(
+    policy: WindowPolicy, calendar: Calendar, low: datetime, high: datetime
+) -> list[tuple[datetime, datetime]]:
+    """When windows keep a task with that policy from running."""
+    spans = calendar.every if policy is WindowPolicy.REQUIRE else calendar.reserved
+    open_ = [spans.at(low), *spans.between(low, high)]
+    windows = [(span.start, span.end) for span in open_ if span is not None]
+    if policy is WindowPolicy.AVOID:
+        return windows
+    if policy is WindowPolicy.ALLOW:
+        return []
+    edges = [low, *(edge for window in windows for edge in window), high]
+    return [(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)]
+
+
+# L2 to L5, L7
+
+
+def _spacings(world: World) -> Iterator[Finding]:
+    limits = world.limits
+    for task in world.tasks.values():
+        if task.historical or not isinstance(task.schedule, After):
+            continue
+        spacing, before = task.schedule.spacing, world.tasks[task.schedule.predecessor]
+        between = f"step {task.step} '{task.name}' starts {_minutes(spacing)} after '{before.name}'"
+        if spacing < limits.min_spacing:
+            message = (
+                f"{between}: under the minimum of {_minutes(limits.min_spacing)}; lengthen schedule.spacing"
+            )
+            yield Finding("L2", Level.ERROR, (task.name,), message)
+        elif spacing < limits.recommended_spacing:
+            message = f"{between}: {_minutes(limits.recommended_spacing)} are recommended"
+            yield Finding("L2", Level.WARNING, (task.name,), message)
+
+
+def _due_in_windows(world: World, dues: Dues) -> Iterator[Finding]:
+    reserved = world.calendar.reserved
+    for task in world.tasks.values():
+        if task.window is not WindowPolicy.AVOID:
+            continue
+        inside = [due for due in dues.get(task.uid, ()) if reserved.at(due) is not None]
+        if not inside:
+            continue
+        first = inside[0]
+        window = reserved.at(first)
+        clears_at = world.calendar.clears_at(task.window, task.estimate, first)
+        assert window is not None and clears_at is not None
+        often = f" ({len(inside)} times in the days looked at)" if len(inside) > 1 else ""
+        message = (
+            f"'{task.name}' comes due {clock_time(first, task.timezone)}, inside the maintenance window "
+            f"'{' + '.join(window.names)}'{often}: it will start {clock_time(clears_at, task.timezone)} instead"
+        )
+        yield Finding("L3", Level.WARNING, (task.name,), message)
+
+
+def _windows_needed(world: World, now: datetime) -> Iterator[Finding]:
+    for task in world.tasks.values():
+        if task.historical:
+            continue
+        if task.window is WindowPolicy.REQUIRE and not world.calendar.windows:
+            message = f"'{task.name}' must run in a maintenance window, and there is none; define one"
+            yield Finding("L4", Level.ERROR, (task.name,), message)
+        elif task.estimate is not None and not world.calendar.can_ever_fit(task.window, task.estimate, now):
+            where = (
+                "no maintenance window" if task.window is WindowPolicy.REQUIRE else "no time between windows"
+            )
+            message = f"'{task.name}' takes about {_minutes(task.estimate)}: {where} is that long"
+            yield Finding("L5", Level.WARNING, (task.name,), message)
+
+
+def _exporters(world: World) -> Iterator[Finding]:
+    if world.settings.customer_importer_file_path is not None:
+        return
+    for task in world.tasks.values():
+        if world.types[task.type].exporter and not task.historical:
+            message = (
+                f"'{task.name}' is an exporter, and no importer path is configured: set "
+                r"settings.customer_importer_file_path, with two leading backslashes, such as '\\flexftp\acme\import'"
+            )
+            yield Finding("L7", Level.ERROR, (task.name,), message)
+
+
+def _minutes(length: timedelta) -> str:
+    return f"{length.total_seconds() / 60:g} min"
