@@ -1,0 +1,432 @@
+"""All calls to Prefect, over its REST API.
+
+Cheap to import: httpx comes with the first call, Prefect itself (two seconds of imports) only for
+`deploy` and `register_block_types`. An instance may be shared by threads, but not across a fork.
+"""
+
+import base64
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    import httpx
+
+WORK_POOL = "headway"
+WORKER_TYPE = "headway"
+HELD = "Held"
+_PAGE = 200
+_TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class PrefectError(Exception):
+    """Prefect did not do what it was asked."""
+
+
+class PrefectUnreachable(PrefectError):
+    """Prefect does not answer, or not with an answer that counts (5xx, a refused login)."""
+
+
+class PrefectRefused(PrefectError):
+    """Prefect answered no."""
+
+    def __init__(self, message: str, status_code: int = 0) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        """HTTP status; 0 where there was none."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment of the work pool: one task type."""
+
+    id: str
+    name: str
+    flow_name: str
+    description: str
+    tags: tuple[str, ...] = ()
+    parameter_schema: dict[str, Any] = field(default_factory=dict)
+    """JSON schema (OpenAPI flavour) of the flow's parameters."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """The deployment's own defaults."""
+    entrypoint: str | None = None
+    paused: bool = False
+    work_pool: str | None = None
+
+
+@dataclass(frozen=True)
+class FlowRunState:
+    """What Prefect says about a flow run now."""
+
+    flow_run_id: str
+    type: str
+    """SCHEDULED, PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED, PAUSED or CANCELLING."""
+    name: str
+    message: str
+
+    @property
+    def terminal(self) -> bool:
+        return self.type in _TERMINAL
+
+
+class PrefectApi:
+    """One Prefect server, seen from outside.
+
+    Every method raises PrefectUnreachable if it does not answer within `timeout_seconds`, and
+    PrefectRefused if it says no, unless its docstring says otherwise.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth_string: str | None = None,
+        api_key: str | None = None,
+        timeout_seconds: float = 15,
+    ) -> None:
+        """`url` ends in /api. `auth_string` is "user:password" (own server), `api_key` a Prefect Cloud key."""
+        self.url = url.rstrip("/")
+        self._auth_string = auth_string
+        self._api_key = api_key
+        self._timeout_seconds = timeout_seconds
+        self._client: httpx.Client | None = None
+        self._client_lock = threading.Lock()
+        self._csrf_client = str(uuid4())
+        self._csrf_token: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "PrefectApi":
+        """By PREFECT_API_URL, PREFECT_API_AUTH_STRING and PREFECT_API_KEY (default: this process's)."""
+        environ = os.environ if environ is None else environ
+        url = environ.get("PREFECT_API_URL")
+        if not url:
+            raise PrefectUnreachable("PREFECT_API_URL is not set. Start 'headway up', or set it.")
+        return cls(
+            url, auth_string=environ.get("PREFECT_API_AUTH_STRING"), api_key=environ.get("PREFECT_API_KEY")
+        )
+
+    def close(self) -> None:
+        with self._client_lock:
+            if self._client:
+                self._client.close()
+            self._client = None
+
+    # ------------------------------------------------------------------ the server and the pool
+
+    def health(self, timeout_seconds: float = 2) -> str | None:
+        """None if Prefect answers, knows our login and reaches its database; else the reason. Never raises."""
+        try:
+            self._send("GET", f"/work_pools/{WORK_POOL}", timeout_seconds=timeout_seconds)
+        except PrefectRefused as refused:
+            return None if refused.status_code == 404 else str(refused)
+        except PrefectUnreachable as unreachable:
+            return str(unreachable)
+        return None
+
+    def ensure_work_pool(self) -> None:
+        """The pool `headway` exists afterwards; harmless twice."""
+        pool = {
+            "name": WORK_POOL,
+            "type": WORKER_TYPE,
+            "description": "Headway's scheduler: runs start when its rules let them, and say why they wait.",
+        }
+        try:
+            self._send("POST", "/work_pools/", json=pool)
+        except PrefectRefused as refused:
+            if refused.status_code != 409:
+                raise
+
+    # ------------------------------------------------------------------ deployments
+
+    def deployments(self, work_pool: str | None = WORK_POOL) -> list[Deployment]:
+        """The pool's deployments by name; of every pool if None."""
+        wanted = {"work_pools": {"name": {"any_": [work_pool]}}} if work_pool else {}
+        found = list(self._pages("/deployments/filter", wanted))
+        flows = self._flow_names({row["flow_id"] for row in found})
+        return sorted((_deployment(row, flows) for row in found), key=lambda one: (one.name, one.flow_name))
+
+    def delete_deployment(self, deployment_id: str) -> bool:
+        """False if there was none."""
+        return self._send_unless_missing("DELETE", f"/deployments/{deployment_id}")
+
+    def deploy(self, prefect_yaml: Path, environ: Mapping[str, str] | None = None) -> str:
+        """Deploys everything that a prefect.yaml names, by Prefect's own command; returns what it printed.
+
+        Its entries are created, or replaced where flow and name are the same. What it no longer names
+        stays: see `delete_deployment`.
+        """
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+        answer = subprocess.run(
+            [*command, "--prefect-file", prefect_yaml.name],
+            cwd=prefect_yaml.parent,
+            env={**(os.environ if environ is None else environ), **self._as_environment()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise PrefectRefused(f"'{prefect_yaml}' could not be deployed:\n{_tail(answer)}")
+        return answer.stdout
+
+    # ------------------------------------------------------------------ flow runs
+
+    def create_flow_run(
+        self,
+        deployment_id: str,
+        *,
+        idempotency_key: str,
+        parameters: Mapping[str, Any],
+        name: str,
+        tags: Sequence[str] = (),
+    ) -> str:
+        """A flow run that the deployment's own work pool starts at once; returns its id.
+
+        For deployments of other pools. A second call with the same key returns the same flow run.
+        """
+        body = {
+            "idempotency_key": idempotency_key,
+            "parameters": dict(parameters),
+            "name": name,
+            "tags": list(tags),
+            "state": {"type": "SCHEDULED", "name": "Scheduled"},
+        }
+        created = self._send("POST", f"/deployments/{deployment_id}/create_flow_run", json=body)
+        return str(created.json()["id"])
+
+    def state(self, flow_run_id: str) -> FlowRunState | None:
+        """None if Prefect has no such flow run (any more)."""
+        return self.states([flow_run_id]).get(flow_run_id)
+
+    def states(self, flow_run_ids: Iterable[str]) -> dict[str, FlowRunState]:
+        """By flow run id; one that Prefect does not know is left out."""
+        return {one.flow_run_id: one for one in self._states(flow_run_ids, {})}
+
+    def cancelled_among(self, flow_run_ids: Iterable[str]) -> list[FlowRunState]:
+        """Those of these flow runs that somebody cancelled in Prefect (CANCELLING or CANCELLED)."""
+        by_state = {"state": {"type": {"any_": ["CANCELLING", "CANCELLED"]}}}
+        return list(self._states(flow_run_ids, by_state))
+
+    def hold(self, flow_run_id: str, reason: str, until: datetime) -> bool:
+        """The flow run waits: Scheduled, called Held, with the reason; a worker polls it again at `until`.
+
+        False, and nothing is changed, if it is gone, ended, cancelled or running by now.
+        """
+        state = self.state(flow_run_id)
+        if state is None or state.type not in {"SCHEDULED", "PENDING"}:
+            return False
+        details = {"scheduled_time": until.isoformat()}
+        return self._set_state(flow_run_id, "SCHEDULED", HELD, reason, details)
+
+    def end(self, flow_run_id: str, how: Literal["cancelled", "crashed", "failed"], message: str) -> bool:
+        """The flow run of a process that was ended, or died, has this end state, unless it has one already.
+
+        True if this call changed it.
+        """
+        state = self.state(flow_run_id)
+        if state is None or state.terminal:
+            return False
+        return self._set_state(flow_run_id, how.upper(), how.capitalize(), message, {})
+
+    def _set_state(
+        self, flow_run_id: str, kind: str, name: str, message: str, details: dict[str, Any]
+    ) -> bool:
+        # Forced: orchestration would let "failed" be retried by Prefect, where retries are ours.
+        body = {
+            "state": {"type": kind, "name": name, "message": message, "state_details": details},
+            "force": True,
+        }
+        return self._send_unless_missing("POST", f"/flow_runs/{flow_run_id}/set_state", json=body)
+
+    def _states(self, flow_run_ids: Iterable[str], also: dict[str, Any]) -> Iterator[FlowRunState]:
+        ids = sorted(set(flow_run_ids))
+        for start in range(0, len(ids), _PAGE):
+            wanted = {"flow_runs": {"id": {"any_": ids[start : start + _PAGE]}, **also}}
+            for row in self._pages("/flow_runs/filter", wanted):
+                state = row.get("state") or {}
+                yield FlowRunState(
+                    flow_run_id=str(row["id"]),
+                    type=row.get("state_type") or "PENDING",
+                    name=row.get("state_name") or "",
+                    message=state.get("message") or "",
+                )
+
+    # ------------------------------------------------------------------ blocks
+
+    def register_block_types(self, modules: Sequence[str]) -> list[str]:
+        """Makes the block types of these modules known to Prefect; returns their slugs."""
+        from scheduler.prefect_blocks import register
+
+        return register(modules, self._as_environment())
+
+    def save_block(self, type_slug: str, name: str, fields: Mapping[str, Any]) -> str:
+        """Creates or replaces the block document; returns its id. The type must be registered."""
+        block_type = self._send("GET", f"/block_types/slug/{type_slug}").json()["id"]
+        body = {"block_schema_id": self._newest_schema(block_type, type_slug), "data": dict(fields)}
+        path = f"/block_types/slug/{type_slug}/block_documents/name/{name}"
+        try:
+            known = str(self._send("GET", path).json()["id"])
+        except PrefectRefused as refused:
+            if refused.status_code != 404:
+                raise
+            made = {**body, "name": name, "block_type_id": block_type}
+            return str(self._send("POST", "/block_documents/", json=made).json()["id"])
+        self._send("PATCH", f"/block_documents/{known}", json={**body, "merge_existing_data": False})
+        return known
+
+    def block(self, type_slug: str, name: str, *, secrets: bool = False) -> dict[str, Any] | None:
+        """The fields of a block document, its secrets obscured unless asked for; None if there is none."""
+        path = f"/block_types/slug/{type_slug}/block_documents/name/{name}"
+        try:
+            answer = self._send("GET", path, params={"include_secrets": str(secrets).lower()})
+        except PrefectRefused as refused:
+            if refused.status_code == 404:
+                return None
+            raise
+        return dict(answer.json()["data"])
+
+    def _newest_schema(self, block_type_id: str, type_slug: str) -> str:
+        wanted = {"block_schemas": {"block_type_id": {"any_": [block_type_id]}}, "limit": 1}
+        found = self._send("POST", "/block_schemas/filter", json=wanted).json()
+        if not found:
+            raise PrefectRefused(
+                f"Block type '{type_slug}' has no fields registered. Run 'headway deploy' first."
+            )
+        return str(found[0]["id"])
+
+    # ------------------------------------------------------------------ HTTP
+
+    def _flow_names(self, flow_ids: set[str]) -> dict[str, str]:
+        if not flow_ids:
+            return {}
+        wanted = {"flows": {"id": {"any_": sorted(flow_ids)}}}
+        return {row["id"]: row["name"] for row in self._pages("/flows/filter", wanted)}
+
+    def _pages(self, path: str, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            body = {**wanted, "limit": _PAGE, "offset": offset}
+            rows: list[dict[str, Any]] = self._send("POST", path, json=body).json()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            offset += _PAGE
+
+    def _send_unless_missing(self, method: str, path: str, **options: Any) -> bool:
+        try:
+            self._send(method, path, **options)
+        except PrefectRefused as refused:
+            if refused.status_code == 404:
+                return False
+            raise
+        return True
+
+    def _send(
+        self, method: str, path: str, *, timeout_seconds: float | None = None, **options: Any
+    ) -> "httpx.Response":
+        import httpx
+
+        patience = timeout_seconds or self._timeout_seconds
+        try:
+            answer = self._send_guarded(method, path, timeout=patience, **options)
+        except httpx.HTTPError as error:
+            detail = str(error) or type(error).__name__
+            raise PrefectUnreachable(f"Prefect at {self.url} cannot be reached: {detail}.") from error
+        if answer.is_success:
+            return answer
+        if answer.status_code in (401, 403):
+            raise PrefectUnreachable(
+                f"Prefect at {self.url} refuses the login ({answer.status_code}). "
+                "Check PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
+            )
+        if answer.status_code >= 500:
+            raise PrefectUnreachable(
+                f"Prefect at {self.url} answers {answer.status_code} to {method} {path}."
+            )
+        detail = _detail(answer)
+        raise PrefectRefused(f"Prefect refused {method} {path}: {detail}", answer.status_code)
+
+    def _send_guarded(self, method: str, path: str, **options: Any) -> "httpx.Response":
+        """With the CSRF token that the server wants for changes; a stale one is renewed once."""
+        client = self._http()
+        if method not in _CHANGES:
+            return client.request(method, path, **options)
+        for known in (self._csrf_token, None):
+            self._csrf_token = known or self._new_csrf_token(client)
+            headers = {"Prefect-Csrf-Token": self._csrf_token, "Prefect-Csrf-Client": self._csrf_client}
+            answer = client.request(method, path, headers=headers, **options)
+            if answer.status_code != 403:
+                break
+        return answer
+
+    def _new_csrf_token(self, client: "httpx.Client") -> str:
+        answer = client.get("/csrf-token", params={"client": self._csrf_client})
+        # 404 and 422: a server without this protection. It ignores the header.
+        return str(answer.json()["token"]) if answer.is_success else "none"
+
+    def _http(self) -> "httpx.Client":
+        import httpx
+
+        with self._client_lock:
+            if self._client is None:
+                self._client = httpx.Client(
+                    base_url=self.url,
+                    headers=self._headers(),
+                    timeout=self._timeout_seconds,
+                    # Reading the certificate store costs 20 ms, and plain HTTP needs none.
+                    verify=not self.url.startswith("http://"),
+                    follow_redirects=True,
+                )
+            return self._client
+
+    def _headers(self) -> dict[str, str]:
+        if self._auth_string:
+            return {"Authorization": "Basic " + base64.b64encode(self._auth_string.encode()).decode()}
+        return {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+
+    def _as_environment(self) -> dict[str, str]:
+        known = {
+            "PREFECT_API_URL": self.url,
+            "PREFECT_API_AUTH_STRING": self._auth_string,
+            "PREFECT_API_KEY": self._api_key,
+        }
+        return {name: value for name, value in known.items() if value}
+
+
+def _deployment(row: Mapping[str, Any], flow_names: Mapping[str, str]) -> Deployment:
+    return Deployment(
+        id=str(row["id"]),
+        name=row["name"],
+        flow_name=flow_names.get(row["flow_id"], ""),
+        description=row.get("description") or "",
+        tags=tuple(row.get("tags") or ()),
+        parameter_schema=row.get("parameter_openapi_schema") or {},
+        parameters=row.get("parameters") or {},
+        entrypoint=row.get("entrypoint"),
+        paused=bool(row.get("paused")),
+        work_pool=row.get("work_pool_name"),
+    )
+
+
+def _detail(answer: "httpx.Response") -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return f"{answer.status_code} {answer.text[:300]}"
+    if not isinstance(body, dict):
+        return f"{answer.status_code} {body}"
+    said = body.get("detail") or body.get("exception_detail") or body.get("exception_message") or body
+    return f"{answer.status_code} {said}"
+
+
+def _tail(answer: "subprocess.CompletedProcess[str]") -> str:
+    lines = (answer.stdout + answer.stderr).strip().splitlines()
+    return "\n".join(lines[-15:])

@@ -1,0 +1,44 @@
+"""Makes block types known to Prefect. Apart from prefect_api because this needs Prefect itself."""
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+from prefect.blocks.core import Block
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    temporary_settings,
+)
+
+_SETTINGS = {
+    "PREFECT_API_URL": PREFECT_API_URL,
+    "PREFECT_API_AUTH_STRING": PREFECT_API_AUTH_STRING,
+    "PREFECT_API_KEY": PREFECT_API_KEY,
+}
+
+
+def register(modules: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Registers each block class that these modules define; returns the slugs.
+
+    `modules` are names and not imports: the scheduler does not know the blocks.
+    """
+    # Prefect read its settings when it was imported, maybe before the server's address was known.
+    with temporary_settings({_SETTINGS[name]: value for name, value in environ.items()}):
+        return [_register(block) for name in modules for block in _blocks_of(importlib.import_module(name))]
+
+
+def _blocks_of(module: ModuleType) -> list[type[Block]]:
+    classes = (found for _, found in inspect.getmembers(module, inspect.isclass))
+    return [
+        found
+        for found in classes
+        if issubclass(found, Block) and found.__module__ == module.__name__ and not inspect.isabstract(found)
+    ]
+
+
+def _register(block: type[Block]) -> str:
+    block.register_type_and_schema(_sync=True)  # type: ignore[call-arg]
+    return block.get_block_type_slug()
