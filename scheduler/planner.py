@@ -64,6 +64,7 @@ class Planned(Run):
     key: Key = field(default=(datetime.min, 0, 0))
     told: list[tuple[datetime, int, Hold]] = field(default_factory=list)
     known: int = 0
+    came_due: bool = False
     seen: bool = False
     outcome: str = "planned"
 
@@ -92,7 +93,8 @@ def forecast(
     simulation = _Simulation(board, start)
     simulation.load(open_runs)
     dues = [(due, uid) for uid, task in tasks.items() for due in occurrences(task, start, end)]
-    dues.sort()
+    known = {(run.due_at, run.task.uid) for run in open_runs if run.trigger is Trigger.SCHEDULE}
+    dues = sorted(due for due in dues if due not in known) if known else sorted(dues)
     simulation.live(dues)
     return sorted(simulation.rows, key=lambda run: (run.started_at or run.due_at, run.task.uid))
 
@@ -151,13 +153,14 @@ class _Simulation:
         self._count = 0
         self._waiting = 0
         self._ends: list[tuple[datetime, int, Planned]] = []
-        self._steps_due: list[tuple[datetime, Key, Planned]] = []
+        self._to_come_due: list[tuple[datetime, Key, Planned]] = []
         self._wakes: list[tuple[datetime, Key, Planned]] = []
         self._leaving: deque[Planned] = deque()
         self._scheduled: dict[int, list[Planned]] = {}
         # Where held runs are parked, and the ones to judge in this turn.
         self._ready: list[tuple[Key, Planned]] = []
         self._slot_queue: list[tuple[Key, Planned]] = []
+        self._reset_queue: dict[int, list[tuple[Key, Planned]]] = {}
         self._group_queue: dict[str, list[tuple[Key, Planned]]] = {}
         self._chain_queue: dict[int, dict[int, list[tuple[Key, Planned]]]] = {}
         self._untold_busy = _Untold(RuleId.BUSY)
@@ -171,15 +174,17 @@ class _Simulation:
 
     def load(self, open_runs: Sequence[Run]) -> None:
         """Begin from what is open: active runs end when their estimate says, waiting ones wait on."""
-        for run in open_runs:
+        for run in sorted(open_runs, key=lambda run: run.id):
             planned = self._plan(run.task, run.due_at, run.trigger)
             planned.id, planned.follow, planned.overrides = run.id, run.follow, run.overrides
             planned.status, planned.started_at = run.status, run.started_at
             self.board.add(planned)
             if run.started_at is not None and run.status is not RunStatus.WAITING:
                 self._will_end(planned, max(run.started_at + self._length(run.task), self.start))
-            else:
-                heappush(self._steps_due, (max(run.due_at, self.start), planned.key, planned))
+                continue
+            if run.trigger is Trigger.SCHEDULE:
+                self._scheduled.setdefault(run.task.uid, []).append(planned)
+            heappush(self._to_come_due, (max(run.due_at, self.start), planned.key, planned))
 
     def live(self, dues: Sequence[tuple[datetime, int]]) -> None:
         """Live through the scheduled dues and all that follows from them."""
@@ -191,18 +196,20 @@ class _Simulation:
                 return
             while self._ends and self._ends[0][0] <= now:
                 self._end(heappop(self._ends)[2], now)
+            while self._to_come_due and self._to_come_due[0][0] <= now:
+                self._come_due(heappop(self._to_come_due)[2])
             while position < count and dues[position][0] <= now:
-                self._come_due(self._plan(tasks[dues[position][1]], now, Trigger.SCHEDULE))
+                run = self._plan(tasks[dues[position][1]], now, Trigger.SCHEDULE)
+                self._supersede_older(run)
+                self._come_due(run)
                 position += 1
-            while self._steps_due and self._steps_due[0][0] <= now:
-                self._come_due(heappop(self._steps_due)[2])
             self._turn(now)
             while self._let_go(now):
                 self._turn(now)
 
     def _next_instant(self, due: datetime | None) -> datetime | None:
         now = due
-        for queue in (self._ends, self._steps_due):
+        for queue in (self._ends, self._to_come_due):
             if queue and (now is None or queue[0][0] < now):
                 now = queue[0][0]
         if not self._waiting:
@@ -235,25 +242,34 @@ class _Simulation:
         for step in next_steps(run, self.board.tasks):
             planned = self._plan(step.task, step.due_at, step.trigger)
             self.board.add(planned)
-            heappush(self._steps_due, (planned.due_at, planned.key, planned))
+            heappush(self._to_come_due, (planned.due_at, planned.key, planned))
             self._untold_spacing.pending.add(planned.task.root)
+        if self.board.failures.pop(run.task.uid, None) is not None:  # its last finished run is a good one now
+            for parked in self._reset_queue.pop(run.task.uid, ()):
+                heappush(self._ready, parked)
         self._group_is_free(run.task.group)
         self._chain_moved(run.task)
 
+    def _supersede_older(self, run: Planned) -> None:
+        """A new occurrence comes due: those that still wait leave, a retry that is not due yet too."""
+        if run.task.catch_up is not CatchUp.LATEST:
+            return
+        older = self._scheduled.setdefault(run.task.uid, [])
+        for one in older:
+            if one.status is RunStatus.WAITING:
+                self._leave(one, RunStatus.SUPERSEDED, "superseded")
+        older[:] = [run]
+
     def _come_due(self, run: Planned) -> None:
-        task = run.task
-        if run.trigger is Trigger.SCHEDULE and task.catch_up is CatchUp.LATEST:
-            older = self._scheduled.setdefault(task.uid, [])
-            for one in older:
-                if one.status is RunStatus.WAITING:
-                    self._leave(one, RunStatus.SUPERSEDED, "superseded")
-            older[:] = [run]
+        if run.status is not RunStatus.WAITING:
+            return  # a retry that was superseded before its time
+        run.came_due = True
         self._waiting += 1
         self._leaving.append(run)
         heappush(self._ready, (run.key, run))
 
     def _leave(self, run: Planned, status: RunStatus, outcome: str) -> None:
-        self._waiting -= 1
+        self._waiting -= run.came_due
         self.board.finish(run, status)
         run.outcome = outcome
         self._group_is_free(run.task.group)
@@ -358,8 +374,11 @@ class _Simulation:
         """Put a held run where the blocker that lasts longest will let it go."""
         by_rule = {hold.rule: hold for hold in holds}
         task = run.task
-        if RuleId.RESET in by_rule or RuleId.ENGINE in by_rule:
+        if RuleId.ENGINE in by_rule:
             return  # nothing that a forecast can see will clear it
+        if RuleId.RESET in by_rule:  # nor this, unless a run of the task is in progress
+            self._reset_queue.setdefault(task.uid, []).append((run.key, run))
+            return
         timed = [by_rule[rule] for rule in (RuleId.SPACING, RuleId.WINDOW) if rule in by_rule]
         for hold in timed:
             if hold.until is not None:
@@ -409,19 +428,23 @@ class _Simulation:
     # Who is to be judged again
 
     def _group_is_free(self, group: str) -> None:
-        queue = self._group_queue.get(group)
-        if queue and group not in self.board.active_by_group:
-            heappush(self._ready, heappop(queue))
+        if group not in self.board.active_by_group:
+            self._let_next_try(self._group_queue.get(group))
 
     def _chain_moved(self, task: Task) -> None:
         for queue in self._chain_queue.get(task.root, {}).values():
-            if queue:
-                heappush(self._ready, heappop(queue))
+            self._let_next_try(queue)
 
     def _next_of_chain(self, task: Task) -> None:
-        queue = self._chain_queue[task.root].get(task.uid)
-        if queue:
-            heappush(self._ready, heappop(queue))
+        self._let_next_try(self._chain_queue[task.root].get(task.uid))
+
+    def _let_next_try(self, queue: list[tuple[Key, Planned]] | None) -> None:
+        """Judge the queue's first run that still waits: one that left meanwhile must not use up the chance."""
+        while queue:
+            entry = heappop(queue)
+            if entry[1].status is RunStatus.WAITING:
+                heappush(self._ready, entry)
+                return
 
     def _will_end(self, run: Planned, at: datetime) -> None:
         run.ended_at = at
