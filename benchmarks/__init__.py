@@ -1,0 +1,1 @@
+"""Measurements against a named peer: each module prints a ratio (`python -m benchmarks.NAME`)."""

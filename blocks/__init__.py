@@ -1,0 +1,1 @@
+"""How other machines are reached: one Prefect block each. Import them from their own module."""

@@ -1,0 +1,106 @@
+"""Which file and folder names may be used on a server, and where they lie below its root.
+
+Every rule raises a permanent `TransferError` that says which name is wrong and why: a name that is
+refused today is refused tomorrow.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from blocks.transfer import TransferError
+
+# Most file systems allow 255 bytes; the temporary name needs its own affixes within that.
+MAX_NAME_BYTES = 255
+TEMP_PREFIX = "."
+TEMP_SUFFIX = ".part"
+
+
+def shown(text: str) -> str:
+    """`text` in quotes for a message: as it is, but for characters that no terminal should get."""
+    printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return f"'{printable}'"
+
+
+def temp_name(name: str) -> str:
+    """The name a delivery of `name` bears until it is whole: same folder, same for every retry."""
+    return f"{TEMP_PREFIX}{name}{TEMP_SUFFIX}"
+
+
+def is_temp_name(name: str) -> bool:
+    """Whether a delivery could be using this name for an unfinished file."""
+    affixes = len(TEMP_PREFIX) + len(TEMP_SUFFIX)
+    return len(name) > affixes and name.startswith(TEMP_PREFIX) and name.endswith(TEMP_SUFFIX)
+
+
+def check_name(name: str) -> str:
+    """`name`, if a single file may bear it on the server.
+
+    Refused: empty, '.' and '..', separators, control characters, text that is no UTF-8, names that
+    could be another delivery's temporary file, and names too long to carry the temporary affixes.
+    """
+    problem = _segment_problem(name)
+    if problem is None and is_temp_name(name):
+        problem = f"is kept for unfinished transfers (starts with '{TEMP_PREFIX}', ends with '{TEMP_SUFFIX}')"
+    if problem is None and len(temp_name(name).encode()) > MAX_NAME_BYTES:
+        longest = MAX_NAME_BYTES - len(temp_name(""))
+        problem = f"is {len(name.encode())} bytes long; at most {longest} are possible"
+    if problem is not None:
+        raise TransferError(f"File name {shown(name)} {problem}. Choose another name.", permanent=True)
+    return name
+
+
+def check_root(root: str) -> str:
+    """`root` without superfluous slashes; absolute, and free of '..'."""
+    if not root.startswith("/"):
+        raise TransferError(
+            f"Remote root {shown(root)} must be absolute: start it with '/', for example '/upload'.",
+            permanent=True,
+        )
+    return "/" + "/".join(_segments(root, "Remote root"))
+
+
+def remote_folder(root: str, folder: str) -> str:
+    """Absolute POSIX path of `folder`, which is either below `root` already or relative to it."""
+    base = check_root(root)
+    segments = _segments(folder, "Remote folder")
+    if not folder.startswith("/"):
+        return join(base, *segments)
+    path = "/" + "/".join(segments)
+    if base not in ("/", path) and not path.startswith(base + "/"):
+        raise TransferError(
+            f"Remote folder {shown(folder)} lies outside the server's root {shown(base)}. "
+            "Name a folder below it, or change the block's root.",
+            permanent=True,
+        )
+    return path
+
+
+def join(folder: str, *names: str) -> str:
+    """POSIX path of names below an absolute folder."""
+    return "/".join([folder.rstrip("/"), *names]) or "/"
+
+
+def _segments(path: str, what: str) -> list[str]:
+    segments = [segment for segment in path.split("/") if segment]
+    for segment in segments:
+        problem = _segment_problem(segment)
+        if problem is not None:
+            raise TransferError(f"{what} {shown(path)}: the part {shown(segment)} {problem}.", permanent=True)
+    return segments
+
+
+def _segment_problem(segment: str) -> str | None:
+    """Why this cannot be one step of a path, or None."""
+    if not segment:
+        return "is empty"
+    if segment in (".", ".."):
+        return "would lead to another folder"
+    if "/" in segment or "\\" in segment:
+        return "holds a path separator"
+    # Cc: control, Cs: lone surrogates (bytes that were no UTF-8), Zl and Zp: line and paragraph breaks.
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in segment):
+        return "holds a control character or bytes that are no UTF-8"
+    if len(segment.encode()) > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes"
+    return None

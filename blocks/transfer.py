@@ -1,0 +1,68 @@
+"""What file transfers hand back or raise; standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Verify = Literal["size", "read_back"]
+
+
+class TransferError(Exception):
+    """A transfer did not succeed; the message is a sentence for an operator.
+
+    `permanent` says that trying again changes nothing until somebody acts (wrong password, missing
+    folder): flows retry unless it is set.
+    """
+
+    def __init__(self, message: str, permanent: bool = False) -> None:
+        # Both go to args, so that the error survives pickling between processes.
+        super().__init__(message, permanent)
+        self.message = message
+        self.permanent = permanent
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConnectionLost(TransferError):
+    """The other side went away or stopped answering; a session reconnects and carries on."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file on the server. `modified_at` is None where the server does not tell."""
+
+    name: str
+    bytes: int
+    modified_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof of one transfer.
+
+    `sha256` (hex) is of the bytes that were sent (or received), `host_key` the fingerprint of the server that
+    took them. `attempts` counts connections used, 1 where nothing was cut. `consumed`: right after
+    the rename the receiver had already taken the file. `verified`: how the whole temporary file was
+    compared before it got its final name. Instants are aware UTC.
+    """
+
+    name: str
+    path: str
+    bytes: int
+    sha256: str
+    host_key: str
+    attempts: int
+    started_at: datetime
+    ended_at: datetime
+    consumed: bool
+    verified: Verify
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON-able values; instants in ISO 8601 with a Z."""
+        values = asdict(self)
+        for key in ("started_at", "ended_at"):
+            values[key] = values[key].astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return values
