@@ -16,6 +16,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
@@ -38,7 +39,25 @@ __all__ = ["ExitCode", "LedgerFactory", "LogLine", "Outcome", "RunLedger", "exec
 _PREFECT_PATIENCE_SECONDS = 20.0
 _OUTCOME_PATIENCE_SECONDS = 60.0
 _DRAIN_SECONDS = 3.0
+_USED_BY_EVERY_RUN = (
+    "anyio._backends._asyncio",
+    "prefect.client.orchestration",
+    "prefect.client.schemas.actions",
+    "prefect.client.schemas.objects",
+    "prefect.client.schemas.responses",
+    "prefect.context",
+    "prefect.events.clients",
+    "prefect.events.schemas.events",
+    "prefect.events.worker",
+    "prefect.flow_engine",
+    "prefect.logging.handlers",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+    "rich._emoji_codes",
+)
 _tls: ssl.SSLContext | None = None
+_for_good = ExitStack()
+"""Settings that hold from `warm_up` on."""
 
 
 class _Terminated(BaseException):
@@ -60,9 +79,23 @@ class _Gone(Exception):
 def warm_up() -> None:
     """Does once, in the process that is forked from, what every run would do again. Opens nothing."""
     global _tls
-
+    for name in _USED_BY_EVERY_RUN:
+        importlib.import_module(name)
+    _complete_models()
     # Reading the certificate store takes as long as all the API calls of a small run.
     _tls = ssl.create_default_context()
+    _for_good.enter_context(_without_heartbeats())
+
+
+def _complete_models() -> None:
+    """Pydantic puts off a model's validator until it is first used: 30 ms in every run."""
+    from pydantic import BaseModel
+
+    for name in _USED_BY_EVERY_RUN:
+        classes = [found for found in vars(sys.modules[name]).values() if isinstance(found, type)]
+        for found in classes:
+            if issubclass(found, BaseModel) and found is not BaseModel and not found.__pydantic_complete__:
+                found.model_rebuild(raise_errors=False)
 
 
 def execute(order: StartOrder, open_ledger: LedgerFactory, why_ended: Callable[[], str | None]) -> int:
@@ -391,6 +424,19 @@ def _set_state(client: "SyncPrefectClient", flow_run: "FlowRun", name: str, mess
         client.set_flow_run_state(flow_run.id, state, force=True)
     except Exception as error:
         print(f"Prefect could not be told of '{message}': {one_line(error)}", file=sys.stderr, flush=True)
+
+
+def _without_heartbeats() -> AbstractContextManager[object]:
+    """Prefect's heartbeats off, unless somebody asked for them.
+
+    A silent worker is noticed through the ledger. Prefect's own beat opens a websocket in every run and
+    keeps a finished one for up to a second, which its group would have to wait for.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    if "PREFECT_FLOWS_HEARTBEAT_FREQUENCY" in os.environ:
+        return nullcontext()
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def _let_engine_cancel() -> None:

@@ -98,6 +98,7 @@ class WarmServer:
         `ledger` names the LedgerFactory as "module:function"; it is called in each run's process.
         """
         self.ready = threading.Event()
+        """Set when the modules are imported, or when the server died: look at `alive`."""
         self.failed_modules: dict[str, str] = {}
         """By module name: why it could not be imported. Filled when `ready` is set."""
         self._modules = list(modules)
@@ -228,6 +229,7 @@ class WarmServer:
         if self._process is not None:
             self._process.wait()
         self._gone.set()
+        self.ready.set()
 
 
 def read_messages(source: socket.socket) -> Iterator[dict[str, Any]]:
