@@ -17,7 +17,7 @@ from prefect.states import State
 from pydantic import Field
 
 from blocks.database import Database, ResultStream
-from flows.delivery import deliver, load_importer, may_pass
+from flows.delivery import TRANSFER, deliver, load_importer
 from flows.file_writers import (
     CsvOptions,
     FixedWidthOptions,
@@ -97,9 +97,7 @@ def load_database(name: str) -> Database:
     try:
         block = Database.load(name)
     except ValueError as error:
-        raise InputRefused(
-            f"There is no database block '{name}'. Make it, or correct the parameter."
-        ) from error
+        raise InputRefused(f"There is no database block '{name}'. Make it, or correct the parameter.") from error
     assert isinstance(block, Database)
     return block
 
@@ -117,9 +115,7 @@ def source_of_rows(
     found = source.table(table.strip())
     unknown = [name for name in [*columns, *order_by] if name not in found.c]
     if unknown:
-        raise InputRefused(
-            f"Table '{table}' has no column {', '.join(unknown)}. It has: {', '.join(found.c.keys())}."
-        )
+        raise InputRefused(f"Table '{table}' has no column {', '.join(unknown)}. It has: {', '.join(found.c.keys())}.")
     chosen = [found.c[name] for name in columns] or list(found.c)
     order = [found.c[name] for name in order_by] or list(found.primary_key.columns)
     return sa.select(*chosen).order_by(*order)
@@ -136,13 +132,7 @@ def _writer(format: Format, csv: CsvOptions, fixed_width: FixedWidthOptions, xls
     return writers[format]
 
 
-@task(
-    name="write rows",
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=may_pass,
-    persist_result=False,
-)
+@task(name="write rows", **TRANSFER)
 def write_rows(source: Database, rows: str | sa.Select[Any], write: Write, local: Path) -> int:
     """Stream the rows to a local file; returns how many. A retry writes the file anew."""
     logger = get_run_logger()

@@ -4,12 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from blocks.sftp import SftpServer
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from prefect.tasks import Task
+from sqlalchemy.exc import OperationalError
 
+from blocks.database import DatabaseError
+from blocks.sftp import SftpServer
+from blocks.transfer import TransferError
 from flows.result import InputRefused, announce_receipt
 
 OnBytes = Callable[[int], None]
@@ -17,9 +21,21 @@ OnBytes = Callable[[int], None]
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State) -> bool:
-    """Whether trying again may help: an error that says it is permanent is not tried again."""
+    """Whether trying again may help: an error of the network or a database that is not permanent."""
     error = state.result(raise_on_failure=False)
-    return not getattr(error, "permanent", False)
+    if isinstance(error, (TransferError, DatabaseError)):
+        return not error.permanent
+    return isinstance(error, (OSError, OperationalError))
+
+
+TRANSFER: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [10, 60, 180],
+    "retry_condition_fn": may_pass,
+    "cache_policy": NO_CACHE,  # each call has an effect: none may be taken from a cache
+    "persist_result": False,
+}
+"""How tasks that talk to another machine are retried."""
 
 
 def load_importer(name: str) -> SftpServer:
@@ -35,13 +51,7 @@ def load_importer(name: str) -> SftpServer:
     return block
 
 
-@task(
-    name="deliver",
-    retries=3,
-    retry_delay_seconds=[10, 60, 180],
-    retry_condition_fn=may_pass,
-    persist_result=False,
-)
+@task(name="deliver", **TRANSFER)
 def deliver(importer: SftpServer, local: Path, name: str, on_bytes: OnBytes) -> dict[str, Any]:
     """Put the file at the importer path under its final name; returns the receipt, announced already."""
     with importer.connect() as session:

@@ -38,9 +38,7 @@ class CsvOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    separator: Separator = Field(
-        default=",", description="comma, tab, semicolon, pipe, or any other single character."
-    )
+    separator: Separator = Field(default=",", description="comma, tab, semicolon, pipe, or any other single character.")
     quote: QuoteMark = Field(default='"', description="The quote character; within a value it is doubled.")
     quoting: Literal["minimal", "all", "nonnumeric", "none"] = Field(
         default="minimal",
@@ -69,9 +67,7 @@ class FixedColumn(BaseModel):
     name: str = Field(description="The column's name in the query or table.")
     width: int = Field(ge=1, le=10_000, description="Width in characters.")
     align: Literal["left", "right"] = Field(default="left", description="On which side the value stands.")
-    pad: str = Field(
-        default=" ", min_length=1, max_length=1, description="What fills the rest, one character."
-    )
+    pad: str = Field(default=" ", min_length=1, max_length=1, description="What fills the rest, one character.")
 
 
 class FixedWidthOptions(BaseModel):
@@ -123,9 +119,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def write_csv(
-    path: Path, columns: list[str], batches: Iterable[Rows], options: CsvOptions, on_rows: OnRows
-) -> int:
+def write_csv(path: Path, columns: list[str], batches: Iterable[Rows], options: CsvOptions, on_rows: OnRows) -> int:
     """Write the rows; returns how many. What cannot be written is InputRefused, with row and column."""
     lines: list[str] = []
     writer = csv.writer(
@@ -275,8 +269,7 @@ def _places(columns: list[str], wanted: list[FixedColumn]) -> list[tuple[int, Fi
     missing = [column.name for column in wanted if column.name not in columns]
     if missing:
         raise InputRefused(
-            f"fixed_width.columns names {', '.join(missing)}, which the data has not. "
-            f"It has: {', '.join(columns)}."
+            f"fixed_width.columns names {', '.join(missing)}, which the data has not. It has: {', '.join(columns)}."
         )
     return [(columns.index(column.name), column) for column in wanted]
 
@@ -290,16 +283,10 @@ def _fitted(text: str, column: FixedColumn, number: int) -> str:
         )
     if "\n" in text or "\r" in text:
         raise InputRefused(f"{where}, column '{column.name}': {text!r} holds a line break.")
-    return (
-        text.ljust(column.width, column.pad)
-        if column.align == "left"
-        else text.rjust(column.width, column.pad)
-    )
+    return text.ljust(column.width, column.pad) if column.align == "left" else text.rjust(column.width, column.pad)
 
 
-def write_xlsx(
-    path: Path, columns: list[str], batches: Iterable[Rows], options: XlsxOptions, on_rows: OnRows
-) -> int:
+def write_xlsx(path: Path, columns: list[str], batches: Iterable[Rows], options: XlsxOptions, on_rows: OnRows) -> int:
     """Write the rows to one sheet; returns how many. More rows than a sheet holds are InputRefused."""
     book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})
     try:

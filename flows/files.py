@@ -3,6 +3,7 @@
 import codecs
 import fcntl
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -59,16 +60,21 @@ def resolved_file_name(name: str) -> str:
     Tokens such as {date} are resolved by the scheduler when it claims the run, so that every attempt
     writes the same file; one that is left here is unknown, and must not land on the server literally.
     """
-    if "{" in name or "}" in name:
-        token = name[name.find("{") : name.find("}") + 1] or name
-        raise InputRefused(
-            f"Unknown token {token} in file_name '{name}'. "
-            "Known are {date}, {time}, {task} and {sequence}."
-        )
+    unbraced(name)
     try:
         return check_name(name)
     except TransferError as error:
         raise InputRefused(f"file_name: {error}") from None
+
+
+def unbraced(name: str) -> None:
+    """Raises InputRefused where a token (or half of one) is left in the name."""
+    found = re.search(r"\{[^{}]*\}|[{}]", name)
+    if found:
+        raise InputRefused(
+            f"Unknown token {found.group()} in file_name '{name}'. "
+            "Known are {date}, {time}, {task} and {sequence}."
+        )
 
 
 @contextmanager

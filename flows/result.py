@@ -116,6 +116,4 @@ class BadRows:
     def finish(self, error_file: str) -> None:
         """Say how many more there are, and where they all can be read."""
         if self.count > LOGGED_ROWS:
-            self.logger.error(
-                f"{self.count - LOGGED_ROWS:,} more bad rows; all {self.count:,} are in {error_file}"
-            )
+            self.logger.error(f"{self.count - LOGGED_ROWS:,} more bad rows; all {self.count:,} are in {error_file}")
