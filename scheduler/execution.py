@@ -219,7 +219,7 @@ class _Execution:
     # ------------------------------------------------------------------ the flow run in Prefect
 
     def _create(self, client: "SyncPrefectClient") -> "FlowRun":
-        from prefect.exceptions import ObjectNotFound
+        from prefect.exceptions import PrefectHTTPStatusError
         from prefect.states import Pending
 
         order = self._order
@@ -234,7 +234,9 @@ class _Execution:
                 # With the run's id alone, a retry would get the finished flow run back.
                 idempotency_key=f"{order.run_id}:{order.attempt}",
             )
-        except ObjectNotFound:
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
             raise LookupError(
                 f"Prefect has no deployment {order.deployment_id} any more. Run 'headway deploy'."
             ) from None

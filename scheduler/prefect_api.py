@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -92,7 +93,7 @@ class PrefectApi:
         api_key: str | None = None,
         timeout_seconds: float = 15,
     ) -> None:
-        """`url` ends in /api. `auth_string` is "user:password" (own server), `api_key` a Prefect Cloud key."""
+        """`url` ends in /api. `auth_string` is "user:password" of a server, `api_key` Prefect Cloud's."""
         self.url = url.rstrip("/")
         self._auth_string = auth_string
         self._api_key = api_key
@@ -109,9 +110,7 @@ class PrefectApi:
         url = environ.get("PREFECT_API_URL")
         if not url:
             raise PrefectUnreachable("PREFECT_API_URL is not set. Start 'headway up', or set it.")
-        return cls(
-            url, auth_string=environ.get("PREFECT_API_AUTH_STRING"), api_key=environ.get("PREFECT_API_KEY")
-        )
+        return cls(url, auth_string=environ.get("PREFECT_API_AUTH_STRING"), api_key=environ.get("PREFECT_API_KEY"))
 
     def close(self) -> None:
         with self._client_lock:
@@ -122,7 +121,7 @@ class PrefectApi:
     # ------------------------------------------------------------------ the server and the pool
 
     def health(self, timeout_seconds: float = 2) -> str | None:
-        """None if Prefect answers, knows our login and reaches its database; else the reason. Never raises."""
+        """None if Prefect answers, knows us and reaches its database; else the reason. Never raises."""
         try:
             self._send("GET", f"/work_pools/{WORK_POOL}", timeout_seconds=timeout_seconds)
         except PrefectRefused as refused:
@@ -236,9 +235,7 @@ class PrefectApi:
             return False
         return self._set_state(flow_run_id, how.upper(), how.capitalize(), message, {})
 
-    def _set_state(
-        self, flow_run_id: str, kind: str, name: str, message: str, details: dict[str, Any]
-    ) -> bool:
+    def _set_state(self, flow_run_id: str, kind: str, name: str, message: str, details: dict[str, Any]) -> bool:
         # Forced: orchestration would let "failed" be retried by Prefect, where retries are ours.
         body = {
             "state": {"type": kind, "name": name, "message": message, "state_details": details},
@@ -297,9 +294,7 @@ class PrefectApi:
         wanted = {"block_schemas": {"block_type_id": {"any_": [block_type_id]}}, "limit": 1}
         found = self._send("POST", "/block_schemas/filter", json=wanted).json()
         if not found:
-            raise PrefectRefused(
-                f"Block type '{type_slug}' has no fields registered. Run 'headway deploy' first."
-            )
+            raise PrefectRefused(f"Block type '{type_slug}' has no fields registered. Run 'headway deploy' first.")
         return str(found[0]["id"])
 
     # ------------------------------------------------------------------ HTTP
@@ -336,7 +331,7 @@ class PrefectApi:
 
         patience = timeout_seconds or self._timeout_seconds
         try:
-            answer = self._send_guarded(method, path, timeout=patience, **options)
+            answer = self._send_patiently(method, path, timeout=patience, **options)
         except httpx.HTTPError as error:
             detail = str(error) or type(error).__name__
             raise PrefectUnreachable(f"Prefect at {self.url} cannot be reached: {detail}.") from error
@@ -348,11 +343,20 @@ class PrefectApi:
                 "Check PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
             )
         if answer.status_code >= 500:
-            raise PrefectUnreachable(
-                f"Prefect at {self.url} answers {answer.status_code} to {method} {path}."
-            )
+            raise PrefectUnreachable(f"Prefect at {self.url} answers {answer.status_code} to {method} {path}.")
         detail = _detail(answer)
         raise PrefectRefused(f"Prefect refused {method} {path}: {detail}", answer.status_code)
+
+    def _send_patiently(self, method: str, path: str, *, timeout: float, **options: Any) -> "httpx.Response":
+        """Again after a 503 or 429: Prefect says so while its SQLite is locked, and has done nothing."""
+        deadline = time.monotonic() + timeout
+        pause = 0.1
+        while True:
+            answer = self._send_guarded(method, path, timeout=timeout, **options)
+            if answer.status_code not in (429, 503) or time.monotonic() + pause > deadline:
+                return answer
+            time.sleep(pause)
+            pause *= 2
 
     def _send_guarded(self, method: str, path: str, **options: Any) -> "httpx.Response":
         """With the CSRF token that the server wants for changes; a stale one is renewed once."""

@@ -65,9 +65,7 @@ def _make_keys(path: Path) -> None:
         aside.unlink()
 
 
-def client_environment(
-    home: Path, port: int | None = None, environ: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def client_environment(home: Path, port: int | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables that every process needs that talks to Prefect (add them to its environment).
 
     `home` is HEADWAY_HOME. Where `environ` (default: this process's) names another server by
@@ -186,8 +184,7 @@ class PrefectServer:
             if time.monotonic() > deadline:
                 self.stop()
                 raise ServerError(
-                    f"Prefect's server did not answer within {timeout_seconds:.0f} s ({reason})."
-                    f"{self._last_words()}"
+                    f"Prefect's server did not answer within {timeout_seconds:.0f} s ({reason}).{self._last_words()}"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -218,7 +215,7 @@ class PrefectServer:
             except OSError as error:
                 raise ServerError(
                     f"Port {self.port} on {_LOOPBACK} cannot be used for Prefect's server "
-                    f"({error.strerror}). Stop what listens there, or set HEADWAY_PREFECT_PORT to a free port."
+                    f"({error.strerror}). Stop what listens there, or set HEADWAY_PREFECT_PORT to a free one."
                 ) from error
 
     def _last_words(self) -> str:
