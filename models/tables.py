@@ -277,6 +277,8 @@ class WorkerRow(_Row, table=True):
     id: str = Field(primary_key=True)
     host: str
     process_id: int
+    process_ticks: int | None = None
+    process_boot: str | None = None
     started_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
     seen_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False, index=True))
     stopped_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))

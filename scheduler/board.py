@@ -78,11 +78,11 @@ def next_steps(run: Run, tasks: Mapping[int, Task]) -> Sequence[Run]:
         return ()
     assert run.started_at is not None and run.ended_at is not None
     made = []
+    with_errors = run.status is RunStatus.COMPLETED_WITH_ERRORS
     for uid in run.task.successors:
         task = tasks[uid]
-        if not task.scheduled:
-            continue
-        if run.status is RunStatus.COMPLETED_WITH_ERRORS and task.on_errors is OnErrors.STOP:
+        stops = with_errors and OnErrors.STOP in (run.task.on_errors, task.on_errors)
+        if stops or not task.scheduled:
             continue
         assert isinstance(task.schedule, After)
         due_at = max(run.started_at + task.schedule.spacing, run.ended_at)

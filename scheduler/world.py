@@ -34,10 +34,12 @@ def build(
     *,
     uids: Mapping[str, int] | None = None,
     estimates: Mapping[int, timedelta] | None = None,
+    check: bool = True,
 ) -> World:
     """The world that definitions describe. Without stored `uids` a task's UID is its position, from 1.
 
-    estimates: what history knows of tasks without an expected duration, by UID.
+    estimates: what history knows of tasks without an expected duration, by UID. check: whether parameters are held
+    against their schemas (what is stored was, when it was saved).
     """
     settings = definitions.settings or SettingsSection()
     limits = Limits(settings.min_spacing, settings.recommended_spacing, settings.max_running)
@@ -47,7 +49,7 @@ def build(
     broken = {name for finding in findings for name in finding.tasks}
     tasks: dict[str, Task] = {}
     for section in sections:
-        problems = _problems(section, types)
+        problems = _problems(section, types, check)
         findings += [Finding("L8", Level.ERROR, (section.name,), problem) for problem in problems]
         if problems:
             broken.add(section.name)
@@ -62,7 +64,7 @@ def build(
     return World(linked, calendar, limits, types, settings, tuple(findings))
 
 
-def _problems(section: TaskSection, types: Mapping[str, TaskType]) -> list[str]:
+def _problems(section: TaskSection, types: Mapping[str, TaskType], check: bool) -> list[str]:
     problems = []
     here = f"task '{section.name}'"
     if section.timezone is not None:

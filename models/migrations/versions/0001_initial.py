@@ -131,6 +131,8 @@ def upgrade() -> None:
         sa.Column("id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("host", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("process_id", sa.Integer(), nullable=False),
+        sa.Column("process_ticks", sa.Integer(), nullable=True),
+        sa.Column("process_boot", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
         sa.Column("started_at", models.columns.UtcDateTime(timezone=True), nullable=False),
         sa.Column("seen_at", models.columns.UtcDateTime(timezone=True), nullable=False),
         sa.Column("stopped_at", models.columns.UtcDateTime(timezone=True), nullable=True),

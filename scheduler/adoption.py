@@ -1,0 +1,116 @@
+"""Flow runs that somebody starts in Prefect itself: they enter the same ledger and obey the same rules."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlmodel import Session, col, select
+
+from models.domain import ACTIVE, CatchUp, OnErrors, OnFailure, RunStatus, Trigger, WindowPolicy
+from models.tables import RunRow, TaskRow
+from scheduler.rules import judge
+from scheduler.store import settings
+from scheduler.store.boards import load_board
+from scheduler.store.ledger import add_run
+from scheduler.store.tasks import Book, load_book
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """held: waits, with the reason and when to ask again. claimed: its process has it. ended: it is over."""
+
+    state: Literal["held", "claimed", "ended"]
+    reason: str
+    until: datetime | None = None
+
+
+def adopt(
+    session: Session,
+    book: Book,
+    flow_run_id: str,
+    deployment_id: str,
+    parameters: dict[str, Any],
+    scheduled_at: datetime,
+    now: datetime,
+) -> Adoption:
+    """The flow run's place in the ledger, made if it has none. LookupError for a deployment that is no task type."""
+    row = session.exec(select(RunRow).where(RunRow.flow_run_id == flow_run_id)).first()
+    if row is None:
+        row, book = _take_in(session, book, flow_run_id, deployment_id, parameters, min(scheduled_at, now), now)
+    if row.status in ACTIVE:
+        return Adoption("claimed", "it is in progress")
+    if row.status is not RunStatus.WAITING:
+        return Adoption("ended", row.error or row.message or row.status.value)
+    picture = load_board(session, book, now)
+    run = next((run for run in picture.waiting if run.id == row.id), None)
+    if run is None:
+        return Adoption("held", "its task cannot be judged; see `headway plan` for what is wrong with it")
+    holds = judge(run, picture.board, now)
+    if not holds:
+        return Adoption("held", "it starts at the next turn")
+    untils = [hold.until for hold in holds]
+    until = None if None in untils else max(one for one in untils if one is not None)
+    return Adoption("held", "; ".join(hold.reason for hold in holds), until)
+
+
+def _take_in(
+    session: Session,
+    book: Book,
+    flow_run_id: str,
+    deployment_id: str,
+    parameters: dict[str, Any],
+    due_at: datetime,
+    now: datetime,
+) -> tuple[RunRow, Book]:
+    type_name = next((one.name for one in book.world.types.values() if one.deployment_id == deployment_id), None)
+    if type_name is None:
+        raise LookupError(f"deployment {deployment_id} is no task type; run `headway deploy`")
+    name = f"{type_name} (started in Prefect)"
+    task_row = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
+    if task_row is None:
+        task_row = _ad_hoc_task(session, name, type_name, now)
+    assert task_row.uid is not None
+    if task_row.uid not in book.tasks:
+        book = load_book(session)
+    task = book.tasks[task_row.uid]
+    while True:  # two that Prefect schedules for one instant still are two
+        row = add_run(
+            session,
+            task,
+            task_row,
+            due_at=due_at,
+            trigger=Trigger.PREFECT,
+            flow_run_id=flow_run_id,
+            parameters=parameters,
+            follow=False,
+            now=now,
+            who="Prefect",
+            why="started in Prefect",
+        )
+        if row is not None:
+            return row, book
+        found = session.exec(select(RunRow).where(col(RunRow.flow_run_id) == flow_run_id)).first()
+        if found is not None:
+            return found, book
+        due_at += timedelta(microseconds=1)
+
+
+def _ad_hoc_task(session: Session, name: str, type_name: str, now: datetime) -> TaskRow:
+    """The task that stands for what is started in Prefect; no schedule of its own, one a type."""
+    row = TaskRow(
+        name=name,
+        type=type_name,
+        description="Runs of this type that somebody started in Prefect itself",
+        window=WindowPolicy.AVOID,
+        on_failure=OnFailure.CONTINUE,
+        on_errors=OnErrors.CONTINUE,
+        catch_up=CatchUp.ALL,
+        retry_delay=timedelta(minutes=5),
+        created_at=now,
+        updated_at=now,
+        accounted_at=now,
+    )
+    session.add(row)
+    session.flush()
+    settings.definitions_changed(session)
+    return row

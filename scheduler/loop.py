@@ -1,0 +1,298 @@
+"""The scheduler service: the loop that takes turns, starts runs, and notices what became of them."""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, func, select
+
+from models.db import database_url, make_engine, reading, writing
+from models.domain import ACTIVE, RunStatus
+from models.tables import AuditRow, RunEventRow, RunRow, TaskTypeRow
+from scheduler.adoption import Adoption, adopt
+from scheduler.alerts import alert_long_running
+from scheduler.clock import Clock, SystemClock
+from scheduler.lost import end_lost_runs
+from scheduler.prefect_api import PrefectApi, PrefectError
+from scheduler.processes import end_group, identify_self
+from scheduler.run_ledger import ExitCode
+from scheduler.starts import take_turn
+from scheduler.store import workers
+from scheduler.store.ledger import Ending, cancel_waiting, end_run
+from scheduler.store.tasks import Book, chain_book, load_book
+from scheduler.warm import Exited, StartOrder, WarmServer, WarmServerGone
+
+log = logging.getLogger("headway.worker")
+
+LOOK_SECONDS = 0.05  # how soon a change made by another process is noticed
+HELD_SECONDS = 1.0  # how often held runs are judged again
+IDLE_SECONDS = 5.0  # how often a turn is taken although nothing changed
+BEAT_SECONDS = 10.0
+HEALTH_SECONDS = 5.0
+CANCEL_SECONDS = 3.0
+
+__all__ = ["Adoption", "SchedulerLoop"]
+
+
+class SchedulerLoop:
+    """One worker's loop. `start` and `stop` from any thread; everything else happens on its own threads."""
+
+    def __init__(self, engine: Engine, url: str, prefect: PrefectApi, clock: Clock | None = None) -> None:
+        self.worker_id = f"worker-{uuid.uuid4().hex[:12]}"
+        self._engine = engine
+        self._url = url
+        self._prefect = prefect
+        self._clock = clock or SystemClock()
+        self._book: Book | None = None
+        self._warm: WarmServer | None = None
+        self._draining: list[WarmServer] = []
+        self._warm_for: tuple[object, ...] | None = None
+        self._problem: str | None = "not asked yet"
+        self._stopping = threading.Event()
+        self._no_starts = threading.Event()
+        self._wake = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._process = identify_self()
+
+    @classmethod
+    def from_environment(cls) -> "SchedulerLoop":
+        """The loop for HEADWAY_DATABASE_URL (or HEADWAY_HOME) and PREFECT_API_URL."""
+        url = database_url()
+        return cls(make_engine(url), url, PrefectApi.from_environment())
+
+    def start(self) -> None:
+        """Say hello, and begin: turns, signs of life, and watching over Prefect each on a thread."""
+        self._problem = self._prefect.health()
+        with writing(self._engine) as session:
+            workers.say_hello(session, self.worker_id, self._process, self._clock.now())
+        self._beat()
+        for name, work, seconds in (
+            ("turns", self._turns, None),
+            ("signs of life", self._beat, BEAT_SECONDS),
+            ("engine", self._check_engine, HEALTH_SECONDS),
+            ("cancellations", self._watch_cancellations, CANCEL_SECONDS),
+        ):
+            target = work if seconds is None else self._every(seconds, work)
+            thread = threading.Thread(target=target, name=f"headway {name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, grace_seconds: float = 30) -> None:
+        """Start nothing more, let running ones finish for so long, then end them and say goodbye."""
+        self._no_starts.set()
+        self._wake.set()
+        if self._warm is not None:
+            servers = [self._warm, *self._draining]
+            for server in servers:
+                server.drain(grace_seconds)
+                server.stop()
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(5)
+        try:
+            with writing(self._engine) as session:
+                workers.say_goodbye(session, self.worker_id, self._clock.now())
+        except SQLAlchemyError as error:
+            log.error("the goodbye could not be written; others will see this worker silent: %s", error)
+        self._engine.dispose()
+
+    def running(self) -> int:
+        """How many runs this worker has in progress."""
+        return sum(len(server.running()) for server in [self._warm, *self._draining] if server is not None)
+
+    def adopt(
+        self, flow_run_id: str, deployment_id: str, parameters: dict[str, object], scheduled_at: datetime, name: str
+    ) -> Adoption:
+        """Take a flow run that somebody started in Prefect into the ledger, and say what became of it."""
+        with writing(self._engine) as session:
+            book = load_book(session, self._book)
+            adoption = adopt(session, book, flow_run_id, deployment_id, parameters, scheduled_at, self._clock.now())
+        self._wake.set()
+        return adoption
+
+    # Turns
+
+    def _turns(self) -> None:
+        seen: tuple[int, int] | None = None
+        next_turn: datetime | None = None
+        while not self._stopping.is_set():
+            try:
+                now = self._clock.now()
+                signs = self._signs()
+                if signs != seen or next_turn is None or now >= next_turn or self._wake.is_set():
+                    self._wake.clear()
+                    seen = signs
+                    next_turn = self._turn(now)
+            except SQLAlchemyError as error:
+                log.error("a turn failed, the next follows: %s", _first_line(error))
+                next_turn = self._clock.now() + timedelta(seconds=HELD_SECONDS)
+            self._wake.wait(LOOK_SECONDS)
+
+    def _signs(self) -> tuple[int, int]:
+        """Two numbers that change whenever somebody changes something: the newest event and the newest audit row."""
+        with reading(self._engine) as session:
+            event = session.exec(select(func.max(RunEventRow.id))).one()
+            audit = session.exec(select(func.max(AuditRow.id))).one()
+        return event or 0, audit or 0
+
+    def _turn(self, now: datetime) -> datetime:
+        """One turn; when the next is due even if nobody changes anything."""
+        if self._no_starts.is_set():
+            return now + timedelta(seconds=IDLE_SECONDS)
+        with reading(self._engine) as session:
+            self._book = load_book(session, self._book)
+        self._keep_warm(self._book)
+        with writing(self._engine) as session:
+            turn = take_turn(
+                session,
+                self._book,
+                worker_id=self.worker_id,
+                database_url=self._url,
+                now=now,
+                problem=self._engine_problem(),
+            )
+        for order in turn.orders:
+            self._begin(order)
+        if turn.orders:
+            return now  # there may be more
+        latest = now + timedelta(seconds=HELD_SECONDS if turn.held else IDLE_SECONDS)
+        return min(latest, turn.next_due_at) if turn.next_due_at else latest
+
+    def _engine_problem(self) -> str | None:
+        return None if self._problem is None else f"Prefect cannot be reached: {self._problem}"
+
+    def _begin(self, order: StartOrder) -> None:
+        try:
+            assert self._warm is not None
+            self._warm.begin(order)
+        except WarmServerGone:
+            log.warning("the warm process is gone; a new one takes run %s", order.run_id)
+            assert self._book is not None
+            self._keep_warm(self._book).begin(order)
+
+    def _keep_warm(self, book: Book) -> WarmServer:
+        """Have a warm process with the flows of today's deployments; an older one finishes what it has."""
+        with reading(self._engine) as session:
+            deployed = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
+        modules = {one.entrypoint.rpartition(".")[0] for one in book.world.types.values() if "." in one.entrypoint}
+        wanted = (deployed, *sorted(module for module in modules if "/" not in module and ":" not in module))
+        if self._warm is not None and self._warm.alive and wanted == self._warm_for:
+            return self._warm
+        if self._warm is not None:
+            self._draining = [server for server in self._draining if server.running()]
+            self._draining.append(self._warm)
+            threading.Thread(target=_drain, args=(self._warm,), daemon=True).start()
+        self._warm = WarmServer([str(module) for module in wanted[1:]], None, self._on_exit)
+        self._warm_for = wanted
+        self._warm.start()
+        return self._warm
+
+    # What becomes of runs
+
+    def _on_exit(self, exited: Exited) -> None:
+        if exited.exit_code in (ExitCode.RECORDED, ExitCode.CLAIM_LOST):
+            self._wake.set()
+        while not self._stopping.is_set():
+            try:
+                with writing(self._engine) as session:
+                    row = session.get(RunRow, exited.run_id)
+                    if row is None or row.claim != exited.claim or row.status not in ACTIVE:
+                        return
+                    asked_by = row.cancel_asked_by
+                    status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
+                    ending = Ending(status, error=None if asked_by else exited.describe(), message=exited.describe())
+                    book = chain_book(session, row.task_uid)
+                    now = self._clock.now()
+                    end_run(session, book, exited.run_id, ending, now=now, who=asked_by or self.worker_id)
+                    flow_run_id = row.flow_run_id
+                if flow_run_id:
+                    self._tell_prefect(flow_run_id, "cancelled" if asked_by else "crashed", exited.describe())
+                return
+            except SQLAlchemyError as error:
+                log.error("the end of run %s could not be written, trying again: %s", exited.run_id, _first_line(error))
+                self._stopping.wait(1)
+
+    def _tell_prefect(self, flow_run_id: str, how: Literal["cancelled", "crashed"], message: str) -> None:
+        try:
+            self._prefect.end(flow_run_id, how, message)
+        except PrefectError as error:
+            log.warning("Prefect could not be told that flow run %s has ended: %s", flow_run_id, error)
+
+    def _watch_cancellations(self) -> None:
+        """Cancel here what somebody cancelled in Prefect."""
+        with reading(self._engine) as session:
+            rows = session.exec(
+                select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.flow_run_id).is_not(None))
+            ).all()
+            ours = {r.flow_run_id: r for r in rows if r.status is RunStatus.WAITING or r.worker_id == self.worker_id}
+        if not ours or self._problem is not None:
+            return
+        for state in self._prefect.cancelled_among([key for key in ours if key]):
+            row = ours[state.flow_run_id]
+            assert row.id is not None
+            self._cancel(row)
+
+    def _cancel(self, row: RunRow) -> None:
+        who = "somebody in Prefect"
+        assert row.id is not None
+        with writing(self._engine) as session:
+            current = session.get(RunRow, row.id)
+            if current is None or current.ended_at is not None:
+                return
+            if current.status is RunStatus.WAITING:
+                book = chain_book(session, row.task_uid)
+                cancel_waiting(session, book, row.id, now=self._clock.now(), who=who, why="cancelled in Prefect")
+                return
+            current.cancel_asked_by = who
+            session.add(current)
+        process = workers.process_of(row)
+        if process is not None:
+            end_group(process)
+
+    # Signs of life
+
+    def _beat(self) -> None:
+        now = self._clock.now()
+        with writing(self._engine) as session:
+            if not workers.beat(session, self.worker_id, now, self._problem):
+                log.error("this worker was declared dead while it was silent; it starts nothing more")
+                self._no_starts.set()
+            workers.bury_dead(session, self._process.host, now)
+            end_lost_runs(session, self._process.host, now)
+        alert_long_running(self._engine, now)
+
+    def _check_engine(self) -> None:
+        problem = self._prefect.health()
+        if problem != self._problem:
+            self._problem = problem
+            log.warning("Prefect cannot be reached: %s", problem) if problem else log.info("Prefect answers again")
+            self._beat()
+            self._wake.set()
+
+    def _every(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+        def forever() -> None:
+            while not self._stopping.wait(seconds):
+                try:
+                    work()
+                except (SQLAlchemyError, PrefectError, OSError) as error:
+                    log.error("%s: %s", threading.current_thread().name, _first_line(error))
+
+        return forever
+
+
+def _drain(server: WarmServer) -> None:
+    server.drain()
+    server.stop()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+

@@ -1,0 +1,39 @@
+"""Runs whose worker has gone silent: what is true of them, and no more than that, is written."""
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from models.domain import RunStatus
+from models.tables import RunRow
+from scheduler.processes import is_alive
+from scheduler.store.ledger import Ending, end_run
+from scheduler.store.tasks import chain_book
+from scheduler.store.workers import orphaned, process_of
+
+
+def end_lost_runs(session: Session, host: str, now: datetime) -> list[int]:
+    """End the active runs of silent workers; their UIDs' groups are freed only where the process is proven gone."""
+    ended = []
+    for row in orphaned(session, now):
+        assert row.id is not None
+        gone = _proven_gone(row, host)
+        if gone:
+            error = "the worker that ran it died, and its process is gone with it"
+        else:
+            error = f"lost contact: its worker is silent, and process {row.process_id} is not proven gone"
+        ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=not gone)
+        book = chain_book(session, row.task_uid)
+        if end_run(
+            session, book, row.id, ending, now=now, who="scheduler", keep_process=not gone, keep_locks=not gone
+        ):
+            ended.append(row.id)
+    return ended
+
+
+def _proven_gone(row: RunRow, host: str) -> bool:
+    """A claim that never got a process lost it with its worker: whatever comes later is fenced off by the claim."""
+    process = process_of(row)
+    if process is None:
+        return True
+    return process.host == host and not is_alive(process)

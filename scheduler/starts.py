@@ -1,0 +1,152 @@
+"""One turn against the stored ledger: what came due gets its row, what may start is claimed."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlmodel import Session, col, func, select
+
+from models.domain import Run, RunStatus, Task
+from models.tables import RunRow, TaskRow
+from scheduler import tokens
+from scheduler.planner import turn
+from scheduler.store.boards import Picture, load_board
+from scheduler.store.ledger import account_for_dues, claim_run, record_transition
+from scheduler.store.tasks import Book
+from scheduler.task_types import TaskType
+from scheduler.warm import StartOrder
+
+_TURN_LOCK = 7411002
+BATCH = 16
+"""How many runs one turn starts at most, so that several workers share a rush."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a turn did: the orders it claimed, and when something is due next (None: nothing is)."""
+
+    orders: list[StartOrder]
+    held: int
+    next_due_at: datetime | None
+
+
+def take_turn(
+    session: Session,
+    book: Book,
+    *,
+    worker_id: str,
+    database_url: str,
+    now: datetime,
+    problem: str | None,
+    new_claim: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> Turn:
+    """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so."""
+    if session.get_bind().dialect.name == "postgresql":  # one worker's turn at a time; SQLite's write lock does the same
+        session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
+    account_for_dues(session, book, now)
+    picture = load_board(session, book, now, problem=problem)
+    ready = [run for run in picture.waiting if run.due_at <= now]
+    started = turn(picture.board, ready, now, most=BATCH)
+    orders = []
+    for run in started:
+        order = _claim(session, book, picture, run, worker_id, database_url, now, new_claim())
+        if order is not None:
+            orders.append(order)
+    return Turn(orders, len(ready) - len(started), _next_due(session, picture, now))
+
+
+def _next_due(session: Session, picture: Picture, now: datetime) -> datetime | None:
+    by_schedule = session.exec(select(func.min(TaskRow.next_due_at))).one()
+    waiting = [run.due_at for run in picture.waiting if run.due_at > now]
+    return min([*waiting, *([by_schedule] if by_schedule else [])], default=None)
+
+
+def _claim(
+    session: Session,
+    book: Book,
+    picture: Picture,
+    run: Run,
+    worker_id: str,
+    database_url: str,
+    now: datetime,
+    claim: str,
+) -> StartOrder | None:
+    task, row = run.task, picture.rows[run.id]
+    task_type = book.world.types[task.type]
+    sequence = row.sequence or _next_sequence(session, task.uid)
+    try:
+        parameters = _parameters(task, row, book.rows[task.uid], task_type, sequence)
+    except ValueError as error:
+        _refuse(session, run, str(error), now)
+        return None
+    claimed = claim_run(
+        session,
+        run,
+        claim=claim,
+        worker_id=worker_id,
+        max_running=picture.board.max_running,
+        now=now,
+        parameters=parameters,
+        sequence=sequence,
+    )
+    if not claimed:
+        return None
+    return StartOrder(
+        run_id=run.id,
+        attempt=run.attempt + 1,
+        claim=claim,
+        database_url=database_url,
+        deployment_id=task_type.deployment_id,
+        flow_run_id=row.flow_run_id,
+        entrypoint=task_type.entrypoint or None,
+        parameters=parameters,
+        name=f"{task.name} {run.id}",
+        tags=[f"task:{task.uid}"],
+        due_at=row.due_at.isoformat(),
+    )
+
+
+def _next_sequence(session: Session, uid: int) -> int:
+    return 1 + session.exec(select(TaskRow.sequence).where(TaskRow.uid == uid)).one()
+
+
+def _parameters(
+    task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType, sequence: int
+) -> dict[str, object]:
+    """The parameters this run starts with. A retry keeps those of the first attempt, file names and all."""
+    if row.parameters is not None and row.attempt > 0:
+        return dict(row.parameters)
+    parameters = dict(task_row.parameters if row.parameters is None else row.parameters)
+    for name in tokens.token_fields(task_type.parameter_schema):
+        default = (task_type.parameter_schema or {})["properties"][name].get("default")
+        value = parameters.get(name, default)
+        if isinstance(value, str):
+            parameters[name] = tokens.resolve(
+                value, task=task.name, due_at=row.due_at, timezone=task.timezone, sequence=sequence
+            )
+    return parameters
+
+
+def _refuse(session: Session, run: Run, error: str, now: datetime) -> None:
+    """A run that cannot start as it is defined fails at once, with the reason, instead of waiting for ever."""
+    record_transition(
+        session, run.id, [RunStatus.WAITING], RunStatus.STARTING, now=now, who="scheduler", started_at=now, sorted_at=now
+    )
+    record_transition(
+        session,
+        run.id,
+        [RunStatus.STARTING],
+        RunStatus.FAILED,
+        now=now,
+        who="scheduler",
+        why=error,
+        ended_at=now,
+        error=error,
+    )
+    session.execute(
+        TaskRow.__table__.update()  # type: ignore[attr-defined]
+        .where(col(TaskRow.uid) == run.task.uid)
+        .values(failed_run_id=run.id, last_run_id=run.id)
+    )

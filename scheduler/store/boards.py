@@ -1,0 +1,79 @@
+"""The board as it is stored now: what a turn, `why` and the forecast judge by."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, select
+
+from models.domain import After, Failure, Run, RunStatus
+from models.tables import RunRow, TaskRow
+from scheduler.board import Board
+from scheduler.store.ledger import open_runs
+from scheduler.store.tasks import Book, as_run
+from scheduler.store.workers import engine_problem
+
+_CHUNK = 5000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A board with its waiting runs, and the rows behind them."""
+
+    board: Board
+    waiting: list[Run]
+    rows: dict[int, RunRow]
+
+
+def load_board(session: Session, book: Book, now: datetime, *, problem: str | None | bool = True) -> Picture:
+    """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows."""
+    rows = [row for row in open_runs(session) if row.task_uid in book.tasks]
+    uids = {row.task_uid for row in rows}
+    before = {schedule.predecessor for uid in uids if isinstance(schedule := book.tasks[uid].schedule, After)}
+    facts = _facts(session, uids | before)
+    runs = [_run(row, book, facts) for row in rows]
+    told = engine_problem(session, now) if isinstance(problem, bool) else problem
+    board = Board(
+        book.tasks,
+        book.world.calendar,
+        book.world.limits.max_running,
+        runs=runs,
+        failures={uid: Failure(fact.failed_run_id, None) for uid, fact in facts.items() if fact.failed_run_id},
+        last_start={uid: fact.last_started_at for uid, fact in facts.items() if fact.last_started_at},
+        engine_problem=told,
+    )
+    waiting = [run for run in runs if run.status is RunStatus.WAITING]
+    return Picture(board, waiting, {row.id or 0: row for row in rows})
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    expected_duration: timedelta | None
+    learned_duration: timedelta | None
+    failed_run_id: int | None
+    last_started_at: datetime | None
+
+
+def _facts(session: Session, uids: set[int]) -> dict[int, _Fact]:
+    columns = (
+        TaskRow.uid,
+        TaskRow.expected_duration,
+        TaskRow.learned_duration,
+        TaskRow.failed_run_id,
+        TaskRow.last_started_at,
+    )
+    found: dict[int, _Fact] = {}
+    ordered = sorted(uids)
+    for start in range(0, len(ordered), _CHUNK):
+        part = ordered[start : start + _CHUNK]
+        for uid, *rest in session.execute(select(*columns).where(col(TaskRow.uid).in_(part))):  # type: ignore[call-overload]
+            found[uid] = _Fact(*rest)
+    return found
+
+
+def _run(row: RunRow, book: Book, facts: dict[int, _Fact]) -> Run:
+    task = book.tasks[row.task_uid]
+    fact = facts[row.task_uid]
+    estimate = fact.expected_duration or fact.learned_duration
+    if task.estimate != estimate:
+        task = replace(task, estimate=estimate)
+    return as_run(row, task)

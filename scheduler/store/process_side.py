@@ -1,0 +1,173 @@
+"""The ledger as one run's process sees it: every write carries the claim."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, update
+from sqlmodel import Session, col
+
+from models.db import make_engine, writing
+from models.domain import ACTIVE, RunStatus, Trigger
+from models.tables import RunFileRow, RunLogRow, RunRow
+from scheduler.processes import ProcessIdentity
+from scheduler.run_ledger import LogLine, Outcome
+from scheduler.store.ledger import Ending, end_run, free_locks, record_transition
+from scheduler.store.tasks import chain_book
+
+_KINDS = {"failed": RunStatus.FAILED, "cancelled": RunStatus.CANCELLED}
+
+
+def open_run_ledger(database_url: str, run_id: int, claim: str) -> "StoredRunLedger":
+    """The ledger for one claimed run, with a connection of its own made in the calling process."""
+    return StoredRunLedger(database_url, run_id, claim)
+
+
+class StoredRunLedger:
+    """Implements scheduler.run_ledger.RunLedger. False from any call: the claim is lost, end at once."""
+
+    def __init__(self, database_url: str, run_id: int, claim: str) -> None:
+        self._engine = make_engine(database_url)
+        self._run_id = run_id
+        self._claim = claim
+
+    def began(self, process: ProcessIdentity) -> bool:
+        return self._set(
+            only_without_process=True,
+            process_id=process.pid,
+            process_ticks=process.started_ticks,
+            process_boot=process.boot_id,
+            process_host=process.host,
+        )
+
+    def bind(self, flow_run_id: str) -> bool:
+        return self._set(flow_run_id=flow_run_id)
+
+    def running(self) -> bool:
+        now = datetime.now(UTC)
+        with writing(self._engine) as session:
+            return record_transition(
+                session,
+                self._run_id,
+                [RunStatus.STARTING],
+                RunStatus.RUNNING,
+                now=now,
+                who="run",
+                claim=self._claim,
+                running_at=now,
+            )
+
+    def log(self, lines: Sequence[LogLine]) -> bool:
+        rows = [
+            {"run_id": self._run_id, "at": line.at, "level": line.level, "logger": line.logger, "message": line.message}
+            for line in lines
+        ]
+        with writing(self._engine) as session:
+            if not self._mine(session):
+                return False
+            session.execute(insert(RunLogRow), rows)
+        return True
+
+    def progress(self, percent: float | None, processed: int | None) -> bool:
+        values: dict[str, Any] = {}
+        if percent is not None:
+            values["progress"] = percent
+        if processed is not None:
+            values["processed"] = processed
+        return self._set(**values)
+
+    def receipt(self, receipt: dict[str, Any]) -> bool:
+        with writing(self._engine) as session:
+            if not self._mine(session):
+                return False
+            session.add(
+                RunFileRow(
+                    run_id=self._run_id,
+                    at=datetime.now(UTC),
+                    name=str(receipt.get("name", "")),
+                    path=str(receipt.get("path", "")),
+                    bytes=int(receipt.get("bytes") or 0),
+                    sha256=str(receipt.get("sha256", "")),
+                    receipt=receipt,
+                )
+            )
+        return True
+
+    def ended(self, outcome: Outcome) -> bool:
+        status = _KINDS.get(outcome.kind)
+        if status is None:
+            status = RunStatus.COMPLETED_WITH_ERRORS if outcome.errors else RunStatus.COMPLETED
+        values: dict[str, Any] = {"errors": outcome.errors}
+        if outcome.processed is not None:
+            values["processed"] = outcome.processed
+        if outcome.bytes is not None:
+            values["bytes"] = outcome.bytes
+        if status in (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS):
+            values["progress"] = 100.0
+        ending = Ending(status, outcome.message, outcome.error, values)
+        with writing(self._engine) as session:
+            row = session.get(RunRow, self._run_id)
+            who = (row.cancel_asked_by if row is not None and status is RunStatus.CANCELLED else None) or "run"
+            if row is not None and row.status is RunStatus.STARTING and status in _ENDS_FROM_RUNNING:
+                self._pass_through_running(session)
+            if row is None:
+                return False
+            book = chain_book(session, row.task_uid)
+            return end_run(session, book, self._run_id, ending, now=datetime.now(UTC), who=who, claim=self._claim)
+
+    def not_started(self, reason: str) -> bool:
+        now = datetime.now(UTC)
+        with writing(self._engine) as session:
+            row = session.get(RunRow, self._run_id)
+            if row is None or row.claim != self._claim:
+                return False
+            moved = record_transition(
+                session,
+                self._run_id,
+                [RunStatus.STARTING],
+                RunStatus.WAITING,
+                now=now,
+                who="run",
+                why=f"not started: {reason}",
+                claim=self._claim,
+                attempt=max(row.attempt - 1, 0),
+                process_id=0,
+                flow_run_id=row.flow_run_id if row.trigger is Trigger.PREFECT else None,
+            )
+            if moved:
+                session.execute(update(RunRow).where(col(RunRow.id) == self._run_id).values(claim=None))
+                free_locks(session, self._run_id)
+            return moved
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _pass_through_running(self, session: Session) -> None:
+        """A flow whose Running state nobody could record still ran before it completed."""
+        now = datetime.now(UTC)
+        record_transition(
+            session,
+            self._run_id,
+            [RunStatus.STARTING],
+            RunStatus.RUNNING,
+            now=now,
+            who="run",
+            claim=self._claim,
+            running_at=now,
+        )
+
+    def _mine(self, session: Session) -> bool:
+        row = session.get(RunRow, self._run_id)
+        return row is not None and row.claim == self._claim and row.status in ACTIVE
+
+    def _set(self, *, only_without_process: bool = False, **values: Any) -> bool:
+        statement = update(RunRow).where(
+            col(RunRow.id) == self._run_id, col(RunRow.claim) == self._claim, col(RunRow.status).in_(ACTIVE)
+        )
+        if only_without_process:
+            statement = statement.where(col(RunRow.process_id) == 0)
+        with writing(self._engine) as session:
+            return bool(session.execute(statement.values(**values)).rowcount == 1)  # type: ignore[attr-defined]
+
+
+_ENDS_FROM_RUNNING = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)

@@ -1,0 +1,119 @@
+"""Stored settings, windows and releases."""
+
+from datetime import timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlmodel import Session, col, delete, select
+
+from models.domain import DEFAULT_WINDOWS
+from models.tables import ReleaseRow, SettingRow, WindowRow
+from scheduler.definitions import DAYS, SettingsSection, WindowSection
+
+_VERSION = "definitions_version"
+_INSTALLED = "installed"
+_LENGTH = TypeAdapter(timedelta)
+
+
+def load_settings(session: Session) -> SettingsSection:
+    """The settings in force: stored values over the defaults."""
+    keys = list(SettingsSection.model_fields)
+    rows = session.exec(select(SettingRow).where(col(SettingRow.key).in_(keys))).all()
+    return SettingsSection.model_validate({row.key: row.value for row in rows})
+
+
+def save_settings(session: Session, settings: SettingsSection) -> None:
+    for key, value in settings.model_dump(mode="json").items():
+        put(session, key, value)
+
+
+def put(session: Session, key: str, value: Any) -> None:
+    """Store one setting."""
+    row = session.get(SettingRow, key)
+    if row is None:
+        session.add(SettingRow(key=key, value=value))
+    else:
+        row.value = value
+        session.add(row)
+    session.flush()
+
+
+def get(session: Session, key: str, default: Any = None) -> Any:
+    row = session.get(SettingRow, key)
+    return default if row is None else row.value
+
+
+def definitions_version(session: Session) -> int:
+    """Grows with every change of tasks, types, windows or settings."""
+    return int(get(session, _VERSION, 0))
+
+
+def definitions_changed(session: Session) -> None:
+    put(session, _VERSION, definitions_version(session) + 1)
+
+
+def install(session: Session) -> bool:
+    """Give a new installation its two default windows; False if it has been installed before."""
+    if get(session, _INSTALLED):
+        return False
+    for window in DEFAULT_WINDOWS:
+        session.add(
+            WindowRow(
+                name=window.name,
+                days=sorted(window.days),
+                start=window.start,
+                end=window.end,
+                timezone=window.timezone,
+            )
+        )
+    put(session, _INSTALLED, True)
+    definitions_changed(session)
+    return True
+
+
+def load_windows(session: Session) -> list[WindowSection]:
+    """The windows as a file would say them, in the order of their making."""
+    released: dict[int, list[Any]] = {}
+    for release in session.exec(select(ReleaseRow).order_by(col(ReleaseRow.day))).all():
+        released.setdefault(release.window_id, []).append(release.day)
+    return [
+        WindowSection(
+            name=row.name,
+            days=[DAYS[day] for day in row.days],
+            start=row.start,
+            end=row.end,
+            timezone=row.timezone,
+            released=released.get(row.id or 0, []),
+        )
+        for row in session.exec(select(WindowRow).order_by(col(WindowRow.id))).all()
+    ]
+
+
+def save_windows(session: Session, windows: list[WindowSection], by: str, now: Any) -> None:
+    """Make the stored windows those given, by name; releases included."""
+    kept = {window.name for window in windows}
+    rows = {row.name: row for row in session.exec(select(WindowRow)).all()}
+    for name, row in rows.items():
+        if name not in kept:
+            session.exec(delete(ReleaseRow).where(col(ReleaseRow.window_id) == row.id))
+            session.delete(row)
+    session.flush()
+    for window in windows:
+        row = rows.get(window.name) or WindowRow(name=window.name, days=[], start=window.start, end=window.end)
+        row.days = [DAYS.index(day) for day in window.days]
+        row.start, row.end, row.timezone = window.start, window.end, window.timezone
+        session.add(row)
+        session.flush()
+        assert row.id is not None
+        _save_releases(session, row.id, window, by, now)
+
+
+def _save_releases(session: Session, window_id: int, window: WindowSection, by: str, now: Any) -> None:
+    stored = {r.day: r for r in session.exec(select(ReleaseRow).where(ReleaseRow.window_id == window_id)).all()}
+    for day, release in stored.items():
+        if day not in window.released:
+            session.delete(release)
+    for day in window.released:
+        if day not in stored:
+            session.add(ReleaseRow(window_id=window_id, day=day, released_by=by, released_at=now))
+    session.flush()

@@ -1,0 +1,185 @@
+"""Stored tasks and task types, as a file would say them and as the rules see them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from models.domain import Run, RunStatus, Task, Trigger
+from models.tables import RunRow, TaskRow, TaskTypeRow
+from scheduler.definitions import Definitions, ScheduleSection, TaskSection
+from scheduler.occurrences import next_occurrence
+from scheduler.store import settings as stored_settings
+from scheduler.task_types import TaskType
+from scheduler.world import World, build
+
+_PLAIN = (
+    "name type object description timezone enabled historical window on_failure on_errors catch_up "
+    "expected_duration retries retry_delay parameters"
+).split()
+
+
+@dataclass(frozen=True)
+class Book:
+    """All that is defined, at one version: what a worker keeps between turns while nobody edits."""
+
+    version: int
+    world: World
+    rows: Mapping[int, TaskRow]
+
+    @property
+    def tasks(self) -> Mapping[int, Task]:
+        return self.world.tasks
+
+
+def load_types(session: Session) -> dict[str, TaskType]:
+    return {
+        row.name: TaskType(
+            row.name,
+            row.group_name,
+            exporter=row.exporter,
+            description=row.description,
+            entrypoint=row.entrypoint,
+            deployment_id=row.deployment_id,
+            parameter_schema=row.parameter_schema,
+            tags=tuple(row.tags),
+        )
+        for row in session.exec(select(TaskTypeRow).order_by(col(TaskTypeRow.name))).all()
+    }
+
+
+def save_types(session: Session, types: Iterable[TaskType], now: datetime) -> None:
+    """Make the stored task types those given. One that tasks still use stays, without its deployment."""
+    used = set(session.exec(select(TaskRow.type).distinct()).all())
+    given = {one.name: one for one in types}
+    rows = {row.name: row for row in session.exec(select(TaskTypeRow)).all()}
+    for name, row in rows.items():
+        if name not in given:
+            if name in used:
+                row.deployment_id = ""
+                session.add(row)
+            else:
+                session.delete(row)
+    for one in given.values():
+        row = rows.get(one.name) or TaskTypeRow(name=one.name, group_name=one.group, updated_at=now)
+        row.group_name, row.exporter, row.description = one.group, one.exporter, one.description
+        row.entrypoint, row.deployment_id = one.entrypoint, one.deployment_id
+        row.parameter_schema = None if one.parameter_schema is None else dict(one.parameter_schema)
+        row.tags, row.updated_at = list(one.tags), now
+        session.add(row)
+    session.flush()
+    stored_settings.definitions_changed(session)
+
+
+def load_definitions(session: Session, rows: Iterable[TaskRow] | None = None) -> Definitions:
+    """Everything that is stored, as `headway export` says it: tasks in the order of their UIDs."""
+    all_rows = list(rows) if rows is not None else task_rows(session)
+    names = {row.uid: row.name for row in all_rows}
+    return Definitions(
+        settings=stored_settings.load_settings(session),
+        windows=stored_settings.load_windows(session),
+        tasks=[section(row, names) for row in all_rows],
+    )
+
+
+def task_rows(session: Session) -> list[TaskRow]:
+    return list(session.exec(select(TaskRow).order_by(col(TaskRow.uid))).all())
+
+
+def section(row: TaskRow, names: Mapping[int | None, str]) -> TaskSection:
+    """The row as a file would say it."""
+    return TaskSection.model_construct(**{key: getattr(row, key) for key in _PLAIN}, schedule=_schedule(row, names))
+
+
+def _schedule(row: TaskRow, names: Mapping[int | None, str]) -> ScheduleSection | None:
+    if row.cron is not None:
+        return ScheduleSection(cron=row.cron)
+    if row.once is not None:
+        return ScheduleSection(once=row.once)
+    if row.after_uid is not None:
+        return ScheduleSection(after=names[row.after_uid], spacing=row.spacing)
+    return None
+
+
+def load_book(session: Session, known: Book | None = None) -> Book:
+    """All tasks, types, windows and settings; the known book if nobody has changed anything since."""
+    version = stored_settings.definitions_version(session)
+    if known is not None and known.version == version:
+        return known
+    rows = task_rows(session)
+    definitions = load_definitions(session, rows)
+    uids = {row.name: row.uid or 0 for row in rows}
+    estimates = {row.uid or 0: row.learned_duration for row in rows if row.learned_duration is not None}
+    world = build(definitions, load_types(session), uids=uids, estimates=estimates, check=False)
+    return Book(version, world, {row.uid or 0: row for row in rows})
+
+
+def chain_book(session: Session, uid: int) -> Book:
+    """As load_book, for the task's own chain only and without windows: enough to end one of its runs."""
+    row = session.get(TaskRow, uid, populate_existing=True)
+    while row is not None and row.after_uid is not None:
+        row = session.get(TaskRow, row.after_uid, populate_existing=True)
+    rows, found = [], [row] if row is not None else []
+    while found:
+        rows += found
+        uids = [one.uid for one in found]
+        found = list(session.exec(select(TaskRow).where(col(TaskRow.after_uid).in_(uids))).all())
+    names = {one.uid: one.name for one in rows}
+    definitions = Definitions(
+        settings=stored_settings.load_settings(session), windows=[], tasks=[section(one, names) for one in rows]
+    )
+    world = build(definitions, load_types(session), uids={one.name: one.uid or 0 for one in rows}, check=False)
+    return Book(-1, world, {one.uid or 0: one for one in rows})
+
+
+def write(row: TaskRow, draft: TaskSection, uids: Mapping[str, int]) -> None:
+    """Put a draft's values into a row; its predecessor's UID is looked up in `uids`."""
+    for key in _PLAIN:
+        setattr(row, key, getattr(draft, key))
+    schedule = draft.schedule or ScheduleSection.model_construct(cron=None, once=None, after=None, spacing=None)
+    row.cron, row.spacing = schedule.cron, schedule.spacing
+    row.once = schedule.once.isoformat() if schedule.once else None
+    row.after_uid = uids[schedule.after] if schedule.after else None
+
+
+def reschedule(row: TaskRow, task: Task, now: datetime) -> None:
+    """From now on the row comes due by its present schedule; nothing before now is made up for."""
+    row.accounted_at = now
+    row.next_due_at = next_occurrence(task, now - timedelta(microseconds=1))
+
+
+def has_run(session: Session, uid: int) -> bool:
+    """Whether it ever ran; a ledger row of any kind counts, for deleting would lose it."""
+    return session.exec(select(func.count()).select_from(RunRow).where(RunRow.task_uid == uid)).one() > 0
+
+
+def by_name(session: Session, name: str) -> TaskRow | None:
+    """The task of that name; a bare number that names no task is taken for its UID."""
+    row = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
+    if row is None and name.isdecimal():
+        row = session.get(TaskRow, int(name))
+    return row
+
+
+def as_run(row: RunRow, task: Task) -> Run:
+    """A ledger row as the rules see it. A run that waits for a retry is due at the end of its delay."""
+    return Run(
+        task,
+        row.retry_at or row.due_at,
+        Trigger(row.trigger),
+        RunStatus(row.status),
+        row.started_at,
+        row.ended_at,
+        row.id or 0,
+        row.attempt,
+        row.follow,
+        frozenset(row.overrides),
+    )
+
+
+def facts(row: TaskRow) -> dict[str, Any]:
+    """A task's row for the audit trail."""
+    plain = {key: getattr(row, key) for key in _PLAIN}
+    return {**plain, "cron": row.cron, "once": row.once, "after_uid": row.after_uid, "spacing": row.spacing}

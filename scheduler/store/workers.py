@@ -1,0 +1,85 @@
+"""Workers' signs of life, and what follows from them for the `engine` rule and for lost runs."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from models.domain import ACTIVE
+from models.tables import RunRow, WorkerRow
+from scheduler.processes import ProcessIdentity, is_alive
+
+SILENT_AFTER = timedelta(seconds=60)
+
+
+def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: datetime) -> None:
+    session.add(
+        WorkerRow(
+            id=worker_id,
+            host=process.host,
+            process_id=process.pid,
+            process_ticks=process.started_ticks,
+            process_boot=process.boot_id,
+            started_at=now,
+            seen_at=now,
+        )
+    )
+
+
+def beat(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
+    """The worker lives; False if its row is gone or it was declared stopped."""
+    result = session.execute(
+        update(WorkerRow)
+        .where(col(WorkerRow.id) == worker_id, col(WorkerRow.stopped_at).is_(None))
+        .values(seen_at=now, engine_problem=problem)
+    )
+    return bool(result.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def say_goodbye(session: Session, worker_id: str, now: datetime) -> None:
+    session.execute(update(WorkerRow).where(col(WorkerRow.id) == worker_id).values(stopped_at=now))
+
+
+def alive(session: Session, now: datetime) -> list[WorkerRow]:
+    """The workers that are neither stopped nor silent."""
+    statement = select(WorkerRow).where(
+        col(WorkerRow.stopped_at).is_(None), col(WorkerRow.seen_at) > now - SILENT_AFTER
+    )
+    return list(session.exec(statement.order_by(col(WorkerRow.started_at))).all())
+
+
+def engine_problem(session: Session, now: datetime) -> str | None:
+    """Why nothing can start now, for the `engine` rule: no live worker, or none that reaches Prefect."""
+    workers = alive(session, now)
+    if not workers:
+        return "no worker is alive; start one with `headway up` or `headway worker`"
+    if all(worker.engine_problem for worker in workers):
+        return f"Prefect cannot be reached: {workers[0].engine_problem}"
+    return None
+
+
+def process_of(row: RunRow | WorkerRow) -> ProcessIdentity | None:
+    """The process that the row names for good, or None where it names none."""
+    host = row.process_host if isinstance(row, RunRow) else row.host
+    if not row.process_id or row.process_ticks is None or not host:
+        return None
+    return ProcessIdentity(row.process_id, row.process_ticks, row.process_boot or "", host)
+
+
+def bury_dead(session: Session, host: str, now: datetime) -> list[str]:
+    """Declare stopped the workers of this host whose process is gone, without waiting for their silence."""
+    dead = []
+    for worker in alive(session, now):
+        process = process_of(worker) if worker.host == host else None
+        if process is not None and not is_alive(process):
+            worker.stopped_at = now
+            session.add(worker)
+            dead.append(worker.id)
+    return dead
+
+
+def orphaned(session: Session, now: datetime) -> list[RunRow]:
+    """Active runs whose worker is silent, stopped or unknown."""
+    living = {worker.id for worker in alive(session, now)}
+    rows = session.exec(select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))).all()
+    return [row for row in rows if row.worker_id not in living]

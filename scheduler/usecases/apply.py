@@ -1,0 +1,218 @@
+"""Apply: settings, windows and tasks as definitions say, by name, all or nothing, with the difference and the lint.
+
+Saving one task from the dashboard is the same with a file of one task.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from models.domain import ACTIVE, Actor, Finding, Level, Privilege
+from models.tables import RunRow, TaskRow
+from scheduler.clock import Clock
+from scheduler.definitions import Definitions, SettingsSection, TaskSection, WindowSection
+from scheduler.errors import Refused
+from scheduler.lint import lint
+from scheduler.privileges import require
+from scheduler.store import audit
+from scheduler.store import settings as stored_settings
+from scheduler.store import tasks as stored_tasks
+from scheduler.world import World, build
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is made or changed. before: None where it is new."""
+
+    kind: str
+    name: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+    def fields(self) -> list[str]:
+        """The keys whose values differ."""
+        before, after = self.before or {}, self.after or {}
+        return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What apply did or, dry, would do. `errors` keep everything from being written."""
+
+    changes: list[Change]
+    findings: list[Finding]
+    running: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level is Level.ERROR]
+
+
+def apply(
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    definitions: Definitions,
+    *,
+    dry_run: bool = False,
+    confirmed: bool = True,
+) -> Applied:
+    """Make what is stored as the definitions say; what they do not name stays.
+
+    confirmed: whether somebody knows that tasks with a process ID other than 0 are among the changed ones ("it could
+    break the process"); Refused without. Nothing is written where the lint finds an error, nor in a dry run.
+    """
+    require(actor, Privilege.MANAGE)
+    now = clock.now()
+    stored = stored_tasks.load_definitions(session)
+    merged = _merge(stored, definitions)
+    rows = {row.name: row for row in stored_tasks.task_rows(session)}
+    uids = _uids(merged, rows)
+    world = build(merged, stored_tasks.load_types(session), uids=uids)
+    changes = _changes(stored, merged)
+    applied = Applied(changes, lint(world, now), _running(session, changes))
+    if applied.errors or dry_run or not changes:
+        return applied
+    if applied.running and not confirmed:
+        names = ", ".join(f"'{name}'" for name in applied.running)
+        raise Refused(f"{names} has a process ID: it is running, and editing it could break the process; confirm first")
+    _write(session, actor, merged, rows, changes, now)
+    _reschedule(session, world, changes, uids, now)
+    return applied
+
+
+def _merge(stored: Definitions, given: Definitions) -> Definitions:
+    """The stored definitions with the given ones on top: settings key by key, windows as a whole, tasks by name."""
+    assert stored.settings is not None
+    settings = stored.settings
+    if given.settings is not None:
+        named = {key: getattr(given.settings, key) for key in given.settings.model_fields_set}
+        settings = SettingsSection.model_validate({**settings.model_dump(), **named})
+    windows = stored.windows if given.windows is None else given.windows
+    tasks = {one.name: one for one in stored.tasks or []}
+    extra: list[TaskSection] = []
+    seen: set[str] = set()
+    for one in given.tasks or []:
+        if one.name in seen:
+            extra.append(one)  # kept, so that the lint names the duplicate
+        else:
+            tasks[one.name] = one
+        seen.add(one.name)
+    return Definitions.model_construct(settings=settings, windows=windows, tasks=[*tasks.values(), *extra])
+
+
+def _uids(merged: Definitions, rows: dict[str, TaskRow]) -> dict[str, int]:
+    """Stored UIDs; new tasks get stand-ins behind them until they are written."""
+    uids = {name: row.uid or 0 for name, row in rows.items()}
+    following = max(uids.values(), default=0)
+    for one in merged.tasks or []:
+        if one.name not in uids:
+            following += 1
+            uids[one.name] = following
+    return uids
+
+
+def _changes(stored: Definitions, merged: Definitions) -> list[Change]:
+    changes = []
+    assert stored.settings is not None and merged.settings is not None
+    before, after = stored.settings.model_dump(mode="json"), merged.settings.model_dump(mode="json")
+    if before != after:
+        changes.append(Change("settings", "settings", before, after))
+    old_windows = {one.name: _window_facts(one) for one in stored.windows or []}
+    new_windows = {one.name: _window_facts(one) for one in merged.windows or []}
+    changes += _differences("window", old_windows, new_windows)
+    old_tasks = {one.name: one.model_dump(mode="json") for one in stored.tasks or []}
+    new_tasks = {one.name: one.model_dump(mode="json") for one in merged.tasks or []}
+    return changes + _differences("task", old_tasks, new_tasks)
+
+
+def _window_facts(window: WindowSection) -> dict[str, Any]:
+    facts = window.model_dump(mode="json")
+    return {**facts, "released": sorted(facts["released"])}
+
+
+def _differences(kind: str, old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> list[Change]:
+    names = [*old, *(name for name in new if name not in old)]
+    return [Change(kind, name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
+
+
+def _running(session: Session, changes: list[Change]) -> list[str]:
+    """The changed tasks that have a process ID."""
+    names = [change.name for change in changes if change.kind == "task" and change.before is not None]
+    statement = (
+        select(TaskRow.name)
+        .join(RunRow, col(RunRow.task_uid) == col(TaskRow.uid))
+        .where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.process_id) != 0)
+    )
+    return [name for name in session.exec(statement).all() if name in names]
+
+
+def _write(
+    session: Session,
+    actor: Actor,
+    merged: Definitions,
+    rows: dict[str, TaskRow],
+    changes: list[Change],
+    now: datetime,
+) -> None:
+    assert merged.settings is not None
+    kinds = {change.kind for change in changes}
+    if "settings" in kinds:
+        stored_settings.save_settings(session, merged.settings)
+    if "window" in kinds:
+        stored_settings.save_windows(session, merged.windows or [], actor.name, now)
+    drafts = {one.name: one for one in merged.tasks or []}
+    changed = [change.name for change in changes if change.kind == "task"]
+    for name in changed:  # rows first, so that steps find their predecessors' UIDs
+        if name not in rows:
+            rows[name] = _new_row(drafts[name], now)
+            session.add(rows[name])
+            session.flush()
+    uids = {name: row.uid or 0 for name, row in rows.items()}
+    for name in changed:
+        row = rows[name]
+        stored_tasks.write(row, drafts[name], uids)
+        row.updated_at, row.version = now, row.version + 1
+        session.add(row)
+    session.flush()
+    stored_settings.definitions_changed(session)
+    for change in changes:
+        verb = "create" if change.before is None else "delete" if change.after is None else "edit"
+        subject = f"{change.kind} '{change.name}'"
+        audit.record(session, now, actor, f"{verb} {change.kind}", subject, before=change.before, after=change.after)
+
+
+def _new_row(draft: TaskSection, now: datetime) -> TaskRow:
+    row = TaskRow(
+        name=draft.name,
+        type=draft.type,
+        window=draft.window,
+        on_failure=draft.on_failure,
+        on_errors=draft.on_errors,
+        catch_up=draft.catch_up,
+        retry_delay=draft.retry_delay,
+        created_at=now,
+        updated_at=now,
+        accounted_at=now,
+    )
+    row.version = 0
+    return row
+
+
+_SCHEDULE_FIELDS = {"schedule", "timezone", "enabled", "historical"}
+
+
+def _reschedule(session: Session, world: World, changes: list[Change], uids: dict[str, int], now: datetime) -> None:
+    """Tasks whose times changed come due by the new ones, from now on; a changed zone of the settings moves them all."""
+    by_name = {task.name: task for task in world.tasks.values()}
+    all_of_them = any(change.kind == "settings" and "timezone" in change.fields() for change in changes)
+    moved = {
+        change.name for change in changes if change.kind == "task" and _SCHEDULE_FIELDS & set(change.fields())
+    }
+    for row in stored_tasks.task_rows(session):
+        if row.name in by_name and (all_of_them or row.name in moved):
+            stored_tasks.reschedule(row, by_name[row.name], now)
+            session.add(row)
+    session.flush()

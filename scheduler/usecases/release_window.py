@@ -1,0 +1,36 @@
+"""Release one occurrence of a maintenance window, or reserve it again."""
+
+from datetime import date
+
+from sqlmodel import Session, select
+
+from models.domain import Actor, Privilege
+from models.tables import ReleaseRow, WindowRow
+from scheduler.clock import Clock
+from scheduler.definitions import DAYS
+from scheduler.errors import InvalidInput
+from scheduler.privileges import require
+from scheduler.store import audit, settings
+
+
+def release_window(session: Session, clock: Clock, actor: Actor, name: str, day: date, *, reserve: bool = False) -> bool:
+    """Give back the occurrence that begins on that local day, or reserve it again; False if it was so already."""
+    require(actor, Privilege.MANAGE)
+    window = session.exec(select(WindowRow).where(WindowRow.name == name)).first()
+    if window is None or window.id is None:
+        raise InvalidInput(f"there is no maintenance window '{name}'")
+    if day.weekday() not in window.days:
+        days = ", ".join(DAYS[one] for one in window.days)
+        raise InvalidInput(f"'{name}' has no occurrence on {day:%a %Y-%m-%d}; its days are {days}")
+    row = session.get(ReleaseRow, (window.id, day))
+    if (row is None) is reserve:
+        return False
+    now = clock.now()
+    if row is None:
+        session.add(ReleaseRow(window_id=window.id, day=day, released_by=actor.name, released_at=now))
+    else:
+        session.delete(row)
+    settings.definitions_changed(session)
+    action = "reserve window" if reserve else "release window"
+    audit.record(session, now, actor, action, f"window '{name}' {day.isoformat()}")
+    return True

@@ -1,0 +1,147 @@
+"""Reset: look at why it failed, see what will happen, then Finish."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from models.db import writing
+from models.domain import ACTIVE, Actor, OnFailure, Privilege, RunStatus
+from models.tables import LockRow, RunLogRow, RunRow, TaskRow
+from scheduler.clock import Clock
+from scheduler.errors import Refused
+from scheduler.occurrences import next_occurrence
+from scheduler.privileges import require
+from scheduler.processes import ProcessIdentity, end_group, is_alive
+from scheduler.store import audit, logs
+from scheduler.store.ledger import Ending, end_run, free_locks
+from scheduler.store.tasks import chain_book
+from scheduler.store.workers import process_of
+
+LAST_LINES = 20
+
+
+@dataclass(frozen=True)
+class ResetPreview:
+    """What a reset is about, for a person to read before Finish."""
+
+    task: str
+    run_id: int
+    status: RunStatus
+    error: str | None
+    last_lines: list[RunLogRow]
+    errors: int
+    process: ProcessIdentity | None
+    process_alive: bool
+    locks: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    next_start_at: datetime | None = None
+
+    @property
+    def warning(self) -> str | None:
+        if self.process_alive and self.process is not None:
+            return f"process {self.process.pid} on {self.process.host} is alive: Finish ends it"
+        return None
+
+
+def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> ResetPreview:
+    """Why it failed and what a reset will do. Refused where it is neither running nor failed."""
+    require(actor, Privilege.MANAGE)
+    row = _to_reset(session, task)
+    assert row.id is not None
+    process = process_of(row)
+    locks = session.exec(select(LockRow.name).where(LockRow.run_id == row.id)).all()
+    skipped = session.exec(
+        select(TaskRow.name)
+        .join(RunRow, col(RunRow.task_uid) == col(TaskRow.uid))
+        .where(RunRow.cause_run_id == row.id, RunRow.status == RunStatus.SKIPPED)
+    ).all()
+    book = chain_book(session, row.task_uid)
+    return ResetPreview(
+        task.name,
+        row.id,
+        row.status,
+        row.error,
+        logs.last_lines(session, row.id, LAST_LINES),
+        row.errors,
+        process,
+        process is not None and is_alive(process),
+        sorted(locks),
+        list(skipped),
+        [f"{one.path or one.name} ({one.bytes} bytes)" for one in logs.run_files(session, row.id)],
+        next_occurrence(book.tasks[row.task_uid], clock.now()) if row.task_uid in book.tasks else None,
+    )
+
+
+def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatus:
+    """Finish: its process ended (TERM, KILL after 10 s), its locks freed, process ID 0; the run's final status.
+
+    A running run is Cancelled; a failed one stays Execution failed, but needs no reset any more. Two transactions,
+    with none open while the process is given its ten seconds: its own last words need the database.
+    """
+    require(actor, Privilege.MANAGE)
+    with writing(engine) as session:
+        row = _to_reset(session, _task(session, task_uid))
+        assert row.id is not None
+        run_id, process = row.id, process_of(row)
+        before = {"run": row.id, "status": row.status, "process_id": row.process_id}
+        if row.status in ACTIVE:
+            row.cancel_asked_by = actor.name
+            session.add(row)
+    if process is not None:
+        _end(process)
+    with writing(engine) as session:
+        task = _task(session, task_uid)
+        return _finish(session, clock, actor, task, run_id, before)
+
+
+def _finish(
+    session: Session, clock: Clock, actor: Actor, task: TaskRow, run_id: int, before: dict[str, object]
+) -> RunStatus:
+    now = clock.now()
+    ending = Ending(RunStatus.CANCELLED, message=f"reset by {actor.name}")
+    end_run(session, chain_book(session, task.uid or 0), run_id, ending, now=now, who=actor.name)
+    free_locks(session, run_id)
+    row = session.get(RunRow, run_id, populate_existing=True)
+    assert row is not None
+    row.process_id, row.reset_at, row.reset_by = 0, now, actor.name
+    row.claim = None  # whatever its process still tries to write is void
+    task.failed_run_id = None
+    session.add(row)
+    session.add(task)
+    session.flush()
+    after = {"run": row.id, "status": row.status, "process_id": 0}
+    audit.record(session, now, actor, "reset", f"task {task.uid} '{task.name}'", before=before, after=after)
+    return RunStatus(row.status)
+
+
+def _task(session: Session, uid: int) -> TaskRow:
+    row = session.get(TaskRow, uid, populate_existing=True)
+    if row is None:
+        raise Refused(f"task {uid} has been deleted meanwhile")
+    return row
+
+
+def _end(process: ProcessIdentity) -> None:
+    if not end_group(process):
+        raise Refused(
+            f"process {process.pid} on {process.host} could not be ended from here; run the reset on that machine, "
+            "or end the process there first"
+        )
+
+
+def _to_reset(session: Session, task: TaskRow) -> RunRow:
+    active = session.exec(
+        select(RunRow).where(RunRow.task_uid == task.uid, col(RunRow.status).in_(ACTIVE), col(RunRow.ended_at).is_(None))
+    ).first()
+    row = active or (session.get(RunRow, task.failed_run_id) if task.failed_run_id else None)
+    if row is None:
+        raise Refused("You can't reset a task that's not running")
+    return row
+
+
+def needs_reset(task: TaskRow) -> bool:
+    """Whether the task's next runs are held until somebody resets it."""
+    return task.failed_run_id is not None and task.on_failure is OnFailure.HOLD

@@ -1,0 +1,93 @@
+"""Why does it wait: every rule's verdict on a task's waiting run, else on its next one."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from models.domain import Actor, Hold, Privilege, RuleId, Run, Trigger
+from models.tables import TaskRow
+from scheduler.clock import Clock
+from scheduler.occurrences import next_occurrence
+from scheduler.planner import forecast
+from scheduler.privileges import require
+from scheduler.rules import RULES, judge
+from scheduler.store.boards import Picture, load_board
+from scheduler.store.tasks import Book, load_book
+
+_AHEAD = timedelta(days=9)
+
+
+@dataclass(frozen=True)
+class Why:
+    """run_id: None where the run has no row yet. due_at: None where nothing is to come.
+
+    verdicts: every rule with its hold, None where it does not hold.
+    """
+
+    task: str
+    run_id: int | None
+    due_at: datetime | None
+    earliest_start_at: datetime | None
+    verdicts: tuple[tuple[RuleId, Hold | None], ...]
+
+
+def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book: Book | None = None) -> Why:
+    """What holds the task's waiting run now, or its next run at the instant it comes due; and its earliest start."""
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session, book)
+    picture = load_board(session, book, now)
+    task = book.tasks.get(task_row.uid or 0)
+    if task is None:
+        return Why(task_row.name, None, None, None, ())
+    waiting = sorted(
+        (run for run in picture.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id)
+    )
+    run = waiting[0] if waiting else None
+    if run is None:
+        due_at = next_occurrence(task, now)
+        run = Run(task, due_at or now, Trigger.SCHEDULE if due_at else Trigger.MANUAL)
+        verdicts = _verdicts(run, picture, max(now, run.due_at))
+        earliest = _earliest(book, picture, run, now) if due_at else None
+        return Why(task_row.name, None, due_at, earliest, verdicts)
+    verdicts = _verdicts(run, picture, max(now, run.due_at))
+    return Why(task_row.name, run.id, run.due_at, _earliest(book, picture, run, now), verdicts)
+
+
+def earliest_if_run_now(session: Session, clock: Clock, book: Book, uid: int, overrides: frozenset[str]) -> datetime | None:
+    """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
+    now = clock.now()
+    picture = load_board(session, book, now)
+    run = Run(book.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
+    return _earliest(book, picture, run, now)
+
+
+def _verdicts(run: Run, picture: Picture, at: datetime) -> tuple[tuple[RuleId, Hold | None], ...]:
+    holding = {hold.rule: hold for hold in judge(run, picture.board, at)}
+    return tuple((rule, holding.get(rule)) for rule in RULES)
+
+
+def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime | None:
+    """When the forecast starts the run, with all else that is open or comes due before it."""
+    board = picture.board
+    if board.engine_problem is not None:
+        return None
+    open_runs = [*picture.waiting, *board.active_by_task.values()]
+    if run.trigger is Trigger.MANUAL and run.id == 0:  # one that is only thought of; a scheduled one comes due by itself
+        open_runs.append(run)
+    rows = forecast(
+        book.tasks,
+        book.world.calendar,
+        board.max_running,
+        now,
+        max(run.due_at, now) + _AHEAD,
+        open_runs=open_runs,
+        failures=board.failures,
+        last_start=board.last_start,
+    )
+    for row in rows:
+        same = row.id == run.id if run.id else (row.task.uid == run.task.uid and row.due_at == run.due_at)
+        if same and row.started_at is not None:
+            return row.started_at
+    return None
