@@ -205,7 +205,9 @@ class _Execution:
     def _outcome_with(self, client: "SyncPrefectClient") -> Outcome:
         born_in_prefect = self._order.flow_run_id
         flow_run = self._take_over(client, UUID(born_in_prefect)) if born_in_prefect else self._create(client)
-        if flow_run.state is not None and (flow_run.state.is_cancelled() or flow_run.state.is_cancelling()):
+        if flow_run.state is not None and _is_cancel(flow_run.state):
+            if flow_run.state.is_cancelling():
+                _set_state(client, flow_run, "Cancelled", "Cancelled before it started.")
             return state_failure(flow_run.state)
         self._ledger.write(lambda ledger: ledger.bind(str(flow_run.id)))
         try:

@@ -217,16 +217,34 @@ class PrefectApi:
     def hold(self, flow_run_id: str, reason: str, until: datetime) -> bool:
         """The flow run waits: Scheduled, called Held, with the reason; a worker polls it again at `until`.
 
-        False, and nothing is changed, if it is gone, ended, cancelled or running by now.
+        False, and it stays what it is, if it is gone, ended, cancelled or running by now.
         """
         state = self.state(flow_run_id)
         if state is None or state.type not in {"SCHEDULED", "PENDING"}:
             return False
         details = {"scheduled_time": until.isoformat()}
-        return self._set_state(flow_run_id, "SCHEDULED", HELD, reason, details)
+        if not self._set_state(flow_run_id, "SCHEDULED", HELD, reason, details):
+            return False
+        return self._undo_if_overtaken(flow_run_id)
 
-    def end(self, flow_run_id: str, how: Literal["cancelled", "crashed", "failed"], message: str) -> bool:
-        """The flow run of a process that was ended, or died, has this end state, unless it has one already.
+    def _undo_if_overtaken(self, flow_run_id: str) -> bool:
+        """Whether our Held replaced a state that may be held; if not, that state is set again.
+
+        Prefect has no compare-and-set: between our look and our Held somebody may have cancelled the
+        run, or its process may have begun.
+        """
+        history = self._send("GET", "/flow_run_states/", params={"flow_run_id": flow_run_id}).json()
+        history.sort(key=lambda state: state["timestamp"])
+        ours = max(index for index, state in enumerate(history) if state["name"] == HELD)
+        before = history[ours - 1] if ours else None
+        if before is None or before["type"] in {"SCHEDULED", "PENDING"}:
+            return True
+        if ours == len(history) - 1:
+            self._set_state(flow_run_id, before["type"], before["name"], before.get("message") or "", {})
+        return False
+
+    def end(self, flow_run_id: str, how: Literal["completed", "failed", "crashed", "cancelled"], message: str) -> bool:
+        """The flow run of a process that has ended has this end state, unless it has one already.
 
         True if this call changed it.
         """

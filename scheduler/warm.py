@@ -17,6 +17,7 @@ from typing import Any
 
 from scheduler.processes import ProcessIdentity, end_group
 
+ORPHAN_GRACE_SECONDS = 10.0
 DEFAULT_LEDGER = "scheduler.store:open_run_ledger"
 
 
@@ -224,7 +225,7 @@ class WarmServer:
         for orphan in orphans:
             # They had a TERM when their parent died; this waits for them, and makes sure.
             if orphan.process is not None:
-                end_group(orphan.process)
+                end_group(orphan.process, ORPHAN_GRACE_SECONDS)
             self._report(Exited(orphan.run_id, orphan.claim, _pid_of(orphan), None, None))
         if self._process is not None:
             self._process.wait()
