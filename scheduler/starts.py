@@ -124,7 +124,12 @@ def _parameters(
         value = parameters.get(name, default)
         if isinstance(value, str):
             parameters[name] = tokens.resolve(
-                value, task=task.name, due_at=row.due_at, timezone=task.timezone, sequence=sequence
+                value,
+                task=task.name,
+                object_name=task_row.object,
+                due_at=row.due_at,
+                timezone=task.timezone,
+                sequence=sequence,
             )
     return parameters
 

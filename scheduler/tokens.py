@@ -9,7 +9,7 @@ from scheduler.localtime import zone
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r"[^\w.-]+")
-NAMES = ("date", "time", "task", "sequence")
+NAMES = ("date", "time", "task", "object", "sequence")
 
 
 def unknown_tokens(text: str) -> list[str]:
@@ -20,8 +20,8 @@ def unknown_tokens(text: str) -> list[str]:
     return unknown
 
 
-def resolve(text: str, *, task: str, due_at: datetime, timezone: str, sequence: int) -> str:
-    """The text with its tokens replaced: `{date}` 20261123, `{time}` 0115, `{task}`, `{sequence}` 1, 2, ...
+def resolve(text: str, *, task: str, object_name: str, due_at: datetime, timezone: str, sequence: int) -> str:
+    """The text with its tokens replaced: `{date}` 20261123, `{time}` 0115, `{task}`, `{object}`, `{sequence}` 1, 2 ...
 
     `{date:%d.%m.%Y}` and `{time:%H%M%S}` take a strftime format, `{sequence:04}` a width. Instants are the run's
     due in the task's zone. An unknown token raises ValueError.
@@ -36,6 +36,8 @@ def resolve(text: str, *, task: str, due_at: datetime, timezone: str, sequence: 
             return local.strftime(form or "%H%M")
         if name == "task":
             return _UNSAFE.sub("_", task)
+        if name == "object":
+            return object_name
         if name == "sequence":
             return format(sequence, form or "d")
         raise ValueError(f"unknown token {{{name}}}: use {', '.join(NAMES)}")

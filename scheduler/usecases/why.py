@@ -51,7 +51,7 @@ def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book
         verdicts = _verdicts(run, picture, max(now, run.due_at))
         earliest = _earliest(book, picture, run, now) if due_at else None
         return Why(task_row.name, None, due_at, earliest, verdicts)
-    verdicts = _verdicts(run, picture, max(now, run.due_at))
+    verdicts = _verdicts(run, picture, now)
     return Why(task_row.name, run.id, run.due_at, _earliest(book, picture, run, now), verdicts)
 
 

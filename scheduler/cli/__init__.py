@@ -1,0 +1,5 @@
+"""The command line `headway`."""
+
+from scheduler.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,82 @@
+"""The `headway` command: its sub-commands, and how errors leave it (exit codes of the contract)."""
+
+import logging
+import os
+import sys
+import traceback
+
+import click
+import typer
+
+from scheduler.cli import definitions, people, runs, services, tasks
+from scheduler.cli.common import STATE, fail
+from scheduler.errors import SchedulerError
+
+app = typer.Typer(
+    name="headway",
+    help="Starts scheduled work at the right moment, and says why it waits.\n\nFirst steps: `headway demo` shows all of "
+    "it on sample data; `headway up` starts a new installation. Exit codes: 0 done, 2 invalid input, 3 not allowed, "
+    "4 refused by state, 5 Prefect or database unreachable, 1 a defect.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _everywhere(
+    as_user: str = typer.Option(
+        "", "--as", metavar="USER", envvar="HEADWAY_USER", help="Act with this user's privileges."
+    ),
+) -> None:
+    STATE.as_user = as_user or None
+
+
+for module in (services, definitions, tasks, runs, people):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; every error leaves as a sentence and its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(standalone_mode=False)
+    except SchedulerError as error:
+        fail(str(error), error.exit_code)
+    except click.exceptions.Abort:
+        fail("stopped", 1)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        _unexpected(error)
+
+
+def _unexpected(error: Exception) -> None:
+    """A database that does not answer is 5; anything else is a defect of ours, kept in a file, not on the screen."""
+    if type(error).__module__.startswith("sqlalchemy"):
+        from sqlalchemy.exc import OperationalError
+
+        if isinstance(error, OperationalError):
+            fail(f"the database cannot be reached or written: {str(error.orig).splitlines()[0]}", 5)
+    if type(error).__name__ == "PrefectUnreachable":
+        fail(str(error), 5)
+    if type(error).__name__ in ("PrefectRefused", "PrefectError", "ServerError"):
+        fail(str(error), 5)
+    from models.db import home
+
+    place = home() / "logs" / "defects.log"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        where = f"; the details are in {place}"
+    except OSError:
+        where = ""
+    fail(f"a defect in Headway: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}", 1)

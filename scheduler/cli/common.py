@@ -1,0 +1,122 @@
+"""What every command needs: who acts, the database, times, and how things are printed."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from models.domain import Actor
+from scheduler.errors import InvalidInput
+from scheduler.localtime import to_utc, zone
+from scheduler.privileges import OPERATOR
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlmodel import Session
+
+
+@dataclass
+class _State:
+    as_user: str | None = None
+
+
+STATE = _State()
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
+    """Say what is wrong on stderr and leave."""
+    print(message, file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """A table that fits the terminal; `empty` says what to do where there are no rows."""
+    if not rows:
+        print(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    Console(highlight=False, soft_wrap=False).print(table)
+
+
+def _printable(text: str) -> str:
+    """The text without control characters: a name or a log line must not steer the terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
+
+
+def say(text: str) -> None:
+    """A line on stdout, control characters made visible."""
+    print(_printable(text))
+
+
+def engine() -> "Engine":
+    """The database, made ready if it is new. Unreachable if it is of another version."""
+    from scheduler.installation import open_database
+
+    return open_database()
+
+
+@contextmanager
+def write() -> "Iterator[tuple[Session, Actor]]":
+    """A write transaction and who acts in it."""
+    from models.db import writing
+
+    with writing(engine()) as session:
+        yield session, actor(session)
+
+
+@contextmanager
+def read() -> "Iterator[tuple[Session, Actor]]":
+    """A consistent picture and who looks at it."""
+    from models.db import reading
+
+    with reading(engine()) as session:
+        yield session, actor(session)
+
+
+def actor(session: "Session") -> Actor:
+    """The user of --as, else the operator of this machine."""
+    if STATE.as_user is None:
+        return OPERATOR
+    from scheduler.usecases.people import actor_named
+
+    return actor_named(session, STATE.as_user)
+
+
+def instant(text: str, timezone: str, option: str) -> datetime:
+    """An ISO date or time as an instant; without an offset it is in the zone. InvalidInput names the option."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            f"{option}: {text!r} is not a date or time; write it like 2026-11-23 or 2026-11-23T08:15 "
+            "(with Z or an offset such as -05:00 for another zone)"
+        ) from None
+    if value.tzinfo is None:
+        return to_utc(value, zone(timezone))
+    return value.astimezone(UTC)
+
+
+def midnight(day: date, timezone: str) -> datetime:
+    """The start of a local day."""
+    return to_utc(datetime.combine(day, time()), zone(timezone))
+
+
+def shown(moment: datetime | None, timezone: str) -> str:
+    """An instant in the zone, as tables show it; empty for None."""
+    return "" if moment is None else moment.astimezone(zone(timezone)).strftime("%Y-%m-%d %H:%M %Z")

@@ -1,0 +1,147 @@
+"""Commands that run things: up, demo, status, worker, deploy, host-key."""
+
+import time
+
+import typer
+
+from scheduler.cli.common import print_json, print_table, say
+from scheduler.errors import InvalidInput, Unreachable
+
+_JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
+
+
+def register(app: typer.Typer) -> None:
+    for command in (up, demo, status, worker, deploy):
+        app.command()(command)
+    app.command("host-key")(host_key)
+
+
+def up() -> None:
+    """Start everything: Prefect's server (unless PREFECT_API_URL is set), worker and dashboard. Ctrl-C ends it all."""
+    from scheduler.services import Stack
+
+    _run(Stack(say), demo=False)
+
+
+def demo() -> None:
+    """`up` with a small parking and contact-centre world: an export is delivered over SFTP within a minute.
+
+    SFTP server and mail catcher are embedded, on loopback. Spacing between steps is short here, so that one sees a
+    chain move while one watches.
+    """
+    from scheduler.services import Stack
+
+    _run(Stack(say), demo=True)
+
+
+def _run(stack: "object", *, demo: bool) -> None:
+    from scheduler.demo import Demo
+    from scheduler.prefect_server import ServerError
+    from scheduler.services import Stack, dashboard_port, save_up, status, stop_on_signals
+
+    assert isinstance(stack, Stack)
+    stop = stop_on_signals()
+    world = Demo(say) if demo else None
+    try:
+        if world is not None:
+            world.before()
+        prefect = stack.prepare()
+        if world is not None:
+            world.furnish(prefect)
+        stack.start()
+        save_up(prefect)
+        while not stop.wait(0.3) and not all(part.ok for part in status()):
+            for child in stack.children:
+                child.keep_up(say)
+        if not stop.is_set():
+            say(f"Dashboard: http://127.0.0.1:{dashboard_port()}")
+            say(f"Prefect:   {prefect.url.removesuffix('/api')}")
+            if world is not None:
+                world.begin()
+            say("Ready. Ctrl-C ends all of it.")
+            stack.watch(stop)
+    except ServerError as error:
+        raise Unreachable(str(error)) from None
+    finally:
+        stack.stop()
+        if world is not None:
+            world.close()
+    say("Stopped.")
+
+
+def status(
+    wait: float = typer.Option(0, "--wait", metavar="SECONDS", help="Wait up to so long until everything is up."),
+    as_json: bool = _JSON,
+) -> None:
+    """What is up: database, Prefect, worker, dashboard. Exit 0 once everything is, else 5."""
+    from scheduler.services import parts_document
+    from scheduler.services import status as look
+
+    deadline = time.monotonic() + wait
+    parts = look()
+    while not all(part.ok for part in parts) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        parts = look()
+    if as_json:
+        print_json(parts_document(parts))
+    else:
+        print_table(["Part", "", "Detail"], [[one.name, "up" if one.ok else "DOWN", one.detail] for one in parts], "")
+    if not all(part.ok for part in parts):
+        raise typer.Exit(5)
+
+
+def worker() -> None:
+    """One more worker, on this machine or another: same HEADWAY_DATABASE_URL, same PREFECT_API_URL."""
+    import logging
+
+    from scheduler.cli.common import engine
+    from scheduler.services import sync_importer_path, use_prefect
+    from scheduler.worker import run_worker
+
+    logging.getLogger("headway").setLevel(logging.INFO)
+    engine().dispose()
+    sync_importer_path(use_prefect())
+    run_worker()
+
+
+def deploy() -> None:
+    """Deploy prefect.yaml (of the working folder, else Headway's own) and refresh the task types."""
+    from scheduler.services import deploy as deploy_all
+    from scheduler.services import use_prefect
+    from scheduler.task_types import prefect_yaml
+
+    types = deploy_all(use_prefect(), prefect_yaml())
+    rows = [[one.name, one.group, "exporter" if one.exporter else "", one.description] for one in types]
+    print_table(["Type", "Group", "", "Description"], rows, "prefect.yaml deploys nothing on the headway pool.")
+
+
+def host_key(
+    host: str = typer.Argument(..., help="The SFTP server."),
+    port: int = typer.Option(22, "--port", min=1, max=65535),
+    block: str = typer.Option("", "--block", metavar="NAME", help="Store it in this SFTP block once confirmed."),
+    yes: bool = typer.Option(False, "--yes", help="Store it without asking."),
+) -> None:
+    """Show an SFTP server's host key; with --block, store it there once confirmed. No credential is sent."""
+    import sys
+    from importlib import import_module
+
+    from scheduler.services import SFTP_SLUG, use_prefect
+
+    blocks = import_module("blocks.sftp")  # an entry point may look into both towers
+    try:
+        found = blocks.read_host_key(host, port, 10)
+    except blocks.TransferError as error:
+        raise Unreachable(str(error)) from None
+    say(f"{host}:{port} has the host key {found.fingerprint}\n{found.key}")
+    if not block:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InvalidInput("host-key asks before it stores the key; give --yes where nobody can answer")
+        typer.confirm(f"Is that what the server's owner says? Store it in the block '{block}'?", abort=True)
+    prefect = use_prefect()
+    fields = prefect.block(SFTP_SLUG, block, secrets=True)
+    if fields is None:
+        raise InvalidInput(f"there is no SFTP block named '{block}' in Prefect")
+    prefect.save_block(SFTP_SLUG, block, {**fields, "known_host_key": found.key})
+    say(f"Stored in the block '{block}'.")

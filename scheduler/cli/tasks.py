@@ -1,0 +1,127 @@
+"""Commands about tasks: tasks, why, enable, disable, delete."""
+
+import typer
+
+from scheduler.cli.common import print_json, print_table, read, say, shown, write
+from scheduler.clock import SystemClock
+from scheduler.forecasts import instant
+
+_JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
+_TASK = typer.Argument(..., metavar="TASK", help="The task's name (or its UID).")
+
+
+def register(app: typer.Typer) -> None:
+    for command in (tasks, why, enable, disable, delete):
+        app.command()(command)
+
+
+def tasks(
+    everything: bool = typer.Option(False, "--all", help="Every task: disabled and historical ones too."),
+    as_json: bool = _JSON,
+) -> None:
+    """The enabled tasks, or every one: next start, state, progress, last result."""
+    from scheduler.store.settings import load_settings
+    from scheduler.usecases.task_list import task_list
+
+    with read() as (session, actor):
+        lines = task_list(session, SystemClock(), actor, everything=everything)
+        zone = load_settings(session).timezone
+    if as_json:
+        keys = (
+            "uid name type object step enabled historical state process_id attempts progress next_start_at "
+            "last_result needs_reset"
+        ).split()
+        rows = [{key: getattr(line, key) for key in keys} for line in lines]
+        print_json({"tasks": [{**row, "next_start_at": instant(row["next_start_at"])} for row in rows]})
+        return
+    table = [
+        [
+            shown(line.next_start_at, zone),
+            line.object,
+            line.name + (" (historical)" if line.historical else "" if line.enabled else " (disabled)"),
+            str(line.uid),
+            line.type,
+            str(line.step),
+            "NEEDS RESET" if line.needs_reset else line.state,
+            "" if line.progress is None else f"{line.progress:.0f} %",
+            str(line.process_id),
+            line.last_result or "",
+            line.reason,
+        ]
+        for line in lines
+    ]
+    headers = ["Start time", "Object", "Task", "UID", "Type", "Step", "State", "Progress", "PID", "Last", "Waits because"]
+    print_table(headers, table, "No tasks yet. `headway apply FILE` makes some; `headway demo` shows examples.")
+
+
+def why(task: str = _TASK, as_json: bool = _JSON) -> None:
+    """Why a task waits: every rule's verdict on its waiting (else its next) run, and the earliest start."""
+    from scheduler.store.settings import load_settings
+    from scheduler.usecases.find import find_task
+    from scheduler.usecases.why import why as explain
+
+    with read() as (session, actor):
+        found = explain(session, SystemClock(), actor, find_task(session, task))
+        zone = load_settings(session).timezone
+    if as_json:
+        verdicts = [
+            {
+                "rule": rule.value,
+                "held": hold is not None,
+                "reason": hold.reason if hold else "",
+                "until": instant(hold.until) if hold else None,
+            }
+            for rule, hold in found.verdicts
+        ]
+        print_json(
+            {
+                "task": found.task,
+                "run": found.run_id,
+                "due_at": instant(found.due_at),
+                "earliest_start_at": instant(found.earliest_start_at),
+                "verdicts": verdicts,
+            }
+        )
+        return
+    if found.due_at is None:
+        say(f"'{found.task}' has no run waiting and none to come.")
+    else:
+        run = f"run {found.run_id}, " if found.run_id else "its next run, "
+        say(f"'{found.task}': {run}due {shown(found.due_at, zone)}")
+        earliest = shown(found.earliest_start_at, zone) or "unknown: it depends on an event (see below)"
+        say(f"Earliest start: {earliest}")
+    rows = [
+        [rule.value, "holds" if hold else "ok", hold.reason if hold else "", shown(hold.until, zone) if hold else ""]
+        for rule, hold in found.verdicts
+    ]
+    print_table(["Rule", "", "Reason", "Clears by itself"], rows, "")
+
+
+def enable(task: str = _TASK) -> None:
+    """Enable a task: it comes due again, from now on."""
+    _set_enabled(task, True)
+
+
+def disable(task: str = _TASK) -> None:
+    """Disable a task: it gets no scheduled runs, and can still be run now."""
+    _set_enabled(task, False)
+
+
+def _set_enabled(task: str, enabled: bool) -> None:
+    from scheduler.usecases.find import find_task
+    from scheduler.usecases.task_state import set_state
+
+    with write() as (session, actor):
+        changed = set_state(session, SystemClock(), actor, find_task(session, task), enabled=enabled)
+    word = "enabled" if enabled else "disabled"
+    say(f"'{task}' is {word}." if changed else f"'{task}' was {word} already.")
+
+
+def delete(task: str = _TASK) -> None:
+    """Delete a task that never ran. One that has run can only be marked historical."""
+    from scheduler.usecases.find import find_task
+    from scheduler.usecases.task_state import delete_task
+
+    with write() as (session, actor):
+        delete_task(session, SystemClock(), actor, find_task(session, task))
+    say(f"'{task}' is deleted.")

@@ -1,0 +1,154 @@
+"""`headway demo`: a small world to look at, with its own SFTP server and mail catcher on loopback."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+from models.db import home, writing
+from scheduler.clock import SystemClock
+from scheduler.definitions import load_file
+from scheduler.errors import InvalidInput
+from scheduler.installation import open_database
+from scheduler.prefect_api import PrefectApi
+from scheduler.privileges import OPERATOR
+from scheduler.services import IMPORTER_BLOCK, SFTP_SLUG, sync_importer_path
+from scheduler.usecases.apply import apply
+from scheduler.usecases.find import find_task
+from scheduler.usecases.run_now import run_now
+
+DEFINITIONS = Path(__file__).parent / "demo.yaml"
+AT_ONCE = ("Citations export", "Customers export", "Violation codes import")
+
+
+class Demo:
+    """The demo's own servers and data. before -> furnish -> begin -> close."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+        self.root = home() / "demo"
+        self.inbox = self.root / "mail"
+        self.importer = self.root / "sftp" / "acme" / "import"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="demo servers", daemon=True)
+        self._password = secrets.token_urlsafe(16)
+        self._sftp_port = 0
+        self._mail: Any = None
+        self._host_key = ""
+
+    def before(self) -> None:
+        """Start the SFTP server and the mail catcher."""
+        self.importer.mkdir(parents=True, exist_ok=True)
+        self.inbox.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._serve_sftp(), self._loop).result(30)
+        self._serve_mail()
+        self.tell(f"Demo SFTP server on 127.0.0.1:{self._sftp_port}, files in {self.importer}.")
+        self.tell(f"Demo mail catcher on 127.0.0.1:{self._mail.port}, mail in {self.inbox}.")
+
+    async def _serve_sftp(self) -> None:
+        import asyncssh
+
+        key_file = home() / "keys" / "demo_host_key"
+        key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if key_file.exists():
+            key = asyncssh.read_private_key(str(key_file))
+        else:
+            key = asyncssh.generate_private_key("ssh-ed25519")
+            key_file.touch(mode=0o600)
+            key.write_private_key(str(key_file))
+        self._host_key = " ".join(key.export_public_key().decode().split()[:2])
+        password, root = self._password, str(self.root / "sftp")
+
+        class Login(asyncssh.SSHServer):
+            def password_auth_supported(self) -> bool:
+                return True
+
+            def validate_password(self, username: str, given: str) -> bool:
+                return username == "headway" and secrets.compare_digest(given, password)
+
+        server = await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[key],
+            server_factory=Login,
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=root),
+        )
+        self._sftp_port = server.get_port()
+
+    def _serve_mail(self) -> None:
+        from aiosmtpd.controller import Controller
+
+        inbox = self.inbox
+
+        class Keep:
+            async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+                number = len(list(inbox.glob("*.eml"))) + 1
+                (inbox / f"{number:04d}.eml").write_bytes(envelope.content)
+                message_from_bytes(envelope.content)
+                return "250 Kept"
+
+        self._mail = Controller(Keep(), hostname="127.0.0.1", port=_free_port())
+        self._mail.start()
+
+    def furnish(self, prefect: PrefectApi) -> None:
+        """The sample world, the blocks that reach the demo's servers, and the demo's tasks."""
+        from models.operations_db import operations_engine
+        from models.sample_world import build
+
+        build(operations_engine(f"sqlite:///{home() / 'operations.db'}"))
+        self._drop_files()
+        prefect.save_block(
+            SFTP_SLUG,
+            IMPORTER_BLOCK,
+            {
+                "host": "127.0.0.1",
+                "port": self._sftp_port,
+                "username": "headway",
+                "password": self._password,
+                "known_host_key": self._host_key,
+                "path_server": "flexftp",
+            },
+        )
+        prefect.save_block(
+            "email-server-credentials",
+            "headway-mail",
+            {"smtp_server": "127.0.0.1", "smtp_port": self._mail.port, "smtp_type": "INSECURE"},
+        )
+        with writing(open_database()) as session:
+            applied = apply(session, SystemClock(), OPERATOR, load_file(DEFINITIONS))
+        if applied.errors:
+            raise InvalidInput([finding.message for finding in applied.errors])
+        sync_importer_path(prefect)
+
+    def _drop_files(self) -> None:
+        rows = ["code,description,fine", "P01,Expired meter,25.00", "P02,No permit,40.00", "P03,Fire lane,90.00"]
+        (self.importer / "violation_codes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    def begin(self) -> None:
+        """Ask for the first runs, so that there is something to see at once."""
+        with writing(open_database()) as session:
+            for name in AT_ONCE:
+                task = find_task(session, name)
+                if not task.failed_run_id:
+                    run_now(session, SystemClock(), OPERATOR, task, follow=True)
+        self.tell("The demo's spacing between steps is short (half a minute); the default is an hour.")
+        self.tell("Look: headway tasks; headway log; headway why 'Customers reload'")
+
+    def close(self) -> None:
+        if self._mail is not None:
+            self._mail.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

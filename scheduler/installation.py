@@ -1,0 +1,57 @@
+"""A new installation made ready, and an old one recognised."""
+
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from models.db import make_engine, migrate, writing
+from scheduler.clock import SystemClock
+from scheduler.errors import Unreachable
+from scheduler.store import settings
+from scheduler.store.tasks import load_types, save_types
+from scheduler.task_types import TaskType, prefect_yaml, types_in
+
+SCHEMA = "0001"
+"""The newest migration; models/migrations/versions holds it."""
+
+
+def open_database() -> Engine:
+    """The scheduler's database; an empty one is made ready. Unreachable: it does not answer, or is of another version."""
+    engine = make_engine()
+    try:
+        with engine.connect() as connection:
+            version = None
+            if inspect(connection).has_table("alembic_version"):
+                version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except OperationalError as error:
+        raise Unreachable(
+            f"the database {engine.url.render_as_string(hide_password=True)} cannot be reached: "
+            f"{str(error.orig).splitlines()[0]}"
+        ) from None
+    if version is None:
+        install(engine)
+    elif version != SCHEMA:
+        raise Unreachable(f"the database is of version {version}, this Headway needs {SCHEMA}; `headway up` migrates it")
+    return engine
+
+
+def install(engine: Engine) -> None:
+    """Bring the database up to date; a new one gets its defaults and the task types of prefect.yaml."""
+    migrate(engine)
+    with writing(engine) as session:
+        settings.install(session)
+        if not load_types(session):
+            types = [with_schema(one) for one in types_in(prefect_yaml()).values()]
+            save_types(session, types, SystemClock().now())
+
+
+def with_schema(task_type: TaskType) -> TaskType:
+    """The type with its flow's parameter schema, read from the flow's source; as it is where that cannot be."""
+    from dataclasses import replace
+
+    try:
+        from prefect.utilities.callables import parameter_schema_from_entrypoint
+
+        found = parameter_schema_from_entrypoint(task_type.entrypoint)
+        return replace(task_type, parameter_schema=found.model_dump_for_openapi())
+    except Exception:
+        return task_type

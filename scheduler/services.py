@@ -1,0 +1,305 @@
+"""The parts that `headway up` runs: Prefect's server, the deployments, the worker, the dashboard."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from models.db import database_url, home, make_engine, reading, sqlite_in_use, writing
+from scheduler.clock import SystemClock
+from scheduler.errors import SchedulerError, Unreachable
+from scheduler.installation import install, open_database, with_schema
+from scheduler.prefect_api import PrefectApi, PrefectError, PrefectUnreachable
+from scheduler.prefect_server import PrefectServer, ServerError, client_environment
+from scheduler.privileges import OPERATOR
+from scheduler.store import settings, workers
+from scheduler.store.tasks import save_types
+from scheduler.task_types import TaskType, prefect_yaml
+from scheduler.usecases.people import first_admin
+
+BLOCK_MODULES = ("blocks.sftp", "blocks.database", "prefect_email")
+DATABASE_SLUG, OPERATIONS_BLOCK = "headway-database", "operations"
+SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
+_RESTART_SECONDS = 5.0
+
+
+def dashboard_port() -> int:
+    return int(os.environ.get("HEADWAY_DASHBOARD_PORT") or 8501)
+
+
+def prefect_port() -> int:
+    return int(os.environ.get("HEADWAY_PREFECT_PORT") or 4200)
+
+
+def use_prefect() -> PrefectApi:
+    """Prefect as this installation knows it; the environment set so that Prefect's own code finds it too."""
+    os.environ.update(client_environment(home()))
+    return PrefectApi.from_environment()
+
+
+# Deploying
+
+
+def deploy(prefect: PrefectApi, file: Path | None = None) -> list[TaskType]:
+    """Deploy a prefect.yaml and read the task types back from Prefect. Unreachable if Prefect does not answer."""
+    engine = open_database()
+    try:
+        prefect.ensure_work_pool()
+        prefect.register_block_types(BLOCK_MODULES)
+        prefect.deploy(file or prefect_yaml())
+        types = [
+            TaskType.of_deployment(
+                one.name,
+                list(one.tags),
+                description=one.description or "",
+                entrypoint=one.entrypoint or "",
+                deployment_id=one.id,
+                parameter_schema=one.parameter_schema,
+            )
+            for one in prefect.deployments()
+        ]
+        _own_blocks(prefect)
+    except PrefectUnreachable as error:
+        raise Unreachable(str(error)) from None
+    except PrefectError as error:
+        raise SchedulerError(str(error)) from None
+    types = [_with_all_of_its_schema(one) for one in types]
+    with writing(engine) as session:
+        save_types(session, types, SystemClock().now())
+    sync_importer_path(prefect)
+    return types
+
+
+def _with_all_of_its_schema(task_type: TaskType) -> TaskType:
+    """A deployment that keeps no schema gets its flow's."""
+    return task_type if task_type.parameter_schema else with_schema(replace(task_type, parameter_schema=None))
+
+
+def _own_blocks(prefect: PrefectApi) -> None:
+    """The operations database that tasks work on, unless somebody has named another."""
+    if prefect.block(DATABASE_SLUG, OPERATIONS_BLOCK) is not None:
+        return
+    from models.operations_db import upgrade_operations
+
+    file = home() / "operations.db"
+    url = f"sqlite:///{file}"
+    upgrade_operations(url)
+    file.chmod(0o600)
+    prefect.save_block(DATABASE_SLUG, OPERATIONS_BLOCK, {"url": url})
+
+
+def sync_importer_path(prefect: PrefectApi | None = None) -> bool:
+    """Give the importer's block the configured path; False where there is no block, or Prefect is away.
+
+    The setting is the truth; deploying, starting a worker and applying a file all come by here.
+    """
+    try:
+        api = prefect or use_prefect()
+        if api.health(timeout_seconds=1) is not None:
+            return False
+        with reading(open_database()) as session:
+            path = settings.load_settings(session).customer_importer_file_path
+        fields = api.block(SFTP_SLUG, IMPORTER_BLOCK, secrets=True)
+        if fields is None or fields.get("importer_path") == path:
+            return fields is not None
+        api.save_block(SFTP_SLUG, IMPORTER_BLOCK, {**fields, "importer_path": path})
+        return True
+    except PrefectError:
+        return False
+
+
+# Up
+
+
+@dataclass
+class Child:
+    """A process of ours that is kept up until it is stopped."""
+
+    name: str
+    command: list[str]
+    log_path: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+
+    def start(self) -> None:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for `up`, which then stops its parts in order
+            )
+        self.started = time.monotonic()
+
+    def keep_up(self, tell: Callable[[str], None]) -> None:
+        if self.process is None or self.process.poll() is None or time.monotonic() - self.started < _RESTART_SECONDS:
+            return
+        tell(f"{self.name} ended with {self.process.returncode}; starting it again (see {self.log_path})")
+        self.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Stack:
+    """All that `up` starts, stopped in the reverse order."""
+
+    tell: Callable[[str], None]
+    server: PrefectServer | None = None
+    children: list[Child] = field(default_factory=list)
+
+    def prepare(self) -> PrefectApi:
+        """Database, first user, Prefect's server and the deployments: everything but the worker and the dashboard."""
+        home().mkdir(parents=True, exist_ok=True, mode=0o700)
+        home().chmod(0o700)
+        engine = make_engine()
+        install(engine)
+        database = sqlite_in_use() if engine.dialect.name == "sqlite" else engine.dialect.name
+        self.tell(f"State in {home()} ({database}).")
+        self._first_admin(engine)
+        if not os.environ.get("PREFECT_API_URL"):
+            self.server = PrefectServer(home(), prefect_port())
+            self.tell("Starting Prefect's server (the first start takes a quarter of a minute) ...")
+            self.server.start()
+        prefect = use_prefect()
+        self.tell("Deploying the task types ...")
+        types = deploy(prefect)
+        self.tell(f"{len(types)} task types: {', '.join(one.name for one in types)}.")
+        return prefect
+
+    def _first_admin(self, engine: Engine) -> None:
+        with writing(engine) as session:
+            password = first_admin(session, SystemClock(), OPERATOR)
+        if password is not None:
+            self.tell(f"First user: admin, one-time password: {password}")
+
+    def start(self) -> None:
+        """Worker and dashboard."""
+        logs = home() / "logs"
+        for name, module in (("worker", ["scheduler.cli", "worker"]), ("dashboard", ["dashboard"])):
+            child = Child(name, [sys.executable, "-m", *module], logs / f"{name}.log")
+            child.start()
+            self.children.append(child)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Keep the parts up until told to stop."""
+        while not stop.wait(1):
+            for child in self.children:
+                child.keep_up(self.tell)
+            if self.server is not None and not self.server.alive:
+                self.tell("Prefect's server ended; starting it again")
+                try:
+                    self.server.start()
+                except ServerError as error:
+                    self.tell(str(error))
+
+    def stop(self) -> None:
+        for child in reversed(self.children):
+            self.tell(f"Stopping the {child.name} ...")
+            child.stop(60)
+        if self.server is not None:
+            self.tell("Stopping Prefect's server ...")
+            self.server.stop()
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def tell_to_stop(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, tell_to_stop)
+    return stop
+
+
+# Status
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    ok: bool
+    detail: str
+
+
+def status() -> list[Part]:
+    """Each part of this installation, and whether it is up."""
+    return [_database(), _prefect(), _worker(), _dashboard()]
+
+
+def _database() -> Part:
+    try:
+        engine = make_engine()
+        if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
+            return Part("database", False, "not there yet; start `headway up`")
+        with reading(open_database()) as session:
+            settings.definitions_version(session)
+        return Part("database", True, engine.url.render_as_string(hide_password=True))
+    except (SchedulerError, OSError) as error:
+        return Part("database", False, str(error))
+
+
+def _prefect() -> Part:
+    environment = client_environment(home()) if (home() / "keys").exists() or os.environ.get("PREFECT_API_URL") else None
+    if environment is None:
+        return Part("prefect", False, "not set up yet; start `headway up`")
+    problem = PrefectApi.from_environment({**os.environ, **environment}).health()
+    return Part("prefect", problem is None, problem or environment["PREFECT_API_URL"])
+
+
+def _worker() -> Part:
+    try:
+        if database_url().startswith("sqlite") and not (home() / "headway.db").exists():
+            return Part("worker", False, "not started yet")
+        with reading(open_database()) as session:
+            alive = workers.alive(session, SystemClock().now())
+            problem = workers.engine_problem(session, SystemClock().now())
+        detail = problem or ", ".join(f"{one.id} on {one.host}" for one in alive)
+        return Part("worker", problem is None, detail)
+    except (SchedulerError, OSError) as error:
+        return Part("worker", False, str(error))
+
+
+def _dashboard() -> Part:
+    import urllib.error
+    import urllib.request
+
+    url = f"http://127.0.0.1:{dashboard_port()}"
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:
+            return Part("dashboard", answer.status == 200, url)
+    except (urllib.error.URLError, OSError) as error:
+        return Part("dashboard", False, f"{url}: {getattr(error, 'reason', error)}")
+
+
+def parts_document(parts: list[Part]) -> dict[str, Any]:
+    return {"ready": all(part.ok for part in parts), "parts": [part.__dict__ for part in parts]}
+
+
+def save_up(prefect: PrefectApi) -> None:
+    """Where the running parts are, for people who look."""
+    document = {"pid": os.getpid(), "prefect": prefect.url, "dashboard": f"http://127.0.0.1:{dashboard_port()}"}
+    (home() / "up.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,40 @@
+"""The forecast of what is stored, from what is open now."""
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from models.domain import Actor, Finding, Privilege
+from scheduler.clock import Clock
+from scheduler.lint import lint
+from scheduler.planner import Planned, forecast
+from scheduler.privileges import require
+from scheduler.store.boards import load_board
+from scheduler.store.tasks import load_book
+
+
+def forecast_stored(
+    session: Session, clock: Clock, actor: Actor, start: datetime, end: datetime
+) -> tuple[list[Planned], list[Finding]]:
+    """The runs that are open or come due in `[start, end)`, and what the lint finds.
+
+    The simulation begins now, so that a later `start` finds the board as it will be; what is due before `start` is
+    left out then. Active runs are in it with the start they had.
+    """
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session)
+    picture = load_board(session, book, now)
+    board = picture.board
+    rows = forecast(
+        book.tasks,
+        book.world.calendar,
+        book.world.limits.max_running,
+        now,
+        max(end, now),
+        open_runs=[*picture.waiting, *board.active_by_task.values()],
+        failures=board.failures,
+        last_start=board.last_start,
+    )
+    wanted = [row for row in rows if row.due_at >= start or (start <= now and row.id)]
+    return wanted, lint(book.world, now)

@@ -1,0 +1,92 @@
+"""The task list: what is scheduled and in progress, as `headway tasks` and the dashboard show it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from models.domain import ACTIVE, SHOWN_AS, Actor, Privilege, RunStatus
+from models.tables import RunRow, TaskRow
+from scheduler.clock import Clock
+from scheduler.privileges import require
+from scheduler.rules import judge
+from scheduler.store import logs
+from scheduler.store.boards import load_board
+from scheduler.store.tasks import load_book
+from scheduler.usecases.reset import needs_reset
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """One task of the list. state: Scheduled, or its open run's, or empty where nothing is to come.
+
+    reason: why its waiting run waits. progress: percent. last_result: as shown, None if it never ran.
+    """
+
+    uid: int
+    name: str
+    type: str
+    object: str
+    step: int
+    enabled: bool
+    historical: bool
+    state: str
+    process_id: int
+    attempts: int
+    progress: float | None
+    next_start_at: datetime | None
+    last_result: str | None
+    needs_reset: bool
+    reason: str
+
+
+def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool = False) -> list[TaskLine]:
+    """Enabled tasks, or literally every one, by next start; those that nothing is planned for come last."""
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session)
+    picture = load_board(session, book, now)
+    statement = select(TaskRow)
+    if not everything:
+        statement = statement.where(col(TaskRow.enabled), col(TaskRow.historical).is_(False))
+    tasks = list(session.exec(statement).all())
+    open_runs: dict[int, RunRow] = {}
+    for row in sorted(picture.rows.values(), key=lambda row: (row.status not in ACTIVE, row.retry_at or row.due_at)):
+        open_runs.setdefault(row.task_uid, row)
+    runs = {run.id: run for run in picture.waiting}
+    last = logs.last_runs(session, [task.uid or 0 for task in tasks])
+    lines = []
+    for task in tasks:
+        uid = task.uid or 0
+        run = open_runs.get(uid)
+        reason = ""
+        if run is not None and run.id in runs:
+            holds = judge(runs[run.id], picture.board, now)
+            reason = "; ".join(hold.reason for hold in holds)
+        lines.append(_line(task, run, last.get(uid), book.tasks[uid].step if uid in book.tasks else 1, reason))
+    return sorted(lines, key=lambda line: (line.next_start_at is None, line.next_start_at or now, line.uid))
+
+
+def _line(task: TaskRow, run: RunRow | None, last: RunRow | None, step: int, reason: str) -> TaskLine:
+    next_start_at = task.next_due_at if task.enabled and not task.historical else None
+    if run is not None and run.status is RunStatus.WAITING:
+        next_start_at = run.retry_at or run.due_at
+    state = SHOWN_AS[run.status] if run is not None else ("Scheduled" if next_start_at else "")
+    kept = run or (last if last is not None and last.process_id else None)
+    return TaskLine(
+        uid=task.uid or 0,
+        name=task.name,
+        type=task.type,
+        object=task.object,
+        step=step,
+        enabled=task.enabled,
+        historical=task.historical,
+        state=state,
+        process_id=kept.process_id if kept else 0,
+        attempts=run.attempt if run else 0,
+        progress=run.progress if run else None,
+        next_start_at=next_start_at,
+        last_result=SHOWN_AS[last.status] if last else None,
+        needs_reset=needs_reset(task),
+        reason=reason,
+    )
