@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 import logging
 import socket
 import threading
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
+from blocks.private_keys import load_private_key
 from blocks.remote_names import shown
 from blocks.sftp_protocol import SftpProtocol
 from blocks.transfer import ConnectionLost, TransferError
@@ -41,7 +41,6 @@ MACS = (
 # An RSA key signs by one of these; the name of the key itself stands for SHA-1, which nobody accepts.
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
-KEY_CLASSES: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 # What the server may send unasked; also the bound on bytes that wait here.
 WINDOW_BYTES = 2**24
@@ -101,6 +100,10 @@ class Login:
         return f"{self.host}:{self.port}"
 
 
+class LoginRefused(TransferError):
+    """The server does not take this user's key or password."""
+
+
 class Connection:
     """An authenticated connection with one SFTP conversation on it."""
 
@@ -152,33 +155,26 @@ def open_connection(login: Login) -> Connection:
             f"SFTP server {login.address}: the block has neither password nor private key. Store one of them.",
             permanent=True,
         )
+    if key is not None:
+        try:
+            return _connect(login, known, key)
+        except LoginRefused:
+            if login.password is None:
+                raise
+    return _connect(login, known, None)
+
+
+def _connect(login: Login, known: HostKey, key: paramiko.PKey | None) -> Connection:
+    """One connection for one way to log in: not every server hears a second one out."""
     transport = _dial(login.host, login.port, login.connect_timeout_seconds, login.idle_timeout_seconds)
     try:
         _negotiate_known(transport, login, known)
-        _authenticate(transport, login, key)
+        with _explain_refusal(login):
+            _authenticate(transport, login, key)
         return Connection(login, transport, known)
     except BaseException:
         transport.close()
         raise
-
-
-def load_private_key(pem: str, passphrase: str | None) -> paramiko.PKey:
-    """An Ed25519, ECDSA or RSA key from its PEM text."""
-    text = pem.replace("\r\n", "\n").strip() + "\n"
-    for key_class in KEY_CLASSES:
-        try:
-            return key_class.from_private_key(io.StringIO(text), passphrase or None)
-        except paramiko.PasswordRequiredException as error:
-            raise TransferError(
-                "The private key is encrypted: store its passphrase in private_key_passphrase.", permanent=True
-            ) from error
-        except (paramiko.SSHException, ValueError, IndexError, TypeError):
-            continue
-    raise TransferError(
-        "The private key cannot be read: it must be the PEM text of an Ed25519, ECDSA or RSA key, "
-        "and private_key_passphrase must be its own.",
-        permanent=True,
-    )
 
 
 def _known_host_key(login: Login) -> HostKey:
@@ -270,28 +266,20 @@ def _shown_key(transport: paramiko.Transport) -> HostKey:
 
 
 def _authenticate(transport: paramiko.Transport, login: Login, key: paramiko.PKey | None) -> None:
-    """By key, by password, or by one after the other where the server wants both."""
-    with _explain_refusal(transport, login):
-        if key is not None:
-            try:
-                if not transport.auth_publickey(login.username, key):
-                    return
-            except paramiko.AuthenticationException:
-                if login.password is None or not transport.is_active():
-                    raise
-        if login.password is not None and transport.auth_password(login.username, login.password):
-            raise paramiko.AuthenticationException("more proof is wanted")
-        if not transport.is_authenticated():
-            raise paramiko.AuthenticationException("more proof is wanted")
+    """By key or by password; by one after the other where the server wants both."""
+    if key is not None and not transport.auth_publickey(login.username, key):
+        return
+    if login.password is None or transport.auth_password(login.username, login.password):
+        raise paramiko.AuthenticationException("it wants more proof than the block holds")
 
 
 @contextmanager
-def _explain_refusal(transport: paramiko.Transport, login: Login) -> Iterator[None]:
+def _explain_refusal(login: Login) -> Iterator[None]:
     try:
         yield
     except paramiko.BadAuthenticationType as error:
         wanted = ", ".join(error.allowed_types)
-        raise TransferError(
+        raise LoginRefused(
             f"SFTP server {login.address} takes only {wanted} from {shown(login.username)}. "
             "Store what it takes in the block.",
             permanent=True,
@@ -300,7 +288,7 @@ def _explain_refusal(transport: paramiko.Transport, login: Login) -> Iterator[No
         # paramiko has one class for "wrong password" and for "gone before it answered".
         if "timeout" in str(error) or "EOF" in str(error):
             raise ConnectionLost(f"SFTP server {login.address} did not finish the login: {_words(error)}.") from error
-        raise TransferError(
+        raise LoginRefused(
             f"SFTP server {login.address} refuses the login of {shown(login.username)}: {_words(error)}. "
             "Check user name, password and key in the block.",
             permanent=True,

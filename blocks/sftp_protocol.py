@@ -165,6 +165,11 @@ class SftpProtocol:
         if self._answers.pop(number, None) is None:
             self._unwanted.add(number)
 
+    @property
+    def answers_kept(self) -> int:
+        """Answers that have come and that nobody has waited for yet."""
+        return len(self._answers)
+
     def is_answered(self, number: int) -> bool:
         """Whether `wait` would return at once; takes in what has arrived, but never blocks."""
         while number not in self._answers and (self._has_packet() or self._channel.recv_ready()):
