@@ -59,10 +59,10 @@ def turn(board: Board, waiting: Iterable[Run], now: datetime, most: int | None =
 
 @dataclass(slots=True, eq=False)
 class Planned(Run):
-    """A run of the forecast. `told`: (turn, rank of the rule, hold), each rule once."""
+    """A run of the forecast. `told`: (number of the turn, rank of the rule, hold), each rule once."""
 
     key: Key = field(default=(datetime.min, 0, 0))
-    told: list[tuple[datetime, int, Hold]] = field(default_factory=list)
+    told: list[tuple[int, int, Hold]] = field(default_factory=list)
     known: int = 0
     came_due: bool = False
     seen: bool = False
@@ -109,6 +109,7 @@ class _Untold:
         self.rank = _RANK[rule]
         self.runs: dict[Any, list[Planned]] = {}
         self.pending: set[Any] = set()
+        self.turn = 0
 
     def watch(self, subject: Any, run: Planned) -> None:
         self.runs.setdefault(subject, []).append(run)
@@ -130,11 +131,12 @@ class _Untold:
         else:
             for run in news:
                 run.known |= self.bit
-                run.told.append((now, self.rank, hold))
+                run.told.append((self.turn, self.rank, hold))
         if tail:
             self.pending.add(subject)
 
-    def start_of_turn(self, board: Board, now: datetime) -> None:
+    def start_of_turn(self, turn: int, board: Board, now: datetime) -> None:
+        self.turn = turn
         if self.pending:
             pending, self.pending = self.pending, set()
             for subject in pending:
@@ -152,6 +154,7 @@ class _Simulation:
         self.rows: list[Planned] = []
         self._count = 0
         self._waiting = 0
+        self._turns = 0  # an instant at which a run leaves has two
         self._ends: list[tuple[datetime, int, Planned]] = []
         self._to_come_due: list[tuple[datetime, Key, Planned]] = []
         self._wakes: list[tuple[datetime, Key, Planned]] = []
@@ -199,9 +202,9 @@ class _Simulation:
             while self._to_come_due and self._to_come_due[0][0] <= now:
                 self._come_due(heappop(self._to_come_due)[2])
             while position < count and dues[position][0] <= now:
-                run = self._plan(tasks[dues[position][1]], now, Trigger.SCHEDULE)
-                self._supersede_older(run)
-                self._come_due(run)
+                occurrence = self._plan(tasks[dues[position][1]], now, Trigger.SCHEDULE)
+                self._supersede_older(occurrence)
+                self._come_due(occurrence)
                 position += 1
             self._turn(now)
             while self._let_go(now):
@@ -290,13 +293,14 @@ class _Simulation:
     # The turn
 
     def _turn(self, now: datetime) -> None:
+        self._turns += 1
         for untold in (self._untold_busy, self._untold_group, self._untold_capacity, self._untold_spacing):
-            untold.start_of_turn(self.board, now)
+            untold.start_of_turn(self._turns, self.board, now)
         self._windows_close(now)
         while self._wakes and self._wakes[0][0] <= now:
-            _, key, run = heappop(self._wakes)
-            if run.status is RunStatus.WAITING and not self._still_queues(run):
-                heappush(self._ready, (key, run))
+            _, key, sleeper = heappop(self._wakes)
+            if sleeper.status is RunStatus.WAITING and not self._still_queues(sleeper):
+                heappush(self._ready, (key, sleeper))
         while (run := self._next_candidate()) is not None:
             self._judge(run, now)
         if self._waiting and (self._edge is None or self._edge <= now):
@@ -320,7 +324,7 @@ class _Simulation:
             return
         holds = judge(run, self.board, now)
         for hold in holds:
-            self._tell(run, hold, now)
+            self._tell(run, hold)
         if not holds:
             self._begin(run, now)
             return
@@ -352,11 +356,11 @@ class _Simulation:
         self._group_is_free(run.task.group)
         return True
 
-    def _tell(self, run: Planned, hold: Hold, now: datetime) -> None:
+    def _tell(self, run: Planned, hold: Hold) -> None:
         rank = _RANK[hold.rule]
         if not run.known & (1 << rank):
             run.known |= 1 << rank
-            run.told.append((now, rank, hold))
+            run.told.append((self._turns, rank, hold))
 
     def _begin(self, run: Planned, now: datetime) -> None:
         board, task = self.board, run.task
@@ -423,7 +427,7 @@ class _Simulation:
             if hold is None:
                 self._watch_window(run, now)
             else:
-                self._tell(run, hold, now)
+                self._tell(run, hold)
 
     # Who is to be judged again
 

@@ -139,9 +139,7 @@ class NaiveWindows:
             return False
         return any(end - start >= estimate for start, end in self.every if now < start <= now + AHEAD)
 
-    def clears_at(
-        self, policy: WindowPolicy, estimate: timedelta | None, now: datetime
-    ) -> datetime | None:
+    def clears_at(self, policy: WindowPolicy, estimate: timedelta | None, now: datetime) -> datetime | None:
         """None where the run is not held, else the first edge at which it is not, or NEVER."""
         if not self.held(policy, estimate, now):
             return None
@@ -246,19 +244,15 @@ class NaiveForecast:
         instants += [run.due + AHEAD for run in due]
         if due:
             instants += self.windows.edges
-        for run in due:
-            after = run.task.schedule
-            if isinstance(after, After) and after.predecessor in self.last_start:
-                instants.append(self.last_start[after.predecessor] + after.spacing)
+        spaced = [self._spacing(run.task, now) for run in due]
+        instants += [moment for moment in spaced if moment is not None and moment != NEVER]
         return min((moment for moment in instants if moment > now), default=None)
 
     def _waiting(self) -> list[NaiveRun]:
         return [run for run in self.runs if run.status == "waiting"]
 
     def _due(self, now: datetime) -> list[NaiveRun]:
-        return sorted(
-            (run for run in self._waiting() if run.due <= now), key=lambda run: (run.due, run.task.uid)
-        )
+        return sorted((run for run in self._waiting() if run.due <= now), key=lambda run: (run.due, run.task.uid))
 
     def _running(self) -> list[NaiveRun]:
         return [run for run in self.runs if run.status == "running"]

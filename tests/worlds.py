@@ -132,9 +132,7 @@ def crons() -> st.SearchStrategy[str]:
 
 
 def schedules(day: date) -> st.SearchStrategy[Schedule | None]:
-    near = st.builds(
-        lambda d, t: Once(datetime.combine(day + timedelta(days=d), t)), st.integers(-1, 2), wall_times()
-    )
+    near = st.builds(lambda d, t: Once(datetime.combine(day + timedelta(days=d), t)), st.integers(-1, 2), wall_times())
     return st.one_of(crons().map(Cron), crons().map(Cron), crons().map(Cron), near, st.none())
 
 
