@@ -4,45 +4,25 @@ Cheap to import: httpx comes with the first call, Prefect itself (two seconds of
 `deploy` and `register_block_types`. An instance may be shared by threads, but not across a fork.
 """
 
-import base64
 import os
+import re
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import httpx
+from scheduler.prefect_http import PAGE, PrefectError, PrefectHttp, PrefectRefused, PrefectUnreachable
+
+__all__ = ["Deployment", "FlowRunState", "PrefectApi", "PrefectError", "PrefectRefused", "PrefectUnreachable"]
 
 WORK_POOL = "headway"
 WORKER_TYPE = "headway"
 HELD = "Held"
-_PAGE = 200
 _TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-
-class PrefectError(Exception):
-    """Prefect did not do what it was asked."""
-
-
-class PrefectUnreachable(PrefectError):
-    """Prefect does not answer, or not with an answer that counts (5xx, a refused login)."""
-
-
-class PrefectRefused(PrefectError):
-    """Prefect answered no."""
-
-    def __init__(self, message: str, status_code: int = 0) -> None:
-        super().__init__(message)
-        self.status_code = status_code
-        """HTTP status; 0 where there was none."""
+_OUR_KEY = re.compile(r"\d+:\d+")
 
 
 @dataclass(frozen=True)
@@ -78,30 +58,12 @@ class FlowRunState:
         return self.type in _TERMINAL
 
 
-class PrefectApi:
+class PrefectApi(PrefectHttp):
     """One Prefect server, seen from outside.
 
     Every method raises PrefectUnreachable if it does not answer within `timeout_seconds`, and
     PrefectRefused if it says no, unless its docstring says otherwise.
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        auth_string: str | None = None,
-        api_key: str | None = None,
-        timeout_seconds: float = 15,
-    ) -> None:
-        """`url` ends in /api. `auth_string` is "user:password" of a server, `api_key` Prefect Cloud's."""
-        self.url = url.rstrip("/")
-        self._auth_string = auth_string
-        self._api_key = api_key
-        self._timeout_seconds = timeout_seconds
-        self._client: httpx.Client | None = None
-        self._client_lock = threading.Lock()
-        self._csrf_client = str(uuid4())
-        self._csrf_token: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "PrefectApi":
@@ -112,15 +74,9 @@ class PrefectApi:
             raise PrefectUnreachable("PREFECT_API_URL is not set. Start 'headway up', or set it.")
         return cls(url, auth_string=environ.get("PREFECT_API_AUTH_STRING"), api_key=environ.get("PREFECT_API_KEY"))
 
-    def close(self) -> None:
-        with self._client_lock:
-            if self._client:
-                self._client.close()
-            self._client = None
-
     # ------------------------------------------------------------------ the server and the pool
 
-    def health(self, timeout_seconds: float = 2) -> str | None:
+    def health(self, timeout_seconds: float = 5) -> str | None:
         """None if Prefect answers, knows us and reaches its database; else the reason. Never raises."""
         try:
             self._send("GET", f"/work_pools/{WORK_POOL}", timeout_seconds=timeout_seconds)
@@ -253,6 +209,25 @@ class PrefectApi:
             return False
         return self._set_state(flow_run_id, how.upper(), how.capitalize(), message, {})
 
+    def put_back_stranded(self, older_than: timedelta) -> list[str]:
+        """Schedules again what a worker of the pool polled, and died over; returns the flow runs' ids.
+
+        They are Pending for so long, and were not made by a run of ours: those have its number as
+        their idempotency key. One that a process takes over right now is only polled once more.
+        """
+        before = datetime.now(UTC) - older_than
+        wanted = {
+            "work_pools": {"name": {"any_": [WORK_POOL]}},
+            "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
+        }
+        stranded = [
+            str(row["id"])
+            for row in self._pages("/flow_runs/filter", wanted)
+            if not _OUR_KEY.fullmatch(row.get("idempotency_key") or "")
+            and datetime.fromisoformat(row["state"]["timestamp"]) < before
+        ]
+        return [one for one in stranded if self._set_state(one, "SCHEDULED", "Scheduled", "Polled anew.", {})]
+
     def _set_state(self, flow_run_id: str, kind: str, name: str, message: str, details: dict[str, Any]) -> bool:
         # Forced: orchestration would let "failed" be retried by Prefect, where retries are ours.
         body = {
@@ -263,8 +238,8 @@ class PrefectApi:
 
     def _states(self, flow_run_ids: Iterable[str], also: dict[str, Any]) -> Iterator[FlowRunState]:
         ids = sorted(set(flow_run_ids))
-        for start in range(0, len(ids), _PAGE):
-            wanted = {"flow_runs": {"id": {"any_": ids[start : start + _PAGE]}, **also}}
+        for start in range(0, len(ids), PAGE):
+            wanted = {"flow_runs": {"id": {"any_": ids[start : start + PAGE]}, **also}}
             for row in self._pages("/flow_runs/filter", wanted):
                 state = row.get("state") or {}
                 yield FlowRunState(
@@ -308,119 +283,18 @@ class PrefectApi:
             raise
         return dict(answer.json()["data"])
 
-    def _newest_schema(self, block_type_id: str, type_slug: str) -> str:
-        wanted = {"block_schemas": {"block_type_id": {"any_": [block_type_id]}}, "limit": 1}
-        found = self._send("POST", "/block_schemas/filter", json=wanted).json()
-        if not found:
-            raise PrefectRefused(f"Block type '{type_slug}' has no fields registered. Run 'headway deploy' first.")
-        return str(found[0]["id"])
-
-    # ------------------------------------------------------------------ HTTP
-
     def _flow_names(self, flow_ids: set[str]) -> dict[str, str]:
         if not flow_ids:
             return {}
         wanted = {"flows": {"id": {"any_": sorted(flow_ids)}}}
         return {row["id"]: row["name"] for row in self._pages("/flows/filter", wanted)}
 
-    def _pages(self, path: str, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        offset = 0
-        while True:
-            body = {**wanted, "limit": _PAGE, "offset": offset}
-            rows: list[dict[str, Any]] = self._send("POST", path, json=body).json()
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            offset += _PAGE
-
-    def _send_unless_missing(self, method: str, path: str, **options: Any) -> bool:
-        try:
-            self._send(method, path, **options)
-        except PrefectRefused as refused:
-            if refused.status_code == 404:
-                return False
-            raise
-        return True
-
-    def _send(
-        self, method: str, path: str, *, timeout_seconds: float | None = None, **options: Any
-    ) -> "httpx.Response":
-        import httpx
-
-        patience = timeout_seconds or self._timeout_seconds
-        try:
-            answer = self._send_patiently(method, path, timeout=patience, **options)
-        except httpx.HTTPError as error:
-            detail = str(error) or type(error).__name__
-            raise PrefectUnreachable(f"Prefect at {self.url} cannot be reached: {detail}.") from error
-        if answer.is_success:
-            return answer
-        if answer.status_code in (401, 403):
-            raise PrefectUnreachable(
-                f"Prefect at {self.url} refuses the login ({answer.status_code}). "
-                "Check PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
-            )
-        if answer.status_code >= 500:
-            raise PrefectUnreachable(f"Prefect at {self.url} answers {answer.status_code} to {method} {path}.")
-        detail = _detail(answer)
-        raise PrefectRefused(f"Prefect refused {method} {path}: {detail}", answer.status_code)
-
-    def _send_patiently(self, method: str, path: str, *, timeout: float, **options: Any) -> "httpx.Response":
-        """Again after a 503 or 429: Prefect says so while its SQLite is locked, and has done nothing."""
-        deadline = time.monotonic() + timeout
-        pause = 0.1
-        while True:
-            answer = self._send_guarded(method, path, timeout=timeout, **options)
-            if answer.status_code not in (429, 503) or time.monotonic() + pause > deadline:
-                return answer
-            time.sleep(pause)
-            pause *= 2
-
-    def _send_guarded(self, method: str, path: str, **options: Any) -> "httpx.Response":
-        """With the CSRF token that the server wants for changes; a stale one is renewed once."""
-        client = self._http()
-        if method not in _CHANGES:
-            return client.request(method, path, **options)
-        for known in (self._csrf_token, None):
-            self._csrf_token = known or self._new_csrf_token(client)
-            headers = {"Prefect-Csrf-Token": self._csrf_token, "Prefect-Csrf-Client": self._csrf_client}
-            answer = client.request(method, path, headers=headers, **options)
-            if answer.status_code != 403:
-                break
-        return answer
-
-    def _new_csrf_token(self, client: "httpx.Client") -> str:
-        answer = client.get("/csrf-token", params={"client": self._csrf_client})
-        # 404 and 422: a server without this protection. It ignores the header.
-        return str(answer.json()["token"]) if answer.is_success else "none"
-
-    def _http(self) -> "httpx.Client":
-        import httpx
-
-        with self._client_lock:
-            if self._client is None:
-                self._client = httpx.Client(
-                    base_url=self.url,
-                    headers=self._headers(),
-                    timeout=self._timeout_seconds,
-                    # Reading the certificate store costs 20 ms, and plain HTTP needs none.
-                    verify=not self.url.startswith("http://"),
-                    follow_redirects=True,
-                )
-            return self._client
-
-    def _headers(self) -> dict[str, str]:
-        if self._auth_string:
-            return {"Authorization": "Basic " + base64.b64encode(self._auth_string.encode()).decode()}
-        return {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-
-    def _as_environment(self) -> dict[str, str]:
-        known = {
-            "PREFECT_API_URL": self.url,
-            "PREFECT_API_AUTH_STRING": self._auth_string,
-            "PREFECT_API_KEY": self._api_key,
-        }
-        return {name: value for name, value in known.items() if value}
+    def _newest_schema(self, block_type_id: str, type_slug: str) -> str:
+        wanted = {"block_schemas": {"block_type_id": {"any_": [block_type_id]}}, "limit": 1}
+        found = self._send("POST", "/block_schemas/filter", json=wanted).json()
+        if not found:
+            raise PrefectRefused(f"Block type '{type_slug}' has no fields registered. Run 'headway deploy' first.")
+        return str(found[0]["id"])
 
 
 def _deployment(row: Mapping[str, Any], flow_names: Mapping[str, str]) -> Deployment:
@@ -436,17 +310,6 @@ def _deployment(row: Mapping[str, Any], flow_names: Mapping[str, str]) -> Deploy
         paused=bool(row.get("paused")),
         work_pool=row.get("work_pool_name"),
     )
-
-
-def _detail(answer: "httpx.Response") -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return f"{answer.status_code} {answer.text[:300]}"
-    if not isinstance(body, dict):
-        return f"{answer.status_code} {body}"
-    said = body.get("detail") or body.get("exception_detail") or body.get("exception_message") or body
-    return f"{answer.status_code} {said}"
 
 
 def _tail(answer: "subprocess.CompletedProcess[str]") -> str:

@@ -8,6 +8,7 @@ there: that goes into the same ledger, obeys the same rules, and says in Prefect
 import logging
 import os
 import signal
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ log = logging.getLogger("headway.worker")
 QUERY_SECONDS = 5
 """How often Prefect is asked for runs that were started there, unless PREFECT_WORKER_QUERY_SECONDS says."""
 STOP_GRACE_SECONDS = 30.0
+_STRANDED_AFTER = timedelta(minutes=1)
 _ASK_AGAIN = timedelta(seconds=15)
 _ASK_AGAIN_AT_MOST = timedelta(minutes=10)
 
@@ -64,6 +66,7 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
         super().__init__(*args, **{**options, "prefetch_seconds": 0})
         self._loop: SchedulerLoop | None = None
         self._api: PrefectApi | None = None
+        self._stopping = threading.Event()
 
     async def setup(self) -> None:
         """Prefect's own preparations, and the scheduler loop on its threads."""
@@ -73,20 +76,24 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
             os.environ.update(_current_environment())
             self._api = PrefectApi.from_environment()
             self._loop = await run_sync(_start_loop)
+            threading.Thread(target=self._rescue, name="headway rescue", daemon=True).start()
         except BaseException:
             await super().teardown(None, None, None)
             raise
 
     async def teardown(self, *exc_info: Any) -> None:
         """Starts nothing more, lets running work finish for a while, ends the rest."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
+        self._stopping.set()
+        if self._loop is not None:
             # Shielded: it is the cancelling of this very worker that brought us here.
             with anyio.CancelScope(shield=True):
-                await run_sync(loop.stop, _stop_grace_seconds())
-        if self._api is not None:
-            self._api.close()
-        await super().teardown(*exc_info)
+                await run_sync(self._loop.stop, _stop_grace_seconds())
+        try:
+            await super().teardown(*exc_info)  # waits for polled runs that are being looked at
+        finally:
+            if self._api is not None:
+                self._api.close()
+            self._loop = self._api = None
 
     async def run(
         self,
@@ -141,6 +148,17 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
         state = self._api.state(flow_run_id)
         if state is not None and state.type == "CANCELLING":
             self._api.end(flow_run_id, "cancelled", "Cancelled before it started.")
+
+    def _rescue(self) -> None:
+        """Now and then, gives back what a worker polled and then had no time to deal with."""
+        api = self._api
+        while api is not None and not self._stopping.is_set():
+            try:
+                for flow_run_id in api.put_back_stranded(_STRANDED_AFTER):
+                    log.warning("Flow run %s was left between Prefect and Headway; it is polled again", flow_run_id)
+            except PrefectError as error:
+                log.info("No look at stranded flow runs: %s", error)
+            self._stopping.wait(_STRANDED_AFTER.total_seconds())
 
     def _end(self, flow_run_id: str, reason: str) -> None:
         assert self._api is not None
