@@ -25,6 +25,9 @@ from blocks.transfer import ConnectionLost, TransferError, Verify
 
 Progress = Callable[[int, int], None]
 
+# One read of the local file, one hand-over to the hash, one call of `progress`.
+CHUNKS_PER_READ = 4
+
 
 class PartUpload:
     """One attempt, on one connection, to have all of `source` under the temporary name `path`."""
@@ -101,11 +104,12 @@ class PartUpload:
     def _send_from(self, offset: int, digest: BackgroundHash) -> None:
         handle = self._open(FLAG_WRITE | FLAG_CREATE | (0 if offset else FLAG_TRUNCATE))
         writer = PipelinedWriter(self._protocol, handle, offset)
+        block_bytes = writer.chunk_bytes * CHUNKS_PER_READ
         try:
             with self._source.open() as local:
                 local.seek(offset)
                 # Never more than the size it had: a file that grows is noticed afterwards, not chased.
-                while piece := local.read(min(writer.chunk_bytes, self._source.bytes - offset)):
+                while piece := local.read(min(block_bytes, self._source.bytes - offset)):
                     writer.write(piece)
                     digest.update(piece)
                     offset += len(piece)

@@ -41,6 +41,7 @@ DEFAULT_CHUNK_BYTES = 32 * 1024
 MAX_CHUNK_BYTES = 256 * 1024
 MAX_PACKET_BYTES = 16 * 1024 * 1024
 RECEIVE_BYTES = 512 * 1024
+NO_DATA = memoryview(b"")
 
 
 class SftpStatus(Exception):
@@ -140,18 +141,21 @@ class SftpProtocol:
         self._answers: dict[int, tuple[int, Payload]] = {}
         self._unwanted: set[int] = set()
         self._ids = itertools.count(1)
-        self.extensions = self._agree_on_version()
-        self.read_chunk_bytes, self.write_chunk_bytes = self._chunk_bytes()
         # paramiko keeps 64 bytes of each SSH packet for itself.
         self.ssh_packet_bytes = max(1, channel.out_max_packet_size - 64)
+        self.extensions = self._agree_on_version()
+        self.read_chunk_bytes, self.write_chunk_bytes = self._chunk_bytes()
 
     # Requests and answers
 
-    def send(self, kind: int, fields: bytes, data: bytes = b"") -> int:
+    def send(self, kind: int, fields: bytes, data: memoryview = NO_DATA) -> int:
         """Sends one request without waiting; the number to `wait` for."""
         number = next(self._ids) & 0xFFFFFFFF
-        size = 5 + len(fields) + len(data)
-        self._send_all(b"".join((struct.pack(">IBI", size, kind, number), fields, data)))
+        head = struct.pack(">IBI", 5 + len(fields) + len(data), kind, number) + fields
+        # Only what shares the first SSH packet with the head is copied.
+        shared = max(0, self.ssh_packet_bytes - len(head))
+        self._send_all(memoryview(head + data[:shared]))
+        self._send_all(data[shared:])
         return number
 
     def wait(self, number: int) -> tuple[int, Payload]:
@@ -259,7 +263,7 @@ class SftpProtocol:
     # Bytes on the channel
 
     def _agree_on_version(self) -> dict[str, bytes]:
-        self._send_all(struct.pack(">IBI", 5, INIT, 3))
+        self._send_all(memoryview(struct.pack(">IBI", 5, INIT, 3)))
         kind, payload = self._next_packet()
         if kind != VERSION:
             raise ConnectionLost(f"The server answered SFTP's first message with {kind}, not with a version.")
@@ -280,8 +284,7 @@ class SftpProtocol:
         # 0 means that the server does not say; more than OpenSSH's own bound would only cost memory.
         return min(read or DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES), min(write or DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES)
 
-    def _send_all(self, packet: bytes) -> None:
-        view = memoryview(packet)
+    def _send_all(self, view: memoryview) -> None:
         try:
             while view:
                 # A view saves copying the rest for every SSH packet; paramiko's types know only bytes.

@@ -15,7 +15,7 @@ from blocks.sftp_protocol import DATA, EOF, READ, WRITE, SftpProtocol, SftpStatu
 WRITE_OVERHEAD_BYTES = 4 + 1 + 4 + 4 + 8 + 4
 # Enough to fill a link of 1 Gbit/s and 100 ms.
 IN_FLIGHT_BYTES = 16 * 1024 * 1024
-HASH_BACKLOG = 8
+HASH_BACKLOG = 4
 
 
 class PipelinedWriter:
@@ -30,7 +30,12 @@ class PipelinedWriter:
         self.chunk_bytes = self._best_chunk_bytes(len(handle))
 
     def write(self, data: bytes) -> None:
-        """Sends `data`, at most `chunk_bytes` of it; blocks only while too much is in flight."""
+        """Sends `data` in requests of `chunk_bytes`; blocks only while too much is in flight."""
+        view = memoryview(data)
+        for start in range(0, len(data), self.chunk_bytes):
+            self._write_one(view[start : start + self.chunk_bytes])
+
+    def _write_one(self, data: memoryview) -> None:
         fields = self._handle + struct.pack(">QI", self._offset, len(data))
         self._in_flight.append((self._protocol.send(WRITE, fields, data), len(data)))
         self._offset += len(data)

@@ -9,8 +9,8 @@ import asyncssh
 import pytest
 
 from blocks.sftp import SftpServer, TransferError, read_host_key
+from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import PASSWORD, FaultServer
-from tests.sftp_servers import OpenSsh
 
 # Keys are encrypted with few rounds, to be quick.
 pytestmark = pytest.mark.filterwarnings("ignore:.*bcrypt.kdf")

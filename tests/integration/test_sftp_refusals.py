@@ -9,8 +9,8 @@ import asyncssh
 import pytest
 
 from blocks.sftp import SftpServer, TransferError
+from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import FaultServer
-from tests.sftp_servers import OpenSsh
 
 Server = FaultServer | OpenSsh
 LARGE = 3 * 1024 * 1024 + 17

@@ -46,7 +46,7 @@ class ScriptedChannel:
         self.requests: list[tuple[int, int, int]] = []  # kind, number, bytes of the fields
         self.version = packet(VERSION, struct.pack(">I", 3)) if version is None else version
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: memoryview) -> int:
         self.from_client += data
         while len(self.from_client) >= 4:
             size = int.from_bytes(self.from_client[:4], "big")
