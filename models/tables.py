@@ -283,3 +283,31 @@ class WorkerRow(_Row, table=True):
     seen_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False, index=True))
     stopped_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
     engine_problem: str | None = None  # why it cannot reach Prefect
+
+
+class SignInRow(_Row, table=True):
+    """One sign-in to the dashboard. Only a hash of its token is kept, so that reading this table signs nobody in."""
+
+    __tablename__ = "sign_in_session"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: int | None = Field(default=None, sa_column=Column(BigId(), primary_key=True, autoincrement=True))
+    token_hash: str = Field(unique=True)
+    user_id: int = Field(foreign_key="user_account.id", index=True, ondelete="CASCADE")
+    stamp: str  # of password and privileges at sign-in: when either changes, the session is over
+    address: str = ""
+    timezone: str | None = None  # what the viewer reads times in; None: the settings' zone
+    created_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    seen_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))  # last act of a person, not a refresh
+    ended_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
+
+
+class SignInThrottleRow(_Row, table=True):
+    """Failed sign-ins by user name or by address, whether or not such a user exists."""
+
+    __tablename__ = "sign_in_throttle"
+
+    key: str = Field(primary_key=True)
+    failures: int = 0
+    last_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False, index=True))
+    blocked_until: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
