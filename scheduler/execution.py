@@ -19,8 +19,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
-from uuid import UUID
 
+from scheduler.flow_run import Gone, Twin, flow_run_for, is_cancelled, load_flow, set_state
 from scheduler.guarded_ledger import GuardedLedger, LedgerDown
 from scheduler.processes import identify_self
 from scheduler.run_ledger import ExitCode, LedgerFactory, LogLine, Outcome, RunLedger
@@ -66,14 +66,6 @@ class _Terminated(BaseException):
 
 class _NotStarted(Exception):
     """Nothing of the flow ran, and it may be tried again."""
-
-
-class _Twin(Exception):
-    """Another process has this run and attempt."""
-
-
-class _Gone(Exception):
-    """The flow run that was to be taken over exists no more."""
 
 
 def warm_up() -> None:
@@ -133,7 +125,7 @@ class _Execution:
         except _NotStarted as not_started:
             reason = str(not_started)
             self._ledger.write(lambda ledger: ledger.not_started(reason), _OUTCOME_PATIENCE_SECONDS)
-        except _Twin:
+        except Twin:
             return ExitCode.TWIN
         except _Terminated:
             self._record(self._ended_by_signal())
@@ -165,7 +157,7 @@ class _Execution:
     # ------------------------------------------------------------------ the run
 
     def _outcome(self) -> Outcome:
-        """Raises _NotStarted or _Twin where there is none."""
+        """Raises _NotStarted or Twin where there is none."""
         from prefect.context import SyncClientContext
 
         settings = {"verify": _tls} if _tls is not None else None
@@ -173,9 +165,9 @@ class _Execution:
             # One client for our calls and the engine's: one connection, one CSRF token.
             with SyncClientContext(httpx_settings=settings) as context:
                 return self._outcome_with(context.client)
-        except (_NotStarted, _Twin):
+        except (_NotStarted, Twin):
             raise
-        except _Gone:
+        except Gone:
             return Outcome("cancelled", message="Its flow run was deleted in Prefect.")
         except Exception as error:
             return self._failure_to_start(error)
@@ -203,83 +195,22 @@ class _Execution:
         return failure_of(error)
 
     def _outcome_with(self, client: "SyncPrefectClient") -> Outcome:
-        born_in_prefect = self._order.flow_run_id
-        flow_run = self._take_over(client, UUID(born_in_prefect)) if born_in_prefect else self._create(client)
-        if flow_run.state is not None and _is_cancel(flow_run.state):
+        flow_run = flow_run_for(client, self._order)
+        if flow_run.state is not None and is_cancelled(flow_run.state):
             if flow_run.state.is_cancelling():
-                _set_state(client, flow_run, "Cancelled", "Cancelled before it started.")
+                set_state(client, flow_run, "Cancelled", "Cancelled before it started.")
             return state_failure(flow_run.state)
-        self._ledger.write(lambda ledger: ledger.bind(str(flow_run.id)))
         try:
-            flow = self._load(flow_run)
+            self._ledger.write(lambda ledger: ledger.bind(str(flow_run.id)))
+            flow = load_flow(self._order, flow_run)
+        except _Terminated:
+            set_state(client, flow_run, "Cancelled", "Ended before it started.")
+            raise
         except Exception as error:
             self._complain(f"The flow '{self._order.entrypoint}' could not be loaded.", error)
-            _set_state(client, flow_run, "Failed", f"The flow could not be loaded: {one_line(error)}")
+            set_state(client, flow_run, "Failed", f"The flow could not be loaded: {one_line(error)}")
             return failure_of(error)
         return self._drive(client, flow, flow_run)
-
-    # ------------------------------------------------------------------ the flow run in Prefect
-
-    def _create(self, client: "SyncPrefectClient") -> "FlowRun":
-        from prefect.exceptions import PrefectHTTPStatusError
-        from prefect.states import Pending
-
-        order = self._order
-        try:
-            flow_run = client.create_flow_run_from_deployment(
-                UUID(order.deployment_id),
-                parameters=order.parameters,
-                # Pending, not Scheduled: a worker's poll finds only what is scheduled.
-                state=Pending(),
-                name=order.name,
-                tags=order.tags,
-                # With the run's id alone, a retry would get the finished flow run back.
-                idempotency_key=f"{order.run_id}:{order.attempt}",
-            )
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code != 404:
-                raise
-            raise LookupError(
-                f"Prefect has no deployment {order.deployment_id} any more. Run 'headway deploy'."
-            ) from None
-        if flow_run.state is not None and not (flow_run.state.is_pending() or _is_cancel(flow_run.state)):
-            raise _Twin
-        return flow_run
-
-    def _take_over(self, client: "SyncPrefectClient", flow_run_id: UUID) -> "FlowRun":
-        """The flow run that somebody started in Prefect, as Pending, unless it was cancelled there."""
-        from prefect.client.schemas.objects import StateDetails
-        from prefect.exceptions import ObjectNotFound
-        from prefect.states import Pending
-
-        try:
-            flow_run = client.read_flow_run(flow_run_id)
-            if flow_run.state is not None and flow_run.state.is_scheduled():
-                # Not forced, so that a cancel that comes first wins. Its own time, because Prefect
-                # would else make Running wait for the time at which the held run is polled again.
-                due_now = StateDetails(scheduled_time=datetime.now(UTC))
-                client.set_flow_run_state(flow_run.id, Pending(state_details=due_now))
-                flow_run = client.read_flow_run(flow_run.id)
-        except ObjectNotFound:
-            raise _Gone from None
-        if flow_run.state is None or flow_run.state.is_pending() or _is_cancel(flow_run.state):
-            return flow_run
-        raise _Twin
-
-    def _load(self, flow_run: "FlowRun") -> "Flow[..., Any]":
-        from prefect import Flow
-        from prefect.flows import load_flow_from_entrypoint, load_flow_from_flow_run
-
-        entrypoint = self._order.entrypoint
-        if entrypoint and ":" in entrypoint:
-            return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
-        if entrypoint:
-            module, _, name = entrypoint.rpartition(".")
-            found = getattr(importlib.import_module(module), name, None)
-            if isinstance(found, Flow):
-                return found
-            raise LookupError(f"Module '{module}' has no flow '{name}'.")
-        return asyncio.run(load_flow_from_flow_run(flow_run, use_placeholder_flow=False))
 
     # ------------------------------------------------------------------ the flow
 
@@ -310,7 +241,7 @@ class _Execution:
         if self._captured is not None:
             return self._captured
         state = client.read_flow_run(flow_run.id).state
-        if state is not None and _is_cancel(state):
+        if state is not None and is_cancelled(state):
             return state_failure(state)
         return Outcome("failed", error=f"Prefect did not let it go on: {one_line(refused)}")
 
@@ -407,10 +338,6 @@ def _loggers() -> list[str]:
     return ["prefect.flow_runs", "prefect.task_runs", *extra]
 
 
-def _is_cancel(state: "State[Any]") -> bool:
-    return state.is_cancelled() or state.is_cancelling()
-
-
 def _is_unreachable(error: BaseException) -> bool:
     """Whether Prefect could not be asked, as against: was asked and said no."""
     import httpx
@@ -418,16 +345,6 @@ def _is_unreachable(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in (401, 403, 408, 429) or error.response.status_code >= 500
     return isinstance(error, httpx.TransportError)
-
-
-def _set_state(client: "SyncPrefectClient", flow_run: "FlowRun", name: str, message: str) -> None:
-    from prefect.client.schemas.objects import State, StateType
-
-    try:
-        state = State(type=StateType(name.upper()), name=name, message=message)
-        client.set_flow_run_state(flow_run.id, state, force=True)
-    except Exception as error:
-        print(f"Prefect could not be told of '{message}': {one_line(error)}", file=sys.stderr, flush=True)
 
 
 def _without_heartbeats() -> AbstractContextManager[object]:

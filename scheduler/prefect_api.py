@@ -157,6 +157,14 @@ class PrefectApi(PrefectHttp):
         created = self._send("POST", f"/deployments/{deployment_id}/create_flow_run", json=body)
         return str(created.json()["id"])
 
+    def flow_run_of(self, run_id: int, attempt: int) -> str | None:
+        """The id of the flow run that this attempt's process made, if it came that far.
+
+        For a process that died before it could tell the ledger.
+        """
+        wanted = {"flow_runs": {"idempotency_key": {"any_": [f"{run_id}:{attempt}"]}}}
+        return next((str(row["id"]) for row in self._pages("/flow_runs/filter", wanted)), None)
+
     def state(self, flow_run_id: str) -> FlowRunState | None:
         """None if Prefect has no such flow run (any more)."""
         return self.states([flow_run_id]).get(flow_run_id)
@@ -313,5 +321,7 @@ def _deployment(row: Mapping[str, Any], flow_names: Mapping[str, str]) -> Deploy
 
 
 def _tail(answer: "subprocess.CompletedProcess[str]") -> str:
+    """What an operator needs of a failed command: of a traceback only what it ends with."""
     lines = (answer.stdout + answer.stderr).strip().splitlines()
-    return "\n".join(lines[-15:])
+    traced = any("Traceback (most recent call last)" in line for line in lines)
+    return "\n".join(lines[-1:] if traced else lines[-15:])

@@ -72,7 +72,7 @@ def client_environment(home: Path, port: int | None = None, environ: Mapping[str
     PREFECT_API_URL, that one and its key stand, and nothing is said about the embedded one.
     """
     environ = os.environ if environ is None else environ
-    quiet = {**_quiet(), "PREFECT_HOME": str(home / "prefect")}
+    quiet = {**_quiet(), "PREFECT_HOME": str(home / "prefect"), **_flow_logging(environ)}
     if url := environ.get("PREFECT_API_URL"):
         given = {name: environ[name] for name in _CREDENTIALS if name in environ}
         return {**quiet, **given, "PREFECT_API_URL": url}
@@ -102,6 +102,14 @@ def _quiet() -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_CLI_COLORS": "false",
+    }
+
+
+def _flow_logging(environ: Mapping[str, str]) -> dict[str, str]:
+    """The loggers of flows and blocks count as their runs' own, unless somebody chose others."""
+    return {
+        "PREFECT_LOGGING_EXTRA_LOGGERS": environ.get("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,blocks"),
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }
 
 

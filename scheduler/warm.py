@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scheduler.processes import ProcessIdentity, end_group
+from scheduler.run_ledger import ExitCode
 
 ORPHAN_GRACE_SECONDS = 10.0
 DEFAULT_LEDGER = "scheduler.store:open_run_ledger"
@@ -63,6 +64,10 @@ class Exited:
         """For operators: "the process ended with exit code 3"."""
         if self.signal is not None:
             return f"the process was ended by {_signal_name(self.signal)}"
+        if self.exit_code == ExitCode.TWIN:
+            return "another process had started the same run in Prefect"
+        if self.exit_code == ExitCode.NOT_RECORDED:
+            return "the process ended, but could not write how to the ledger's database"
         if self.exit_code is not None:
             return f"the process ended with exit code {self.exit_code}"
         if self.pid == 0:

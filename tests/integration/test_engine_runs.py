@@ -130,6 +130,23 @@ def test_the_next_attempt_is_another_flow_run(engine: EngineRoom) -> None:
     assert second.wrote("bind") != first.wrote("bind")
 
 
+def test_a_retry_that_is_handed_the_first_attempts_flow_run_makes_its_own(engine: EngineRoom) -> None:
+    first = engine.run("failing")
+
+    order = engine.again(first.order, attempt=2, claim="second", flow_run_id=first.wrote("bind"))
+    second = engine.begin(order)
+    second.exited()
+    assert second.wrote("bind") != first.wrote("bind")
+    assert second.calls() == ["began", "bind", "running", "ended"]
+
+
+def test_an_attempts_flow_run_is_found_by_its_number(engine: EngineRoom) -> None:
+    run = engine.run("nothing")
+
+    assert engine.prefect.api.flow_run_of(run.order.run_id, 1) == run.wrote("bind")
+    assert engine.prefect.api.flow_run_of(run.order.run_id, 2) is None
+
+
 def test_nothing_happens_once_the_claim_is_lost(engine: EngineRoom) -> None:
     order = engine.order("nothing")
     Path(order.database_url).with_suffix(".lost").touch()

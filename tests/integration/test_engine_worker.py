@@ -133,6 +133,25 @@ def test_a_run_held_for_hours_starts_at_once_when_it_may(
     assert prefect_server.state_names(flow_run)[-2:] == ["Running", "Completed"]
 
 
+def test_what_the_claim_made_of_the_parameters_counts(
+    prefect_server: ServerForTests, loop: FakeLoop, engine: EngineRoom
+) -> None:
+    flow_run = prefect_server.schedule(prefect_server.deploy("counting"), processed=1, errors=2)
+
+    run = engine.begin(engine.again(engine.order("counting", processed=8), flow_run_id=flow_run))
+    run.exited()
+    assert (run.wrote("ended")["processed"], run.wrote("ended")["errors"]) == (8, 2)
+
+
+def test_a_flow_run_that_was_deleted_in_prefect_ends_cancelled(engine: EngineRoom) -> None:
+    unknown = "00000000-0000-4000-8000-000000000000"
+
+    run = engine.begin(engine.again(engine.order("nothing"), flow_run_id=unknown))
+    run.exited()
+    assert run.wrote("ended")["kind"] == "cancelled"
+    assert "deleted in Prefect" in run.wrote("ended")["message"]
+
+
 def test_a_run_that_the_worker_has_just_submitted_can_be_taken_over(
     prefect_server: ServerForTests, loop: FakeLoop, engine: EngineRoom
 ) -> None:

@@ -1,0 +1,132 @@
+"""The embedded server: its keys, its start and its end."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scheduler.prefect_server import PrefectServer, ServerError, client_environment, read_or_make_keys
+from tests.engine_room import eventually
+from tests.prefect_server import ServerForTests
+
+
+def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    first = read_or_make_keys(home)
+    assert read_or_make_keys(home) == first
+    assert first.auth_string.startswith("headway:")
+    [file] = home.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_two_homes_have_different_keys(tmp_path: Path) -> None:
+    assert read_or_make_keys(tmp_path / "a") != read_or_make_keys(tmp_path / "b")
+
+
+def test_clients_of_the_embedded_server_know_its_address_and_login(tmp_path: Path) -> None:
+    environment = client_environment(tmp_path, environ={"HEADWAY_PREFECT_PORT": "4711"})
+
+    assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4711/api"
+    assert environment["PREFECT_API_AUTH_STRING"] == read_or_make_keys(tmp_path).auth_string
+
+
+def test_clients_of_another_server_keep_its_address_and_key(tmp_path: Path) -> None:
+    given = {"PREFECT_API_URL": "https://elsewhere/api", "PREFECT_API_KEY": "theirs"}
+
+    environment = client_environment(tmp_path, environ=given)
+    assert given.items() <= environment.items()
+    assert "PREFECT_API_AUTH_STRING" not in environment
+    assert not list(tmp_path.iterdir())  # no keys of a server that is not started
+
+
+def test_the_api_asks_for_its_login(prefect_server: ServerForTests) -> None:
+    assert httpx.get(f"{prefect_server.url}/work_pools/headway").status_code == 401
+
+
+def test_no_secret_is_on_the_servers_command_line(prefect_server: ServerForTests) -> None:
+    keys = read_or_make_keys(prefect_server.home)
+    command = Path(f"/proc/{prefect_server.server.pid}/cmdline").read_text()
+
+    assert keys.auth_string.partition(":")[2] not in command
+    assert keys.encryption_key not in command
+
+
+def test_changes_need_a_token_that_other_sites_do_not_have(prefect_server: ServerForTests) -> None:
+    user, _, password = read_or_make_keys(prefect_server.home).auth_string.partition(":")
+
+    answer = httpx.post(f"{prefect_server.url}/deployments/filter", json={}, auth=(user, password))
+    assert answer.status_code == 403
+
+
+def test_only_its_own_pages_may_read_answers(prefect_server: ServerForTests) -> None:
+    answer = httpx.get(f"{prefect_server.url}/health", headers={"Origin": "https://elsewhere.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_taken_port_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ServerError, match=f"Port {port} .*HEADWAY_PREFECT_PORT"):
+            PrefectServer(tmp_path, port).start()
+
+
+def test_a_second_start_of_a_running_server_changes_nothing(prefect_server: ServerForTests) -> None:
+    before = prefect_server.server.pid
+
+    prefect_server.server.start()
+    assert prefect_server.server.pid == before
+
+
+def test_it_comes_back_with_all_it_knew(prefect_server: ServerForTests) -> None:
+    deployment = prefect_server.deploy("nothing")
+    before = prefect_server.server.pid
+
+    prefect_server.server.restart()
+    assert prefect_server.server.pid != before
+    assert deployment in {one.id for one in prefect_server.api.deployments()}
+
+
+_STARTER = """
+import sys
+from pathlib import Path
+from scheduler.prefect_server import PrefectServer
+server = PrefectServer(Path(sys.argv[1]), int(sys.argv[2]))
+server.spawn()
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_it_does_not_outlive_a_starter_that_is_killed(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    starter = subprocess.Popen(
+        [sys.executable, "-c", _STARTER, str(tmp_path), str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stdout is not None
+    server = int(starter.stdout.readline())
+    starter.send_signal(signal.SIGKILL)
+    starter.communicate()
+
+    eventually(lambda: not _is_running(server), "the server is gone")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
