@@ -181,7 +181,7 @@ def _known_host_key(login: Login) -> HostKey:
     if not login.known_host_key:
         raise TransferError(
             f"SFTP server {login.address}: no host key is stored, so it could not be told from an impostor. "
-            "Compare and store it with `headway host-key`.",
+            f"Compare and store it: `headway host-key {login.host} --port {login.port} --block NAME`.",
             permanent=True,
         )
     try:
@@ -248,7 +248,7 @@ def _negotiate_known(transport: paramiko.Transport, login: Login, known: HostKey
 
 _KEY_REMEDY = (
     "It may be another machine that answers: ask the server's owner, "
-    "and store the new key with `headway host-key` only if the change was announced."
+    "and store the new key with `headway host-key` only if the owner announced the change."
 )
 
 

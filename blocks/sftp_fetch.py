@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from blocks.sftp_connection import Connection
 from blocks.sftp_part import Progress
 from blocks.sftp_protocol import FLAG_READ, Attributes, SftpProtocol
 from blocks.sftp_refusals import explained
-from blocks.sftp_streams import PipelinedReader
+from blocks.sftp_streams import BackgroundHash, PipelinedReader
 from blocks.transfer import TransferError
 
 
@@ -30,12 +29,13 @@ class Fetch:
         self._local = local
         self._temp = local.with_name(temp_name(local.name))
         self._progress = progress or (lambda received, total: None)
-        self._hash = hashlib.sha256()
+        self._digest = BackgroundHash()
         self._seen: Attributes | None = None
 
     @property
     def sha256(self) -> str:
-        return self._hash.hexdigest()
+        """Hex, of all bytes received; for when the fetch is over."""
+        return self._digest.hexdigest()
 
     def attempt(self, connection: Connection) -> None:
         """Fetches what is still missing. Raises `ConnectionLost` where another connection may carry on."""
@@ -55,14 +55,16 @@ class Fetch:
             os.replace(self._temp, self._local)
 
     def discard(self) -> None:
-        """Removes what an unsuccessful fetch left here."""
+        """Removes what an unsuccessful fetch left here; harmless after a successful one."""
+        self._digest.close()
         self._temp.unlink(missing_ok=True)
 
     def _start_or_go_on(self, there: Attributes, address: str) -> None:
         if not there.is_file:
             raise TransferError(f"{shown(self.path)} on SFTP server {address} is a folder, not a file.", permanent=True)
         if there != self._seen:
-            self._seen, self.bytes, self._hash = there, 0, hashlib.sha256()
+            self._digest.close()
+            self._seen, self.bytes, self._digest = there, 0, BackgroundHash()
 
     def _receive(self, protocol: SftpProtocol) -> None:
         assert self._seen is not None
@@ -72,7 +74,7 @@ class Fetch:
         with self._local_errors(), closing(reader), open(self._temp, "ab" if self.bytes else "wb") as file:
             for data in reader:
                 file.write(data)
-                self._hash.update(data)
+                self._digest.update(data)
                 self.bytes += len(data)
                 self._progress(self.bytes, self.bytes if total is None else total)
         protocol.close(handle)

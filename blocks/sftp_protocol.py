@@ -77,9 +77,9 @@ class Attributes:
 class Payload:
     """Reads the fields of one answer in order; a field cut short means a broken peer."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, at: int = 0) -> None:
         self._data = data
-        self._at = 0
+        self._at = at
 
     def raw(self, size: int) -> bytes:
         piece = self._data[self._at : self._at + size]
@@ -315,9 +315,10 @@ class SftpProtocol:
                 self._check_size(int.from_bytes(self._received[:4], "big"))
         size = int.from_bytes(self._received[:4], "big")
         self._check_size(size)
-        packet = bytes(self._received[4 : 4 + size])
+        with memoryview(self._received) as received:
+            packet = bytes(received[4 : 4 + size])
         del self._received[: 4 + size]
-        return packet[0], Payload(packet[1:])
+        return packet[0], Payload(packet, at=1)
 
     def _receive_one(self) -> None:
         kind, payload = self._next_packet()

@@ -16,6 +16,8 @@ from asyncssh.sftp import SFTPAttrs
 
 from blocks.sftp import SftpServer
 
+# So large that a stalled connection blocks in TCP, not in SSH.
+WINDOW_BYTES = 2**26
 USER, PASSWORD = "ops", "correct horse"
 
 
@@ -122,13 +124,23 @@ class FaultServer:
             self._loop.call_soon_threadsafe(connection.abort)
 
     def stop(self) -> None:
-        self._acceptor.close()
-        self._call(self._acceptor.wait_closed())
+        self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    async def _close(self) -> None:
+        self._acceptor.close()
+        for connection in list(self._connections):
+            connection.abort()
+        await self._acceptor.wait_closed()
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}  # silent ones, still silent
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _listen(self) -> asyncssh.SSHAcceptor:
         return await asyncssh.listen(
@@ -138,6 +150,7 @@ class FaultServer:
             server_host_keys=[self._key],
             sftp_factory=lambda channel: _FaultySftp(self, channel),
             allow_scp=False,
+            window=WINDOW_BYTES,
         )
 
 

@@ -2,14 +2,20 @@
 
 import hashlib
 import os
+import socket
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from blocks.sftp import Receipt, SftpServer, TransferError
 from tests.sftp_fault_server import FaultServer
+from tests.switchboard import Switchboard
 
 LARGE = 3 * 1024 * 1024 + 17
 PART = ".citations.csv.part"
@@ -197,6 +203,20 @@ def test_a_silent_server_counts_as_lost(fault_server: FaultServer, tmp_path: Pat
     assert (fault_server.folder / "citations.csv").read_bytes() == local.read_bytes()
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux gives a blocked send up")
+def test_a_network_that_swallows_everything_counts_as_lost(fault_server: FaultServer, tmp_path: Path) -> None:
+    """Nothing is acknowledged any more, in the middle of a send: paramiko alone would retry it for ever."""
+    local = make_file(tmp_path, 40 * 1024 * 1024)
+    with Switchboard(fault_server.port) as network:
+        block = fault_server.block(port=network.port, attempts=1, idle_timeout_seconds=1)
+        with block.connect() as session, pytest.raises(TransferError) as lost:
+            session.deliver(
+                local, block.importer_folder(), "citations.csv", on_progress=lambda sent, total: network.stall()
+            )
+    assert not lost.value.permanent
+    assert os.listdir(fault_server.folder) == [PART]
+
+
 def test_a_server_that_was_away_between_two_files_costs_no_attempt(fault_server: FaultServer, tmp_path: Path) -> None:
     block = fault_server.block(attempts=1)
     with block.connect() as session:
@@ -285,3 +305,57 @@ def test_removing_survives_a_cut(fault_server: FaultServer, when: str) -> None:
     with block.connect() as session:
         session.remove(block.importer_folder(), "list.csv")
     assert os.listdir(fault_server.folder) == []
+
+
+faults: st.SearchStrategy[dict[str, Any]] = st.builds(
+    dict,
+    operation=st.sampled_from(["stat", "open_write", "open_read", "write", "read", "close", "rename", "remove"]),
+    when=st.sampled_from(["before", "after"]),
+    nth=st.integers(1, 4),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    plan=st.lists(faults, max_size=4),
+    old=st.sampled_from([None, b"an old file"]),
+    verify=st.sampled_from(["size", "read_back"]),
+    posix_rename=st.booleans(),
+    takes=st.booleans(),
+    size=st.sampled_from([0, 1000, 1_500_000]),
+)
+def test_whatever_is_cut_the_file_arrives_whole_and_once(
+    fault_server_process: FaultServer,
+    plan: list[dict[str, Any]],
+    old: bytes | None,
+    verify: str,
+    posix_rename: bool,
+    takes: bool,
+    size: int,
+) -> None:
+    server = fault_server_process
+    server.reset()
+    server.behaviour.knows_posix_rename = posix_rename
+    for fault in plan:
+        server.inject(**fault)
+    final = server.folder / "citations.csv"
+    if old is not None:
+        final.write_bytes(old)
+    content = os.urandom(size)
+    arrived: list[bytes] = []
+
+    def receive(path: Path) -> None:
+        arrived.append(path.read_bytes())
+        if takes:
+            path.unlink()
+
+    server.behaviour.after_rename = receive
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / "local.csv"
+        local.write_bytes(content)
+        receipt = deliver(server.block(verify=verify, attempts=len(plan) + 1), local)
+    assert arrived == [content]
+    assert receipt.sha256 == hashlib.sha256(content).hexdigest()
+    assert receipt.consumed == takes
+    assert os.listdir(server.folder) == ([] if takes else ["citations.csv"])
+    assert receipt.attempts == 1 + len(server.behaviour.struck)

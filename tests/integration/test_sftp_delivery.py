@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -260,3 +261,19 @@ def test_nothing_outside_the_root_is_touched(openssh: OpenSsh, tmp_path: Path) -
             with pytest.raises(TransferError) as refused:
                 session.list(folder)
             assert refused.value.permanent
+
+
+def test_memory_does_not_grow_with_the_file(openssh: OpenSsh, tmp_path: Path) -> None:
+    local = tmp_path / "large.bin"
+    with local.open("wb") as file:
+        file.truncate(80 * 1024 * 1024)
+    block = openssh.block(verify="read_back")
+    with block.connect() as session:
+        tracemalloc.start()
+        try:
+            session.deliver(local, block.importer_folder(), "large.bin")
+            session.fetch(block.importer_folder(), "large.bin", tmp_path / "back.bin")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 40 * 1024 * 1024

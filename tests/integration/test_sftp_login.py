@@ -1,8 +1,6 @@
 """Nobody gets a credential before having proven the stored host key."""
 
-import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 
 import asyncssh
@@ -11,6 +9,7 @@ import pytest
 from blocks.sftp import SftpServer, TransferError, read_host_key
 from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import PASSWORD, FaultServer
+from tests.switchboard import Switchboard
 
 # Keys are encrypted with few rounds, to be quick.
 pytestmark = pytest.mark.filterwarnings("ignore:.*bcrypt.kdf")
@@ -60,7 +59,7 @@ def test_each_key_type_can_be_read_stored_and_proven(server_of_each_type: FaultS
 def test_without_a_stored_key_nobody_is_called(fault_server: FaultServer) -> None:
     error = refused(fault_server.block(known_host_key=None))
     assert error.permanent
-    assert "`headway host-key`" in str(error)
+    assert f"`headway host-key 127.0.0.1 --port {fault_server.port} --block NAME`" in str(error)
     assert fault_server.behaviour.connections == 0
 
 
@@ -87,7 +86,7 @@ def test_a_host_key_that_changes_between_two_attempts_gets_no_credential(
     fault_server: FaultServer, server_of_each_type: FaultServer
 ) -> None:
     """The reconnect after a cut checks again: here the port leads to another machine by then."""
-    with _Switchboard(fault_server.port) as switchboard:
+    with Switchboard(fault_server.port) as switchboard:
         block = fault_server.block(port=switchboard.port)
         with block.connect() as session:
             switchboard.leads_to = server_of_each_type.port
@@ -209,40 +208,3 @@ def test_no_secret_shows_in_an_error_or_a_repr(fault_server: FaultServer) -> Non
     for text in (repr(block), str(block), repr(block._login()), str(error), repr(error)):
         assert "hunter2" not in text
         assert "PRIVATE KEY" not in text
-
-
-class _Switchboard:
-    """Passes connections on to whatever port it is told at that moment."""
-
-    def __init__(self, leads_to: int) -> None:
-        self.leads_to = leads_to
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-
-    def __enter__(self) -> "_Switchboard":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._server.accept()
-            except OSError:
-                return
-            called = socket.create_connection(("127.0.0.1", self.leads_to))
-            for source, target in ((caller, called), (called, caller)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):  # wakes the thread that passes on the other way
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
