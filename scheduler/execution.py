@@ -6,6 +6,7 @@ without a last write, except where the claim is lost: then nothing more may be w
 
 import asyncio
 import copy
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -209,7 +210,7 @@ class _Execution:
         except Exception as error:
             self._complain(f"The flow '{self._order.entrypoint}' could not be loaded.", error)
             set_state(client, flow_run, "Failed", f"The flow could not be loaded: {one_line(error)}")
-            return failure_of(error)
+            return dataclasses.replace(failure_of(error), permanent=True)
         return self._drive(client, flow, flow_run)
 
     # ------------------------------------------------------------------ the flow

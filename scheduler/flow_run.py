@@ -62,27 +62,33 @@ def _create(client: "SyncPrefectClient", order: StartOrder) -> "FlowRun":
         if error.response.status_code != 404:
             raise
         raise LookupError(f"Prefect has no deployment {order.deployment_id} any more. Run 'headway deploy'.") from None
+    flow_run = _as_pending(client, flow_run)
     if not (is_startable(flow_run) or is_cancelled(flow_run.state)):
         raise Twin
     return flow_run
 
 
 def _take_over(client: "SyncPrefectClient", flow_run_id: UUID) -> "FlowRun":
-    from prefect.client.schemas.objects import StateDetails
     from prefect.exceptions import ObjectNotFound
-    from prefect.states import Pending
 
     try:
-        flow_run = client.read_flow_run(flow_run_id)
-        if flow_run.state is not None and flow_run.state.is_scheduled():
-            # Not forced, so that a cancel that comes first wins. With a time of its own, because Prefect
-            # would else let Running wait for the time at which the held run is polled again.
-            due_now = StateDetails(scheduled_time=datetime.now(UTC))
-            client.set_flow_run_state(flow_run.id, Pending(state_details=due_now))
-            flow_run = client.read_flow_run(flow_run.id)
+        return _as_pending(client, client.read_flow_run(flow_run_id))
     except ObjectNotFound:
         raise Gone from None
-    return flow_run
+
+
+def _as_pending(client: "SyncPrefectClient", flow_run: "FlowRun") -> "FlowRun":
+    """A scheduled flow run made Pending; any other as it is."""
+    from prefect.client.schemas.objects import StateDetails
+    from prefect.states import Pending
+
+    if flow_run.state is None or not flow_run.state.is_scheduled():
+        return flow_run
+    # Not forced, so that a cancel that comes first wins. With a time of its own, because Prefect would
+    # else let Running wait for the time at which the held run is polled again.
+    due_now = StateDetails(scheduled_time=datetime.now(UTC))
+    client.set_flow_run_state(flow_run.id, Pending(state_details=due_now))
+    return client.read_flow_run(flow_run.id)
 
 
 def _with_parameters(client: "SyncPrefectClient", flow_run: "FlowRun", order: StartOrder) -> "FlowRun":

@@ -231,8 +231,7 @@ class PrefectApi(PrefectHttp):
         stranded = [
             str(row["id"])
             for row in self._pages("/flow_runs/filter", wanted)
-            if not _OUR_KEY.fullmatch(row.get("idempotency_key") or "")
-            and datetime.fromisoformat(row["state"]["timestamp"]) < before
+            if not is_our_key(row.get("idempotency_key")) and datetime.fromisoformat(row["state"]["timestamp"]) < before
         ]
         return [one for one in stranded if self._set_state(one, "SCHEDULED", "Scheduled", "Polled anew.", {})]
 
@@ -303,6 +302,11 @@ class PrefectApi(PrefectHttp):
         if not found:
             raise PrefectRefused(f"Block type '{type_slug}' has no fields registered. Run 'headway deploy' first.")
         return str(found[0]["id"])
+
+
+def is_our_key(idempotency_key: str | None) -> bool:
+    """Whether a flow run with this key was made by a run of ours ("run id:attempt"), not in Prefect."""
+    return _OUR_KEY.fullmatch(idempotency_key or "") is not None
 
 
 def _deployment(row: Mapping[str, Any], flow_names: Mapping[str, str]) -> Deployment:

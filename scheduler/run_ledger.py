@@ -52,6 +52,8 @@ class Outcome:
     message: str = ""
     error: str | None = None
     """One line: exception type and message. None unless it failed."""
+    permanent: bool = False
+    """It failed in a way that trying again does not change; then there is no automatic retry."""
 
 
 class RunLedger(Protocol):

@@ -27,8 +27,8 @@ def outcome_of(returned: Any) -> Outcome:
 
 
 def failure_of(error: BaseException) -> Outcome:
-    """The outcome of a flow that raised this."""
-    return Outcome("failed", error=one_line(error))
+    """The outcome of a flow that raised this; permanent if the exception has that attribute, and true."""
+    return Outcome("failed", error=one_line(error), permanent=getattr(error, "permanent", False) is True)
 
 
 def state_failure(state: "State[Any]") -> Outcome:

@@ -17,7 +17,7 @@ import anyio.abc
 from anyio.to_thread import run_sync
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from scheduler.prefect_api import WORK_POOL, WORKER_TYPE, PrefectApi, PrefectError
+from scheduler.prefect_api import WORK_POOL, WORKER_TYPE, PrefectApi, PrefectError, is_our_key
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -106,6 +106,10 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
             # No infrastructure ID: with one, a cancel in Prefect would wait for somebody to end a
             # process, and a run that waits has none.
             task_status.started(None)
+        if is_our_key(flow_run.idempotency_key):
+            # A run's own process gave it back (Prefect had it wait for a slot). Its ledger row waits, too,
+            # and whatever process takes it next finds this flow run by its key.
+            return HeadwayWorkerResult(identifier="ours", status_code=0)
         message = await run_sync(self._take_in, flow_run)
         return HeadwayWorkerResult(identifier=message, status_code=0)
 

@@ -260,6 +260,23 @@ def test_a_flow_run_of_our_own_is_never_taken_for_stranded(prefect_server: Serve
     assert own not in prefect_server.api.put_back_stranded(timedelta())
 
 
+def test_a_run_of_our_own_that_was_given_back_is_not_adopted_but_started_again(
+    prefect_server: ServerForTests, loop: FakeLoop, engine: EngineRoom
+) -> None:
+    order = engine.order("nothing")
+    body = {
+        "idempotency_key": f"{order.run_id}:1",
+        "state": {"type": "SCHEDULED", "name": "AwaitingConcurrencySlot"},
+    }
+    given_back = prefect_server.call("POST", f"/deployments/{order.deployment_id}/create_flow_run", body)["id"]
+
+    poll_once()
+    assert given_back not in [asked for asked, _, _ in loop.asked]
+    run = engine.begin(order)
+    run.exited()
+    assert (run.wrote("bind"), run.wrote("ended")["kind"]) == (given_back, "completed")
+
+
 def test_the_loop_is_stopped_with_the_worker(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWAY_STOP_GRACE_SECONDS", "7")
     poll_once()

@@ -52,6 +52,14 @@ def test_an_error_is_one_line_of_type_and_message() -> None:
     assert one_line(RuntimeError()) == "RuntimeError"
 
 
+@pytest.mark.parametrize("permanent", [True, False])
+def test_an_error_says_whether_trying_again_may_help(permanent: bool) -> None:
+    error = RuntimeError("no such list")
+    error.permanent = permanent  # type: ignore[attr-defined]
+
+    assert failure_of(error).permanent is permanent
+
+
 def test_a_long_error_is_cut() -> None:
     cut = one_line(RuntimeError("x" * 9999))
     assert len(cut) == 500
