@@ -21,7 +21,7 @@ from scheduler.usecases.find import find_task
 from scheduler.usecases.run_now import run_now
 
 DEFINITIONS = Path(__file__).parent / "demo.yaml"
-AT_ONCE = ("Citations export", "Customers export", "Violation codes import")
+AT_ONCE = ("Citations export", "Customers export", "Violation codes import", "Old permits export")
 
 
 class Demo:
@@ -75,7 +75,7 @@ class Demo:
             0,
             server_host_keys=[key],
             server_factory=Login,
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=root),
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=root.encode()),
         )
         self._sftp_port = server.get_port()
 
@@ -125,7 +125,13 @@ class Demo:
         sync_importer_path(prefect)
 
     def _drop_files(self) -> None:
-        rows = ["code,description,fine", "P01,Expired meter,25.00", "P02,No permit,40.00", "P03,Fire lane,90.00"]
+        rows = [
+            "code,description,fine",
+            "P01,Expired meter,25.00",
+            "P02,No permit,40.00",
+            "P03,Fire lane,90.00",
+            "P04,,15.00",
+        ]
         (self.importer / "violation_codes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
     def begin(self) -> None:

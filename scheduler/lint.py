@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from models.domain import FOREVER, After, Finding, Level, Task, WindowPolicy
-from scheduler.localtime import clock_time, zone
+from scheduler.localtime import clock_time, length_in_words, zone
 from scheduler.occurrences import occurrences
 from scheduler.windows import Calendar
 from scheduler.world import World
@@ -189,14 +189,14 @@ def _spacings(world: World) -> Iterator[Finding]:
         if task.historical or not isinstance(task.schedule, After):
             continue
         spacing, before = task.schedule.spacing, world.tasks[task.schedule.predecessor]
-        between = f"step {task.step} '{task.name}' starts {_minutes(spacing)} after '{before.name}'"
+        between = f"step {task.step} '{task.name}' starts {length_in_words(spacing)} after '{before.name}'"
         if spacing < limits.min_spacing:
             message = (
-                f"{between}: under the minimum of {_minutes(limits.min_spacing)}; lengthen schedule.spacing"
+                f"{between}: under the minimum of {length_in_words(limits.min_spacing)}; lengthen schedule.spacing"
             )
             yield Finding("L2", Level.ERROR, (task.name,), message)
         elif spacing < limits.recommended_spacing:
-            message = f"{between}: {_minutes(limits.recommended_spacing)} are recommended"
+            message = f"{between}: {length_in_words(limits.recommended_spacing)} are recommended"
             yield Finding("L2", Level.WARNING, (task.name,), message)
 
 
@@ -231,7 +231,7 @@ def _windows_needed(world: World, now: datetime) -> Iterator[Finding]:
             where = (
                 "no maintenance window" if task.window is WindowPolicy.REQUIRE else "no time between windows"
             )
-            message = f"'{task.name}' takes about {_minutes(task.estimate)}: {where} is that long"
+            message = f"'{task.name}' takes about {length_in_words(task.estimate)}: {where} is that long"
             yield Finding("L5", Level.WARNING, (task.name,), message)
 
 
@@ -246,6 +246,3 @@ def _exporters(world: World) -> Iterator[Finding]:
             )
             yield Finding("L7", Level.ERROR, (task.name,), message)
 
-
-def _minutes(length: timedelta) -> str:
-    return f"{length.total_seconds() / 60:g} min"

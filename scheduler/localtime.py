@@ -48,5 +48,15 @@ def _first_after_gap(wall: datetime, where: tzinfo, before: timedelta, after: ti
 
 
 def clock_time(moment: datetime, where: str) -> str:
-    """How an operator reads an instant: `Mon 23 Nov 06:00 EST`."""
-    return moment.astimezone(zone(where)).strftime("%a %-d %b %H:%M %Z")
+    """How an operator reads an instant: `Mon 23 Nov 06:00 EST`, with seconds where it has any."""
+    local = moment.astimezone(zone(where))
+    return local.strftime("%a %-d %b %H:%M:%S %Z" if local.second else "%a %-d %b %H:%M %Z")
+
+
+def length_in_words(length: timedelta) -> str:
+    """`45 s`, `30 min`, `2 h 05 min`."""
+    seconds = round(length.total_seconds())
+    if seconds < 60 or (seconds < 600 and seconds % 60):
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

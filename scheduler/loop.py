@@ -4,7 +4,6 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -130,8 +129,8 @@ class SchedulerLoop:
                     self._wake.clear()
                     seen = signs
                     next_turn = self._turn(now)
-            except SQLAlchemyError as error:
-                log.error("a turn failed, the next follows: %s", _first_line(error))
+            except Exception as error:  # the loop lives on, whatever one turn stumbled over, and says so
+                log.error("a turn failed, the next follows: %s", _first_line(error), exc_info=not _expected(error))
                 next_turn = self._clock.now() + timedelta(seconds=HELD_SECONDS)
             self._wake.wait(LOOK_SECONDS)
 
@@ -281,8 +280,9 @@ class SchedulerLoop:
             while not self._stopping.wait(seconds):
                 try:
                     work()
-                except (SQLAlchemyError, PrefectError, OSError) as error:
-                    log.error("%s: %s", threading.current_thread().name, _first_line(error))
+                except Exception as error:
+                    name = threading.current_thread().name
+                    log.error("%s: %s", name, _first_line(error), exc_info=not _expected(error))
 
         return forever
 
@@ -292,7 +292,10 @@ def _drain(server: WarmServer) -> None:
     server.stop()
 
 
+def _expected(error: Exception) -> bool:
+    """Whether it is the world's fault, so that its first line is enough."""
+    return isinstance(error, (SQLAlchemyError, PrefectError, OSError))
+
+
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-

@@ -263,7 +263,11 @@ def _database() -> Part:
 
 
 def _prefect() -> Part:
-    environment = client_environment(home()) if (home() / "keys").exists() or os.environ.get("PREFECT_API_URL") else None
+    environment = (
+        client_environment(home())
+        if (home() / "prefect-keys.json").exists() or os.environ.get("PREFECT_API_URL")
+        else None
+    )
     if environment is None:
         return Part("prefect", False, "not set up yet; start `headway up`")
     problem = PrefectApi.from_environment({**os.environ, **environment}).health()

@@ -43,7 +43,9 @@ def take_turn(
     new_claim: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Turn:
     """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so."""
-    if session.get_bind().dialect.name == "postgresql":  # one worker's turn at a time; SQLite's write lock does the same
+    if (
+        session.get_bind().dialect.name == "postgresql"
+    ):  # one worker's turn at a time; SQLite's write lock does the same
         session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
     account_for_dues(session, book, now)
     picture = load_board(session, book, now, problem=problem)
@@ -112,9 +114,7 @@ def _next_sequence(session: Session, uid: int) -> int:
     return 1 + session.exec(select(TaskRow.sequence).where(TaskRow.uid == uid)).one()
 
 
-def _parameters(
-    task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType, sequence: int
-) -> dict[str, object]:
+def _parameters(task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType, sequence: int) -> dict[str, object]:
     """The parameters this run starts with. A retry keeps those of the first attempt, file names and all."""
     if row.parameters is not None and row.attempt > 0:
         return dict(row.parameters)
@@ -137,7 +137,14 @@ def _parameters(
 def _refuse(session: Session, run: Run, error: str, now: datetime) -> None:
     """A run that cannot start as it is defined fails at once, with the reason, instead of waiting for ever."""
     record_transition(
-        session, run.id, [RunStatus.WAITING], RunStatus.STARTING, now=now, who="scheduler", started_at=now, sorted_at=now
+        session,
+        run.id,
+        [RunStatus.WAITING],
+        RunStatus.STARTING,
+        now=now,
+        who="scheduler",
+        started_at=now,
+        sorted_at=now,
     )
     record_transition(
         session,

@@ -1,6 +1,7 @@
 """What every command needs: who acts, the database, times, and how things are printed."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,8 +38,11 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """A table that fits the terminal; `empty` says what to do where there are no rows."""
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: str, *, text: Sequence[str] = ()) -> None:
+    """A table that fits the terminal; `empty` says what to do where there are no rows.
+
+    text: the headers of columns that are wrapped where the terminal is wide, and cut where it is not.
+    """
     if not rows:
         print(empty)
         return
@@ -46,12 +50,20 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    shown = [i for i in range(len(headers)) if headers[i] or any(row[i] for row in rows)]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for index in shown:
+        wraps = headers[index] in text
+        one_line = not wraps or not wide()
+        table.add_column(headers[index], overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(_printable(row[index])) for index in shown))
     Console(highlight=False, soft_wrap=False).print(table)
+
+
+def wide() -> bool:
+    """Whether the terminal (or COLUMNS) has room for every column."""
+    return shutil.get_terminal_size((160, 50)).columns >= 140
 
 
 def _printable(text: str) -> str:

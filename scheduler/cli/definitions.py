@@ -100,7 +100,8 @@ def _print_plan(runs: "list[Planned]", findings: list[Finding], zone: str) -> No
         ]
         for run in runs
     ]
-    print_table(["Start", "Due", "Task", "Type", "Step", "Held by"], rows, "Nothing comes due in that time.")
+    headers = ["Start", "Due", "Task", "Type", "Step", "Held by"]
+    print_table(headers, rows, "Nothing comes due in that time.", text=["Task", "Held by"])
     if findings:
         say("")
         _print_findings([finding for finding in findings if finding.level is Level.WARNING])
@@ -178,6 +179,3 @@ def export() -> None:
         require(actor, Privilege.VIEW)
         definitions: Definitions = load_definitions(session)
     print(as_yaml(definitions), end="")
-
-
-

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.domain import SHOWN_AS, RunStatus
-from scheduler.cli.common import engine, instant, print_json, print_table, read, say, shown, write
+from scheduler.cli.common import engine, instant, print_json, print_table, read, say, shown, wide, write
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Refused
 from scheduler.forecasts import instant as iso
@@ -73,9 +73,7 @@ def _wait_for(run_id: int) -> None:
         pause.wait(0.2)
 
 
-def reset(
-    task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Finish without asking.")
-) -> None:
+def reset(task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Finish without asking.")) -> None:
     """Reset a task that failed or is running: shows why it failed and what will happen, then asks."""
     from scheduler.store.settings import load_settings
     from scheduler.usecases.find import find_task
@@ -139,24 +137,20 @@ def log(
     if as_json:
         print_json({"runs": [_log_row(row, name) for row, name in rows]})
         return
-    table = [
-        [
-            str(row.id),
-            shown(row.started_at or row.due_at, zone),
-            row.object,
-            name,
-            duration(row),
-            _size(row),
-            SHOWN_AS[row.status],
-            str(row.processed),
-            str(row.errors),
-            str(row.step),
-            row.error or (row.message if row.status not in (RunStatus.COMPLETED,) else ""),
-        ]
-        for row, name in rows
-    ]
-    headers = ["Run", "Start time", "Object", "Task", "Duration", "KB", "Result", "Processed", "Errors", "Step", "Error"]
-    print_table(headers, table, "No run has ended yet. `headway run TASK` starts one; `headway tasks` shows what waits.")
+    table = []
+    for row, name in rows:
+        most = [str(row.id), shown(row.started_at or row.due_at, zone), name, SHOWN_AS[row.status]]
+        more = [duration(row), _size(row), row.object, row.type, str(row.step)] if wide() else []
+        table.append([*most, str(row.processed), str(row.errors), *more, _trouble(row)])
+    headers = ["Run", "Start time", "Task", "Result", "Processed", "Errors"]
+    headers += ["mm:ss", "KB", "Object", "Type", "Step", "Error"] if wide() else ["Error"]
+    empty = "No run has ended yet. `headway run TASK` starts one; `headway tasks` shows what waits."
+    print_table(headers, table, empty, text=["Task", "Error"])
+
+
+def _trouble(row: "RunRow") -> str:
+    """What an operator has to know about how it ended; nothing where it completed."""
+    return row.error or ("" if row.status is RunStatus.COMPLETED else row.message)
 
 
 def _size(row: "RunRow") -> str:
@@ -186,7 +180,7 @@ def _log_row(row: "RunRow", name: str) -> dict[str, Any]:
         "duration": duration(row) or None,
         "size_kb": round(row.bytes / 1024, 1),
         "result": SHOWN_AS[row.status],
-        "error": row.error or (row.message or None if row.status is not RunStatus.COMPLETED else None),
+        "error": _trouble(row) or None,
         "processed": row.processed,
         "errors": row.errors,
         "attempts": row.attempt,

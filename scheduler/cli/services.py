@@ -85,7 +85,12 @@ def status(
     if as_json:
         print_json(parts_document(parts))
     else:
-        print_table(["Part", "", "Detail"], [[one.name, "up" if one.ok else "DOWN", one.detail] for one in parts], "")
+        print_table(
+            ["Part", "", "Detail"],
+            [[one.name, "up" if one.ok else "DOWN", one.detail] for one in parts],
+            "",
+            text=["Detail"],
+        )
     if not all(part.ok for part in parts):
         raise typer.Exit(5)
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from scheduler.cli.common import print_json, print_table, read, say, shown, write
+from scheduler.cli.common import print_json, print_table, read, say, shown, wide, write
 from scheduler.clock import SystemClock
 from scheduler.forecasts import instant
 
@@ -27,31 +27,39 @@ def tasks(
         lines = task_list(session, SystemClock(), actor, everything=everything)
         zone = load_settings(session).timezone
     if as_json:
-        keys = (
-            "uid name type object step enabled historical state process_id attempts progress next_start_at "
-            "last_result needs_reset"
-        ).split()
+        keys = [
+            "uid",
+            "name",
+            "type",
+            "object",
+            "step",
+            "enabled",
+            "historical",
+            "state",
+            "process_id",
+            "attempts",
+            "progress",
+            "next_start_at",
+            "last_result",
+            "needs_reset",
+        ]
         rows = [{key: getattr(line, key) for key in keys} for line in lines]
         print_json({"tasks": [{**row, "next_start_at": instant(row["next_start_at"])} for row in rows]})
         return
-    table = [
-        [
-            shown(line.next_start_at, zone),
-            line.object,
-            line.name + (" (historical)" if line.historical else "" if line.enabled else " (disabled)"),
-            str(line.uid),
-            line.type,
-            str(line.step),
-            "NEEDS RESET" if line.needs_reset else line.state,
-            "" if line.progress is None else f"{line.progress:.0f} %",
-            str(line.process_id),
-            line.last_result or "",
-            line.reason,
-        ]
-        for line in lines
-    ]
-    headers = ["Start time", "Object", "Task", "UID", "Type", "Step", "State", "Progress", "PID", "Last", "Waits because"]
-    print_table(headers, table, "No tasks yet. `headway apply FILE` makes some; `headway demo` shows examples.")
+    table = []
+    for line in lines:
+        name = line.name + (" (historical)" if line.historical else "" if line.enabled else " (disabled)")
+        state = "NEEDS RESET" if line.needs_reset else line.state
+        if line.progress is not None:
+            state += f" {line.progress:.0f} %"
+        more = [line.object, line.type, str(line.step), str(line.process_id)] if wide() else []
+        table.append(
+            [shown(line.next_start_at, zone), name, str(line.uid), *more, state, line.last_result or "", line.reason]
+        )
+    headers = ["Start time", "Task", "UID"]
+    headers += ["Object", "Type", "Step", "PID"] if wide() else []
+    empty = "No tasks yet. `headway apply FILE` makes some; `headway demo` shows examples."
+    print_table([*headers, "State", "Last result", "Waits because"], table, empty, text=["Task", "Waits because"])
 
 
 def why(task: str = _TASK, as_json: bool = _JSON) -> None:
@@ -94,7 +102,8 @@ def why(task: str = _TASK, as_json: bool = _JSON) -> None:
         [rule.value, "holds" if hold else "ok", hold.reason if hold else "", shown(hold.until, zone) if hold else ""]
         for rule, hold in found.verdicts
     ]
-    print_table(["Rule", "", "Reason", "Clears by itself"], rows, "")
+    for rule, verdict, reason, until in rows:
+        say(f"  {rule:9} {verdict:6} {reason}{f' (clears by itself {until})' if until else ''}")
 
 
 def enable(task: str = _TASK) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from models.domain import After, Hold, RuleId, Run
 from scheduler.board import Board
-from scheduler.localtime import clock_time
+from scheduler.localtime import clock_time, length_in_words
 
 
 def spacing(run: Run, board: Board, now: datetime) -> Hold | None:
@@ -44,8 +44,7 @@ def _say_in_progress(step: int, name: str) -> str:
 def _say_too_soon(
     step: int, name: str, started_at: datetime, length: timedelta, until: datetime, timezone: str
 ) -> str:
-    minutes = length.total_seconds() / 60
     return (
-        f"step {step} '{name}' started {clock_time(started_at, timezone)}; {minutes:g} min must pass, "
+        f"step {step} '{name}' started {clock_time(started_at, timezone)}; {length_in_words(length)} must pass, "
         f"until {clock_time(until, timezone)}"
     )

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from models.domain import FOREVER, Hold, RuleId, Run, WindowPolicy
 from scheduler.board import Board
-from scheduler.localtime import clock_time
+from scheduler.localtime import clock_time, length_in_words
 from scheduler.windows import Calendar
 
 
@@ -28,7 +28,7 @@ def _say_avoid(
     following = calendar.reserved.after(now)
     assert following is not None and estimate is not None
     return (
-        f"it takes about {_minutes(estimate)} and would run into the maintenance window "
+        f"it takes about {length_in_words(estimate)} and would run into the maintenance window "
         f"'{' + '.join(following.names)}' at {clock_time(following.start, timezone)}; {then}"
     )
 
@@ -44,11 +44,7 @@ def _say_require(
         return f"it must run in a maintenance window; the next that fits begins {clock_time(until, timezone)}"
     assert estimate is not None
     return (
-        f"it takes about {_minutes(estimate)}, longer than what is left of this maintenance window; "
+        f"it takes about {length_in_words(estimate)}, longer than what is left of this maintenance window; "
         f"the next that fits begins {clock_time(until, timezone)}"
     )
 
-
-def _minutes(length: timedelta) -> str:
-    minutes = max(1, round(length.total_seconds() / 60))
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -56,15 +56,15 @@ def record_transition(
     now: datetime,
     who: str,
     why: str = "",
-    claim: str | None = None,
+    under_claim: str | None = None,
     **values: Any,
 ) -> bool:
-    """Move a run on if it is still where the caller thinks (and under the same claim); the event with it."""
+    """Move a run on if it is still where the caller thinks (and under that claim); the event with it."""
     expected = [status for status in before if after in TRANSITIONS.get(status, ())]
     row = session.exec(select(RunRow.status).where(RunRow.id == run_id)).first()
     statement = update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.status).in_(expected))
-    if claim is not None:
-        statement = statement.where(col(RunRow.claim) == claim)
+    if under_claim is not None:
+        statement = statement.where(col(RunRow.claim) == under_claim)
     result = session.execute(statement.values(status=after, **values))
     if result.rowcount != 1:  # type: ignore[attr-defined]
         return False
@@ -101,7 +101,16 @@ def add_run(session: Session, task: Task, row: TaskRow, **values: Any) -> RunRow
 
 
 def _with_defaults(facts: dict[str, Any]) -> dict[str, Any]:
-    return {"attempt": 0, "follow": True, "process_id": 0, "processed": 0, "errors": 0, "bytes": 0, "message": "", **facts}
+    return {
+        "attempt": 0,
+        "follow": True,
+        "process_id": 0,
+        "processed": 0,
+        "errors": 0,
+        "bytes": 0,
+        "message": "",
+        **facts,
+    }
 
 
 # Coming due
@@ -198,7 +207,6 @@ def claim_run(
                 now=now,
                 who=worker_id,
                 why=f"attempt {run.attempt + 1}",
-                claim=None,
                 **_claimed(run, claim, worker_id, now, parameters, sequence),
             )
             if not claimed:
@@ -207,9 +215,7 @@ def claim_run(
                 session.execute(insert(LockRow).values(name=name, run_id=run.id, claim=claim, at=now))
     except IntegrityError:  # the constraint has the last word: somebody holds one of these locks
         return False
-    session.execute(
-        update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=sequence)
-    )
+    session.execute(update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=sequence))
     return True
 
 
@@ -281,7 +287,7 @@ def end_run(
         now=now,
         who=who,
         why=ending.error or ending.message,
-        claim=row.claim,
+        under_claim=row.claim,
         ended_at=now,
         message=ending.message,
         error=ending.error,
@@ -327,14 +333,14 @@ def record_back_to_waiting(
         now=now,
         who=who,
         why=why,
-        claim=row.claim,
+        under_claim=row.claim,
         retry_at=retry_at,
         process_id=0,
         error=error,
         flow_run_id=row.flow_run_id if born_in_prefect else None,
+        claim=None,
     )
     if moved:
-        session.execute(update(RunRow).where(col(RunRow.id) == row.id).values(claim=None))
         free_locks(session, row.id)
     return moved
 
@@ -442,4 +448,3 @@ def open_runs(session: Session) -> list[RunRow]:
 
 def count_open(session: Session) -> int:
     return session.exec(select(func.count()).select_from(RunRow).where(col(RunRow.ended_at).is_(None))).one()
-

@@ -10,7 +10,6 @@ from models.domain import RAN, RunStatus
 from models.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
 
 
-
 @dataclass(frozen=True)
 class LogFilter:
     """Which runs of the task log: all parts must hold. `errors`: failed, with errors, missed or skipped only."""

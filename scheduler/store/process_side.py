@@ -53,7 +53,7 @@ class StoredRunLedger:
                 RunStatus.RUNNING,
                 now=now,
                 who="run",
-                claim=self._claim,
+                under_claim=self._claim,
                 running_at=now,
             )
 
@@ -129,13 +129,13 @@ class StoredRunLedger:
                 now=now,
                 who="run",
                 why=f"not started: {reason}",
-                claim=self._claim,
+                under_claim=self._claim,
+                claim=None,
                 attempt=max(row.attempt - 1, 0),
                 process_id=0,
                 flow_run_id=row.flow_run_id if row.trigger is Trigger.PREFECT else None,
             )
             if moved:
-                session.execute(update(RunRow).where(col(RunRow.id) == self._run_id).values(claim=None))
                 free_locks(session, self._run_id)
             return moved
 
@@ -152,7 +152,7 @@ class StoredRunLedger:
             RunStatus.RUNNING,
             now=now,
             who="run",
-            claim=self._claim,
+            under_claim=self._claim,
             running_at=now,
         )
 

@@ -15,10 +15,23 @@ from scheduler.store import settings as stored_settings
 from scheduler.task_types import TaskType
 from scheduler.world import World, build
 
-_PLAIN = (
-    "name type object description timezone enabled historical window on_failure on_errors catch_up "
-    "expected_duration retries retry_delay parameters"
-).split()
+_PLAIN = [
+    "name",
+    "type",
+    "object",
+    "description",
+    "timezone",
+    "enabled",
+    "historical",
+    "window",
+    "on_failure",
+    "on_errors",
+    "catch_up",
+    "expected_duration",
+    "retries",
+    "retry_delay",
+    "parameters",
+]
 
 
 @dataclass(frozen=True)

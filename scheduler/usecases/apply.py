@@ -208,9 +208,7 @@ def _reschedule(session: Session, world: World, changes: list[Change], uids: dic
     """Tasks whose times changed come due by the new ones, from now on; a changed zone of the settings moves them all."""
     by_name = {task.name: task for task in world.tasks.values()}
     all_of_them = any(change.kind == "settings" and "timezone" in change.fields() for change in changes)
-    moved = {
-        change.name for change in changes if change.kind == "task" and _SCHEDULE_FIELDS & set(change.fields())
-    }
+    moved = {change.name for change in changes if change.kind == "task" and _SCHEDULE_FIELDS & set(change.fields())}
     for row in stored_tasks.task_rows(session):
         if row.name in by_name and (all_of_them or row.name in moved):
             stored_tasks.reschedule(row, by_name[row.name], now)

@@ -26,7 +26,9 @@ def as_yaml(definitions: Definitions) -> str:
     """The definitions as YAML; applied, it changes nothing."""
     content = {
         "settings": _plain(definitions.settings or SettingsSection()),
-        "windows": [_without_defaults(window, WindowSection, "name days start end") for window in definitions.windows or []],
+        "windows": [
+            _without_defaults(window, WindowSection, "name days start end") for window in definitions.windows or []
+        ],
         "tasks": [_task(task) for task in definitions.tasks or []],
     }
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
@@ -67,6 +69,10 @@ def length(value: timedelta) -> str:
     """`HH:MM:SS` (hours may be more than 23); ISO 8601 where there are parts of a second or a whole day."""
     seconds = value.total_seconds()
     if value.microseconds or value >= timedelta(days=1):
-        return f"P{value.days}DT{value.seconds}.{value.microseconds:06d}S" if value.microseconds else f"P{value.days}DT{value.seconds}S"
+        return (
+            f"P{value.days}DT{value.seconds}.{value.microseconds:06d}S"
+            if value.microseconds
+            else f"P{value.days}DT{value.seconds}S"
+        )
     whole = int(seconds)
     return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

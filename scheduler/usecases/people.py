@@ -93,7 +93,13 @@ def privilege_named(name: str) -> Privilege:
 
 
 def _record(
-    session: Session, clock: Clock, actor: Actor, action: str, name: str, before: list[Privilege], after: list[Privilege]
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    action: str,
+    name: str,
+    before: list[Privilege],
+    after: list[Privilege],
 ) -> None:
     audit.record(session, clock.now(), actor, action, f"user '{name}'", before=before, after=after)
 

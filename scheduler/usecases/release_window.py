@@ -13,7 +13,9 @@ from scheduler.privileges import require
 from scheduler.store import audit, settings
 
 
-def release_window(session: Session, clock: Clock, actor: Actor, name: str, day: date, *, reserve: bool = False) -> bool:
+def release_window(
+    session: Session, clock: Clock, actor: Actor, name: str, day: date, *, reserve: bool = False
+) -> bool:
     """Give back the occurrence that begins on that local day, or reserve it again; False if it was so already."""
     require(actor, Privilege.MANAGE)
     window = session.exec(select(WindowRow).where(WindowRow.name == name)).first()

@@ -134,7 +134,9 @@ def _end(process: ProcessIdentity) -> None:
 
 def _to_reset(session: Session, task: TaskRow) -> RunRow:
     active = session.exec(
-        select(RunRow).where(RunRow.task_uid == task.uid, col(RunRow.status).in_(ACTIVE), col(RunRow.ended_at).is_(None))
+        select(RunRow).where(
+            RunRow.task_uid == task.uid, col(RunRow.status).in_(ACTIVE), col(RunRow.ended_at).is_(None)
+        )
     ).first()
     row = active or (session.get(RunRow, task.failed_run_id) if task.failed_run_id else None)
     if row is None:

@@ -63,11 +63,12 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
         if run is not None and run.id in runs:
             holds = judge(runs[run.id], picture.board, now)
             reason = "; ".join(hold.reason for hold in holds)
-        lines.append(_line(task, run, last.get(uid), book.tasks[uid].step if uid in book.tasks else 1, reason))
+        lines.append(task_line(task, run, last.get(uid), book.tasks[uid].step if uid in book.tasks else 1, reason))
     return sorted(lines, key=lambda line: (line.next_start_at is None, line.next_start_at or now, line.uid))
 
 
-def _line(task: TaskRow, run: RunRow | None, last: RunRow | None, step: int, reason: str) -> TaskLine:
+def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, step: int, reason: str) -> TaskLine:
+    """The line of one task, with its open run and its last one."""
     next_start_at = task.next_due_at if task.enabled and not task.historical else None
     if run is not None and run.status is RunStatus.WAITING:
         next_start_at = run.retry_at or run.due_at

@@ -41,9 +41,7 @@ def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book
     task = book.tasks.get(task_row.uid or 0)
     if task is None:
         return Why(task_row.name, None, None, None, ())
-    waiting = sorted(
-        (run for run in picture.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id)
-    )
+    waiting = sorted((run for run in picture.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id))
     run = waiting[0] if waiting else None
     if run is None:
         due_at = next_occurrence(task, now)
@@ -55,7 +53,9 @@ def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book
     return Why(task_row.name, run.id, run.due_at, _earliest(book, picture, run, now), verdicts)
 
 
-def earliest_if_run_now(session: Session, clock: Clock, book: Book, uid: int, overrides: frozenset[str]) -> datetime | None:
+def earliest_if_run_now(
+    session: Session, clock: Clock, book: Book, uid: int, overrides: frozenset[str]
+) -> datetime | None:
     """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
     now = clock.now()
     picture = load_board(session, book, now)
@@ -74,7 +74,7 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
     if board.engine_problem is not None:
         return None
     open_runs = [*picture.waiting, *board.active_by_task.values()]
-    if run.trigger is Trigger.MANUAL and run.id == 0:  # one that is only thought of; a scheduled one comes due by itself
+    if run.trigger is Trigger.MANUAL and run.id == 0:  # only thought of; a scheduled one comes due
         open_runs.append(run)
     rows = forecast(
         book.tasks,

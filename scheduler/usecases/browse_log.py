@@ -1,0 +1,181 @@
+"""The task log and a run's report, as they are browsed page by page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, or_, select, tuple_
+
+from models.db import reading
+from models.domain import RAN, Actor, Privilege, RunStatus
+from models.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
+from scheduler.errors import InvalidInput
+from scheduler.privileges import require
+from scheduler.store import logs
+
+ERROR = 40
+Key = tuple[datetime, int]
+
+
+@dataclass(frozen=True)
+class LogQuery:
+    """Which ended runs; all parts must hold. newest_first: the log's order; False reverses it."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    task_uid: int | None = None
+    search: str = ""
+    types: Sequence[str] = ()
+    results: Sequence[RunStatus] = ()
+    errors: bool = False
+    newest_first: bool = True
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Runs with their task's name. following: the key that the next page begins behind, None on the last."""
+
+    rows: list[tuple[RunRow, str]]
+    following: Key | None
+
+
+def browse_log(
+    session: Session, actor: Actor, query: LogQuery, *, behind: Key | None = None, limit: int = 200
+) -> LogPage:
+    """One page of the task log, found by key, however deep."""
+    require(actor, Privilege.VIEW)
+    key = (col(RunRow.sorted_at), col(RunRow.id))
+    statement = (
+        select(RunRow, TaskRow.name)
+        .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
+        .where(col(RunRow.ended_at).is_not(None))
+        .order_by(*(one.desc() if query.newest_first else one.asc() for one in key))
+        .limit(limit + 1)
+    )
+    if query.since is not None:
+        statement = statement.where(col(RunRow.sorted_at) >= query.since)
+    if query.until is not None:
+        statement = statement.where(col(RunRow.sorted_at) < query.until)
+    if query.task_uid is not None:
+        statement = statement.where(RunRow.task_uid == query.task_uid)
+    if query.search:
+        word = query.search
+        statement = statement.where(
+            or_(col(TaskRow.name).icontains(word, autoescape=True), col(RunRow.object).icontains(word, autoescape=True))
+        )
+    if query.types:
+        statement = statement.where(col(RunRow.type).in_(query.types))
+    if query.results:
+        statement = statement.where(col(RunRow.status).in_(query.results))
+    if query.errors:
+        statement = statement.where(or_(col(RunRow.status).in_(logs.BAD), col(RunRow.errors) > 0))
+    if behind is not None:
+        there = tuple_(RunRow.sorted_at, RunRow.id)
+        statement = statement.where(there < behind if query.newest_first else there > behind)
+    rows = list(session.exec(statement).all())
+    more = len(rows) > limit
+    rows = rows[:limit]
+    last = rows[-1][0] if rows else None
+    return LogPage(rows, (last.sorted_at, last.id or 0) if more and last else None)
+
+
+def all_of_log(engine: Engine, actor: Actor, query: LogQuery) -> Iterator[tuple[RunRow, str]]:
+    """Every run of the query, in its order, a short transaction a page: for downloads."""
+    behind: Key | None = None
+    while True:
+        with reading(engine) as session:
+            page = browse_log(session, actor, query, behind=behind, limit=1000)
+        yield from page.rows
+        if page.following is None:
+            return
+        behind = page.following
+
+
+@dataclass(frozen=True)
+class LineQuery:
+    """Which log lines of a run."""
+
+    errors: bool = False
+    search: str = ""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All about one run but its log lines. caused: the runs that its end made or kept from running."""
+
+    run: RunRow
+    task: TaskRow
+    events: list[RunEventRow]
+    files: list[RunFileRow]
+    caused: list[tuple[RunRow, str]] = field(default_factory=list)
+
+
+def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
+    """A run's report detail. InvalidInput where there is none of that ID (any more)."""
+    require(actor, Privilege.VIEW)
+    run = session.get(RunRow, run_id)
+    task = session.get(TaskRow, run.task_uid) if run is not None else None
+    if run is None or task is None:
+        raise InvalidInput(f"there is no run {run_id}: it was purged, or the address is wrong")
+    caused = session.exec(
+        select(RunRow, TaskRow.name)
+        .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
+        .where(RunRow.cause_run_id == run_id)
+        .order_by(col(RunRow.id))
+        .limit(50)
+    ).all()
+    return RunReport(run, task, logs.run_events(session, run_id), logs.run_files(session, run_id), list(caused))
+
+
+def run_lines(
+    session: Session,
+    actor: Actor,
+    run_id: int,
+    which: LineQuery,
+    *,
+    after: int = 0,
+    before: int | None = None,
+    limit: int = 500,
+) -> list[RunLogRow]:
+    """Log lines in order: those behind the ID `after`, or, with `before`, the last ones before that ID."""
+    require(actor, Privilege.VIEW)
+    statement = select(RunLogRow).where(RunLogRow.run_id == run_id)
+    if which.errors:
+        statement = statement.where(RunLogRow.level >= ERROR)
+    if which.search:
+        statement = statement.where(col(RunLogRow.message).icontains(which.search, autoescape=True))
+    if before is None:
+        statement = statement.where(col(RunLogRow.id) > after).order_by(col(RunLogRow.id))
+        return list(session.exec(statement.limit(limit)).all())
+    statement = statement.where(col(RunLogRow.id) < before).order_by(col(RunLogRow.id).desc())
+    return list(reversed(session.exec(statement.limit(limit)).all()))
+
+
+def all_lines(engine: Engine, actor: Actor, run_id: int) -> Iterator[RunLogRow]:
+    """Every log line of a run, a short transaction a page: for downloads."""
+    after = 0
+    while True:
+        with reading(engine) as session:
+            lines = run_lines(session, actor, run_id, LineQuery(), after=after, limit=5000)
+        yield from lines
+        if not lines:
+            return
+        after = lines[-1].id or 0
+
+
+def runs_of_task(session: Session, actor: Actor, uid: int, *, limit: int = 20) -> list[RunRow]:
+    """A task's last runs, ended or open, the newest first."""
+    require(actor, Privilege.VIEW)
+    statement = select(RunRow).where(RunRow.task_uid == uid)
+    return list(session.exec(statement.order_by(col(RunRow.sorted_at).desc(), col(RunRow.id).desc()).limit(limit)))
+
+
+def durations(session: Session, actor: Actor, uid: int, *, limit: int = 50) -> list[RunRow]:
+    """A task's last runs that really ran, the oldest first: for its trend."""
+    require(actor, Privilege.VIEW)
+    statement = select(RunRow).where(
+        RunRow.task_uid == uid, col(RunRow.status).in_(RAN), col(RunRow.started_at).is_not(None)
+    )
+    rows = session.exec(statement.order_by(col(RunRow.sorted_at).desc(), col(RunRow.id).desc()).limit(limit)).all()
+    return list(reversed(rows))

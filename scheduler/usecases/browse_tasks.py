@@ -1,0 +1,153 @@
+"""The task list as it is browsed: what needs somebody first, filtered and cut off in the database.
+
+`task_list` gives every line; with ten thousand tasks a screen cannot use that every few seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, case, col, func, or_, select
+
+from models.domain import ACTIVE, FOREVER, Actor, OnFailure, Privilege, RunStatus
+from models.tables import RunRow, TaskRow
+from scheduler.clock import Clock
+from scheduler.privileges import require
+from scheduler.rules import judge
+from scheduler.store import logs, workers
+from scheduler.store.boards import Picture, load_board
+from scheduler.store.tasks import Book, load_book
+from scheduler.usecases.task_list import TaskLine, task_line
+from scheduler.windows import Span
+
+LATE_AFTER = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class TaskQuery:
+    """Which tasks; all parts must hold. everything: also disabled and historical ones."""
+
+    everything: bool = False
+    search: str = ""
+    types: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What an operator has to know first. All but the windows are counts.
+
+    failed: tasks that wait for a reset. stuck: in progress for longer than the settings' long_running, or their
+    worker is silent. late: due for more than 15 minutes and still waiting. waiting: all that is due and waiting.
+    """
+
+    failed: int
+    stuck: int
+    late: int
+    waiting: int
+    running: int
+    window_now: Span | None
+    window_next: Span | None
+    engine_problem: str | None
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """The first lines, those that need somebody before the rest, and how many the query matches in all."""
+
+    lines: list[TaskLine]
+    matching: int
+
+
+def overview(session: Session, clock: Clock, actor: Actor, *, book: Book | None = None) -> Overview:
+    """Everything in one line, whatever is filtered below it."""
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session, book)
+    picture = load_board(session, book, now)
+    due = [run for run in picture.waiting if run.due_at <= now]
+    active = [row for row in picture.rows.values() if row.status in ACTIVE]
+    silent = {row.id for row in workers.orphaned(session, now)}
+    long = book.world.settings.long_running
+    calendar = book.world.calendar
+    ahead = calendar.reserved.after(now)
+    return Overview(
+        failed=session.exec(select(func.count()).select_from(TaskRow).where(_needs_reset())).one(),
+        stuck=sum(row.id in silent or (row.started_at is not None and now - row.started_at > long) for row in active),
+        late=sum(now - run.due_at > LATE_AFTER for run in due),
+        waiting=len(due),
+        running=len(active),
+        window_now=calendar.reserved.at(now),
+        window_next=ahead if ahead is not None and ahead.start != FOREVER else None,
+        engine_problem=picture.board.engine_problem,
+    )
+
+
+def browse_tasks(
+    session: Session, clock: Clock, actor: Actor, query: TaskQuery, *, book: Book | None = None, limit: int = 300
+) -> TaskPage:
+    """At most `limit` tasks: those that need a reset, then open ones, then by next start, the rest last."""
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session, book)
+    picture = load_board(session, book, now)
+    where = _matches(query)
+    open_uids = select(RunRow.task_uid).where(col(RunRow.ended_at).is_(None))
+    rank = case((_needs_reset(), 0), (col(TaskRow.uid).in_(open_uids), 1), else_=2)
+    statement = (
+        select(TaskRow)
+        .where(*where)
+        .order_by(rank, col(TaskRow.next_due_at).is_(None), col(TaskRow.next_due_at), col(TaskRow.uid))
+        .limit(limit)
+    )
+    rows = list(session.exec(statement).all())
+    matching = session.exec(select(func.count()).select_from(TaskRow).where(*where)).one()
+    return TaskPage(lines_of(session, book, picture, rows, now), matching)
+
+
+def _needs_reset() -> ColumnElement[bool]:
+    return col(TaskRow.failed_run_id).is_not(None) & (col(TaskRow.on_failure) == OnFailure.HOLD)
+
+
+def _matches(query: TaskQuery) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    if not query.everything:
+        where += [col(TaskRow.enabled).is_(True), col(TaskRow.historical).is_(False)]
+    if query.search:
+        found = [
+            col(column).icontains(query.search, autoescape=True)
+            for column in (TaskRow.name, TaskRow.object, TaskRow.description)
+        ]
+        if query.search.isdecimal() and len(query.search) < 18:
+            found.append(col(TaskRow.uid) == int(query.search))
+        where.append(or_(*found))
+    if query.types:
+        where.append(col(TaskRow.type).in_(query.types))
+    return where
+
+
+def lines_of(session: Session, book: Book, picture: Picture, rows: list[TaskRow], now: datetime) -> list[TaskLine]:
+    """The lines of these tasks, each with why its waiting run waits."""
+    wanted = {row.uid for row in rows}
+    open_rows: dict[int, RunRow] = {}
+    for one in sorted(picture.rows.values(), key=lambda one: (one.status not in ACTIVE, one.retry_at or one.due_at)):
+        if one.task_uid in wanted:
+            open_rows.setdefault(one.task_uid, one)
+    waiting = {run.id: run for run in picture.waiting}
+    last = logs.last_runs(session, [row.uid or 0 for row in rows])
+    lines = []
+    for row in rows:
+        uid = row.uid or 0
+        run = open_rows.get(uid)
+        reason = ""
+        if run is not None and run.status is RunStatus.WAITING and run.id in waiting:
+            reason = "; ".join(hold.reason for hold in judge(waiting[run.id], picture.board, now))
+        step = book.tasks[uid].step if uid in book.tasks else 1
+        lines.append(task_line(row, run, last.get(uid), step, reason))
+    return lines
+
+
+def types_in_use(session: Session, actor: Actor) -> list[str]:
+    """The task types that tasks have, for filters."""
+    require(actor, Privilege.VIEW)
+    return sorted(session.exec(select(TaskRow.type).distinct()).all())
