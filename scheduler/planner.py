@@ -20,6 +20,7 @@ from typing import Any
 from models.domain import (
     FOREVER,
     LEAVES_AFTER,
+    After,
     CatchUp,
     Failure,
     Hold,
@@ -150,7 +151,7 @@ def _key(run: Planned) -> Key:
 class _Simulation:
     def __init__(self, board: Board, start: datetime) -> None:
         self.board = board
-        self.start = start
+        self.start = self._now = start
         self.rows: list[Planned] = []
         self._count = 0
         self._waiting = 0
@@ -172,6 +173,12 @@ class _Simulation:
         self._untold_spacing = _Untold(RuleId.SPACING)
         self._untold_window: list[tuple[datetime, Key, Planned]] = []
         self._edge: datetime | None = None
+        # Spacing's ends are turns too if a run of that step is due; how many are, by step.
+        self._spacing_ends: list[tuple[datetime, int, Task]] = []
+        self._steps_waiting: dict[int, int] = {}
+        for uid, started_at in board.last_start.items():
+            if uid in board.tasks:
+                self._space(board.tasks[uid], started_at)
 
     # The event loop
 
@@ -197,6 +204,7 @@ class _Simulation:
             now = self._next_instant(dues[position][0] if position < count else None)
             if now is None:
                 return
+            self._now = now
             while self._ends and self._ends[0][0] <= now:
                 self._end(heappop(self._ends)[2], now)
             while self._to_come_due and self._to_come_due[0][0] <= now:
@@ -211,16 +219,13 @@ class _Simulation:
                 self._turn(now)
 
     def _next_instant(self, due: datetime | None) -> datetime | None:
+        """The earliest instant at which a run ends or comes due or a verdict can change; None when all is done."""
         now = due
         for queue in (self._ends, self._to_come_due):
             if queue and (now is None or queue[0][0] < now):
                 now = queue[0][0]
         if not self._waiting:
             return now
-        while self._wakes and self._wakes[0][2].status is not RunStatus.WAITING:
-            heappop(self._wakes)
-        if self._wakes and (now is None or self._wakes[0][0] < now):
-            now = self._wakes[0][0]
         while self._leaving and self._leaving[0].status is not RunStatus.WAITING:
             self._leaving.popleft()
         if self._leaving:
@@ -229,7 +234,22 @@ class _Simulation:
                 now = leaves_at
         if self._edge is not None and (now is None or self._edge < now):
             now = self._edge
+        while self._spacing_ends and (now is None or self._spacing_ends[0][0] < now):
+            if self._ends_a_hold(self._spacing_ends[0][0], self._spacing_ends[0][2]):
+                return self._spacing_ends[0][0]
+            heappop(self._spacing_ends)
         return now
+
+    def _ends_a_hold(self, at: datetime, step: Task) -> bool:
+        """Whether the rule `spacing` lets a waiting run of the step go at this instant, the next one to be."""
+        assert isinstance(step.schedule, After)
+        before = step.schedule.predecessor
+        return (
+            at > self._now
+            and self._steps_waiting.get(step.uid, 0) > 0
+            and before not in self.board.active_by_task
+            and self.board.last_start[before] + step.schedule.spacing == at
+        )
 
     # What happens at an instant
 
@@ -267,16 +287,28 @@ class _Simulation:
         if run.status is not RunStatus.WAITING:
             return  # a retry that was superseded before its time
         run.came_due = True
-        self._waiting += 1
+        self._count_waiting(run, 1)
         self._leaving.append(run)
         heappush(self._ready, (run.key, run))
 
     def _leave(self, run: Planned, status: RunStatus, outcome: str) -> None:
-        self._waiting -= run.came_due
+        if run.came_due:
+            self._count_waiting(run, -1)
         self.board.finish(run, status)
         run.outcome = outcome
         self._group_is_free(run.task.group)
         self._chain_moved(run.task)
+
+    def _count_waiting(self, run: Planned, change: int) -> None:
+        self._waiting += change
+        if run.task.step > 1 and RuleId.SPACING not in run.overrides:
+            self._steps_waiting[run.task.uid] = self._steps_waiting.get(run.task.uid, 0) + change
+
+    def _space(self, task: Task, started_at: datetime) -> None:
+        for uid in task.successors:
+            step = self.board.tasks[uid]
+            assert isinstance(step.schedule, After)
+            heappush(self._spacing_ends, (started_at + step.schedule.spacing, uid, step))
 
     def _let_go(self, now: datetime) -> bool:
         """Runs still held 192 hours after being due leave; whether any did."""
@@ -334,7 +366,7 @@ class _Simulation:
             self._watch(run, now)
         if holds[-1].rule is not RuleId.CAPACITY:
             self._group_is_free(run.task.group)
-        if run.task.root in self._chain_queue and all(hold.rule is not RuleId.SPACING for hold in holds):
+        if all(hold.rule is not RuleId.SPACING for hold in holds):
             self._next_of_chain(run.task)
 
     def _still_queues(self, run: Planned) -> bool:
@@ -354,6 +386,7 @@ class _Simulation:
             return False
         heappush(self._wakes, (clears_at, run.key, run))
         self._group_is_free(run.task.group)
+        self._next_of_chain(run.task)
         return True
 
     def _tell(self, run: Planned, hold: Hold) -> None:
@@ -364,7 +397,7 @@ class _Simulation:
 
     def _begin(self, run: Planned, now: datetime) -> None:
         board, task = self.board, run.task
-        self._waiting -= 1
+        self._count_waiting(run, -1)
         board.begin(run, now)
         self._will_end(run, now + self._length(task))
         self._untold_busy.holds_now(task.uid, board, now, run.key)
@@ -373,6 +406,7 @@ class _Simulation:
             self._untold_capacity.holds_now(None, board, now, run.key)
         for uid in task.successors:
             self._untold_spacing.holds_now(uid, board, now, run.key)
+        self._space(task, now)
 
     def _park(self, run: Planned, holds: Sequence[Hold]) -> None:
         """Put a held run where the blocker that lasts longest will let it go."""
@@ -440,7 +474,7 @@ class _Simulation:
             self._let_next_try(queue)
 
     def _next_of_chain(self, task: Task) -> None:
-        self._let_next_try(self._chain_queue[task.root].get(task.uid))
+        self._let_next_try(self._chain_queue.get(task.root, {}).get(task.uid))
 
     def _let_next_try(self, queue: list[tuple[Key, Planned]] | None) -> None:
         """Judge the queue's first run that still waits: one that left meanwhile must not use up the chance."""

@@ -21,7 +21,7 @@ _SETTINGS = {
 
 
 def register(modules: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Registers each block class that these modules define; returns the slugs.
+    """Registers each block class that these modules offer; returns the slugs.
 
     `modules` are names and not imports: the scheduler does not know the blocks.
     """
@@ -31,11 +31,15 @@ def register(modules: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 
 
 def _blocks_of(module: ModuleType) -> list[type[Block]]:
+    """The concrete block classes that are the module's own, or of its package: not Prefect's base classes."""
+    package = module.__name__.partition(".")[0]
     classes = (found for _, found in inspect.getmembers(module, inspect.isclass))
     return [
         found
         for found in classes
-        if issubclass(found, Block) and found.__module__ == module.__name__ and not inspect.isabstract(found)
+        if issubclass(found, Block)
+        and found.__module__.partition(".")[0] == package
+        and not inspect.isabstract(found)
     ]
 
 

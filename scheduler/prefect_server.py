@@ -172,6 +172,8 @@ class PrefectServer:
         if self.alive:
             return
         self._refuse_taken_port()
+        # Blocks, and thereby secrets, lie in here; encrypted, but nobody else's business all the same.
+        (self.home / "prefect").mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

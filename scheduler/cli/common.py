@@ -55,7 +55,10 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     for index in shown:
         wraps = headers[index] in text
         one_line = not wraps or not wide()
-        table.add_column(headers[index], overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
+        least = 8 if wraps else max(len(headers[index]), *(len(row[index]) for row in rows))
+        table.add_column(
+            headers[index], overflow="ellipsis" if one_line else "fold", no_wrap=one_line, min_width=least
+        )
     for row in rows:
         table.add_row(*(Text(_printable(row[index])) for index in shown))
     Console(highlight=False, soft_wrap=False).print(table)
