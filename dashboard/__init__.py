@@ -1,0 +1,1 @@
+"""What operations staff see: a Streamlit app behind a guard that lets nobody in without a session."""

@@ -1,0 +1,93 @@
+"""The app: the line that stands above every page, and the pages themselves."""
+
+from zoneinfo import available_timezones
+
+import streamlit as st
+
+from dashboard import ui, words
+from dashboard.data import CLOCK, engine
+from models.domain import Privilege
+from scheduler.usecases.browse_tasks import Overview, overview
+from scheduler.usecases.sessions import set_timezone, sign_out
+
+st.set_page_config(page_title="Headway", page_icon=":material/schedule:", layout="wide")
+st.html(
+    """<style>
+    .block-container {padding-top: 3.6rem; padding-bottom: 2rem}
+    [data-testid="stToolbarActions"], [data-testid="stAppDeployButton"] {display: none}
+    h2 {padding: .25rem 0}
+    </style>"""
+)
+
+
+@st.fragment(run_every=ui.REFRESH_SECONDS)
+def situation() -> None:
+    """How many failed, stuck, late, waiting, running; and the next window."""
+    if not ui.allowed(Privilege.VIEW):
+        return
+    now = ui.fetch(lambda session, actor: overview(session, CLOCK, actor, book=ui.book(session)))
+    counts = [
+        ("failed", now.failed, "red"),
+        ("stuck", now.stuck, "red"),
+        ("late", now.late, "orange"),
+        ("waiting", now.waiting, "blue"),
+        ("running", now.running, "green"),
+    ]
+    badges = " ".join(f":{colour if count else 'gray'}-badge[{count} {name}]" for name, count, colour in counts)
+    st.markdown(f"{badges} &nbsp; {words.plain(_windows(now, ui.zone()))}", help=_WHAT_THEY_MEAN)
+    if now.engine_problem:
+        st.error(f"Nothing can start: {words.plain(now.engine_problem)}")
+
+
+_WHAT_THEY_MEAN = (
+    "failed: waits for a reset. stuck: in progress longer than the long-running setting, or its worker is silent. "
+    "late: due for over 15 minutes and still waiting. waiting: due, not started. running: in progress."
+)
+
+
+def _windows(now: Overview, zone: str) -> str:
+    if now.window_now is not None:
+        return f"In {' and '.join(now.window_now.names)} until {words.day_and_time(now.window_now.end, zone)}"
+    if now.window_next is not None:
+        begins = words.day_and_time(now.window_next.start, zone)
+        return f"Next window: {' and '.join(now.window_next.names)}, {begins}"
+    return "No maintenance window ahead"
+
+
+def account() -> None:
+    """Who is signed in, the zone for times, and the way out."""
+    signed_in = ui.viewer()
+    chosen = ui.zone()
+    with st.popover(words.plain(signed_in.actor.name), icon=":material/account_circle:", width="stretch"):
+        zones = sorted(available_timezones())
+        index = zones.index(chosen) if chosen in zones else None
+        zone = st.selectbox("Show times in", zones, index=index, key="zone")
+        if zone and zone != chosen:
+            ui.act(lambda session, actor: set_timezone(session, signed_in.key, zone), f"Times are shown in {zone} now.")
+        st.link_button("Change password", "/change-password", width="stretch")
+        if st.button("Sign out", key="sign_out", width="stretch"):
+            sign_out(engine(), CLOCK, signed_in.key)
+            st.html("<script>window.location.assign('/login')</script>", unsafe_allow_javascript=True)
+            st.stop()
+
+
+def pages() -> dict[str, list[st.Page]]:
+    """The pages that this viewer may see; those with their own address are reached by links."""
+    day = [
+        st.Page("app_pages/tasks.py", title="Tasks", icon=":material/list:", default=True),
+        st.Page("app_pages/task_log.py", title="Task log", icon=":material/history:", url_path="log"),
+        st.Page("app_pages/run.py", title="Run", url_path="run", visibility="hidden"),
+        st.Page("app_pages/task.py", title="Task", url_path="task", visibility="hidden"),
+    ]
+    return {"": day}
+
+
+page = st.navigation(pages(), position="top")
+ui.viewer()
+ui.tell()
+left, right = st.columns([5, 1], vertical_alignment="center")
+with left:
+    situation()
+with right:
+    account()
+page.run()

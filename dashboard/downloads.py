@@ -1,0 +1,160 @@
+"""Files that people open: the task log as CSV, a run's log as text. Both stream, page by page."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dashboard.data import engine
+from dashboard.words import LEVELS, duration, in_zone, size_kb
+from models.db import reading
+from models.domain import SHOWN_AS, Actor, Privilege, RunStatus
+from models.tables import RunRow
+from scheduler.errors import SchedulerError
+from scheduler.privileges import require
+from scheduler.store.settings import load_settings
+from scheduler.usecases.browse_log import LogQuery, all_lines, all_of_log
+from scheduler.usecases.sessions import SignedIn
+
+COLUMNS = [
+    *("Run", "Start time", "End time", "Object", "Task", "UID", "Duration", "Size (KB)", "Result", "Error"),
+    *("Type", "Step", "Processed", "Errors", "Attempts", "Trigger"),
+]
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def inert(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: text that could begin one gets an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    return f"'{value}" if value.lstrip(" \u00a0\ufeff").startswith(_STARTS_A_FORMULA) else value
+
+
+def log_csv(request: Request) -> Response:
+    """The task log under the filter of the query string."""
+    signed_in = _signed_in(request)
+    try:
+        require(signed_in.actor, Privilege.VIEW)
+        query = query_of(dict(request.query_params))
+    except (SchedulerError, ValueError) as error:
+        return PlainTextResponse(str(error), 403 if isinstance(error, SchedulerError) else 400)
+    return _file("task-log.csv", "text/csv", _csv(signed_in.actor, query, _zone(signed_in)))
+
+
+def run_text(request: Request) -> Response:
+    """Every log line of one run."""
+    signed_in = _signed_in(request)
+    try:
+        require(signed_in.actor, Privilege.VIEW)
+    except SchedulerError as error:
+        return PlainTextResponse(str(error), 403)
+    run_id = int(request.path_params["run"])
+    return _file(f"run-{run_id}.txt", "text/plain", _text(signed_in.actor, run_id, _zone(signed_in)))
+
+
+def parameters_of(query: LogQuery) -> dict[str, str]:
+    """The query as the download's query string says it."""
+    found = {
+        "since": query.since.isoformat() if query.since else "",
+        "until": query.until.isoformat() if query.until else "",
+        "task": str(query.task_uid or ""),
+        "search": query.search,
+        "types": ",".join(query.types),
+        "results": ",".join(query.results),
+        "errors": "1" if query.errors else "",
+        "oldest": "" if query.newest_first else "1",
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def query_of(parameters: dict[str, str]) -> LogQuery:
+    """The other way round. ValueError for what is no filter."""
+    since, until, task = parameters.get("since"), parameters.get("until"), parameters.get("task")
+    return LogQuery(
+        since=datetime.fromisoformat(since) if since else None,
+        until=datetime.fromisoformat(until) if until else None,
+        task_uid=int(task) if task else None,
+        search=parameters.get("search", ""),
+        types=tuple(one for one in parameters.get("types", "").split(",") if one),
+        results=tuple(RunStatus(one) for one in parameters.get("results", "").split(",") if one),
+        errors=bool(parameters.get("errors")),
+        newest_first=not parameters.get("oldest"),
+    )
+
+
+def cells(run: RunRow, name: str, zone: str) -> list[object]:
+    """One run as the task log shows it, in the order of COLUMNS."""
+    return [
+        run.id,
+        in_zone(run.started_at or run.due_at, zone),
+        in_zone(run.ended_at, zone),
+        run.object,
+        name,
+        run.task_uid,
+        duration(run),
+        size_kb(run),
+        SHOWN_AS[run.status],
+        run.error or ("" if run.status is RunStatus.COMPLETED else run.message),
+        run.type,
+        run.step,
+        run.processed,
+        run.errors,
+        run.attempt,
+        run.trigger.value,
+    ]
+
+
+def _csv(actor: Actor, query: LogQuery, zone: str) -> Iterator[str]:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    yield "\ufeff"  # or a spreadsheet takes the UTF-8 for something else
+    for run, name in all_of_log(engine(), actor, query):
+        writer.writerow([inert(cell) for cell in cells(run, name, zone)])
+        if text.tell() > 60_000:
+            yield _taken(text)
+    yield _taken(text)
+
+
+def _text(actor: Actor, run_id: int, zone: str) -> Iterator[str]:
+    text = io.StringIO()
+    for line in all_lines(engine(), actor, run_id):
+        text.write(f"{in_zone(line.at, zone, seconds=True)}  {LEVELS.get(line.level, line.level):8}  {line.message}\n")
+        if text.tell() > 60_000:
+            yield _taken(text)
+    yield _taken(text)
+
+
+def _taken(text: io.StringIO) -> str:
+    content = text.getvalue()
+    text.seek(0)
+    text.truncate()
+    return content
+
+
+def _file(name: str, kind: str, content: Iterator[str]) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+    return StreamingResponse(content, media_type=f"{kind}; charset=utf-8", headers=headers)
+
+
+def _zone(signed_in: SignedIn) -> str:
+    if signed_in.timezone:
+        return signed_in.timezone
+    with reading(engine()) as session:
+        return load_settings(session).timezone
+
+
+def _signed_in(request: Request) -> SignedIn:
+    signed_in = request.scope["headway"]
+    assert isinstance(signed_in, SignedIn)  # the guard lets nobody else through
+    return signed_in
+
+
+ROUTES = [
+    Route("/download/task-log.csv", log_csv, methods=["GET"]),
+    Route("/download/run/{run:int}.txt", run_text, methods=["GET"]),
+]

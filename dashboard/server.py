@@ -1,0 +1,57 @@
+"""The dashboard as one ASGI application: Streamlit, our own routes, and the guard before both."""
+
+import logging
+import uuid
+from pathlib import Path
+
+import streamlit as st
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from streamlit.starlette import App
+
+from dashboard.configuration import configure_streamlit, host, port, trusted_proxies
+from dashboard.downloads import ROUTES as DOWNLOADS
+from dashboard.guard import Guard
+from dashboard.sign_in import ROUTES as SIGN_IN
+
+_log = logging.getLogger("headway.dashboard")
+_BIGGEST_MESSAGE = 8 * 1024 * 1024
+
+
+def build() -> App:
+    """The application. Its routes come before Streamlit's, the guard before all of them."""
+    routes: list[Route] = [*SIGN_IN, *DOWNLOADS]
+    script = Path(__file__).parent / "app.py"
+    configure_streamlit()
+    return App(script, routes=routes, middleware=[Middleware(Guard)], on_script_error=_say_what_to_do)
+
+
+def _say_what_to_do(error: Exception) -> bool:
+    """A defect: its trace goes to the log, the operator gets the number under which it is found there."""
+    number = uuid.uuid4().hex[:8]
+    _log.error("defect %s", number, exc_info=error)
+    st.error(
+        f"Something in Headway itself went wrong (number {number}). Nothing was changed by it. Reload the page; if it "
+        "comes back, give that number to whoever looks after Headway: logs/dashboard.log has the details."
+    )
+    return True
+
+
+def serve() -> None:
+    """Listen until SIGTERM or Ctrl-C."""
+    proxies = trusted_proxies()
+    uvicorn.run(
+        build(),
+        host=host(),
+        port=port(),
+        ws="websockets-sansio",
+        ws_max_size=_BIGGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        proxy_headers=proxies is not None,
+        forwarded_allow_ips=proxies,
+        server_header=False,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,136 @@
+"""What every page needs: who looks, the database, times in their zone, and how buttons act."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import streamlit as st
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
+
+from dashboard import words
+from dashboard.configuration import IDENTITY_HEADER
+from dashboard.data import CLOCK, engine
+from models.db import reading, writing
+from models.domain import Actor, Privilege
+from scheduler.errors import SchedulerError
+from scheduler.privileges import may
+from scheduler.store.settings import load_settings
+from scheduler.store.tasks import Book, load_book
+from scheduler.usecases.sessions import SignedIn, look_up
+
+T = TypeVar("T")
+REFRESH_SECONDS = 4
+RED, AMBER = "color: #d32f2f; font-weight: 600", "color: #b26a00"
+"""Cell styles that can be read on a light and on a dark ground."""
+_TOLD = "_told"
+_UNREACHABLE = "The database does not answer. Nothing was changed. `headway status` on the server says more."
+_book: Book | None = None
+
+
+def viewer() -> SignedIn:
+    """Who looks, looked up again every time; stops the script where the session is over."""
+    key = st.context.headers.get(IDENTITY_HEADER) or ""
+    try:
+        with reading(engine()) as session:
+            signed_in = look_up(session, CLOCK, key)
+    except (SchedulerError, SQLAlchemyError):
+        st.error(_UNREACHABLE)
+        st.stop()
+    if signed_in is None:
+        st.error("You are signed out. Reload the page to sign in again.")
+        st.stop()
+    return signed_in
+
+
+def fetch(ask: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """What a reading use case `ask(session, actor, ...)` answers; an error is shown and ends the page."""
+    actor = viewer().actor
+    try:
+        with reading(engine()) as session:
+            return ask(session, actor, *arguments, **named)
+    except SchedulerError as error:
+        st.error(words.plain(str(error)))
+    except SQLAlchemyError:
+        st.error(_UNREACHABLE)
+    return st.stop()
+
+
+def fetch_now(ask: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """As `fetch`, for use cases that take a clock: `ask(session, clock, actor, ...)`."""
+    return fetch(lambda session, actor: ask(session, CLOCK, actor, *arguments, **named))
+
+
+def act(do: Callable[[Session, Actor], T], success: str | Callable[[T], str], *, rerun: bool = True) -> T | None:
+    """Let a use case change something in one transaction; the toast comes on the page as it is then."""
+    return act_alone(lambda actor: _in_transaction(do, actor), success, rerun=rerun)
+
+
+def act_alone(do: Callable[[Actor], T], success: str | Callable[[T], str], *, rerun: bool = True) -> T | None:
+    """As `act`, for a use case that has its own transactions. None where it was refused; the reason is shown."""
+    actor = viewer().actor
+    try:
+        done = do(actor)
+    except SchedulerError as error:
+        st.error(words.plain(str(error)))
+        return None
+    except SQLAlchemyError:
+        st.error(_UNREACHABLE)
+        return None
+    told = success(done) if callable(success) else success
+    st.session_state[_TOLD] = words.plain(told)
+    if rerun:
+        st.rerun()
+    return done
+
+
+def _in_transaction(do: Callable[[Session, Actor], T], actor: Actor) -> T:
+    with writing(engine()) as session:
+        return do(session, actor)
+
+
+def tell() -> None:
+    """The toast that an action left behind."""
+    if told := st.session_state.pop(_TOLD, None):
+        st.toast(told, icon=":material/check:")
+
+
+def book(session: Session) -> Book:
+    """All that is defined; made anew only when somebody has changed something."""
+    global _book
+    _book = load_book(session, _book)
+    return _book
+
+
+def zone() -> str:
+    """The zone this viewer reads times in: chosen, else the settings'."""
+    return viewer().timezone or fetch(lambda session, actor: load_settings(session).timezone)
+
+
+def allowed(privilege: Privilege) -> bool:
+    """Whether to show a button. A courtesy: the use case decides."""
+    return may(viewer().actor, privilege)
+
+
+def heading(text: str, *, level: int = 2) -> None:
+    """A heading with text from people in it: shown as it is, whatever it contains."""
+    st.html(words.tag(f"h{level}", text))
+
+
+def facts(pairs: list[tuple[str, object]], columns: int = 4) -> None:
+    """Labels with their values, a few in a row; those without a value are left out."""
+    shown = [(label, str(value)) for label, value in pairs if value not in (None, "")]
+    for start in range(0, len(shown), columns):
+        for place, (label, value) in zip(st.columns(columns), shown[start : start + columns], strict=False):
+            place.caption(label)
+            place.text(value)
+
+
+def query_number(name: str) -> int | None:
+    """A number of the page's address, such as ?task=12; None where there is none."""
+    value = st.query_params.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < 18 else None
+
+
+def styled(frame: Any, style_of: Callable[[int], str]) -> Any:
+    """The table with a style a row."""
+    return frame.style.apply(lambda row: [style_of(int(row.name))] * len(row), axis=1)
