@@ -63,7 +63,7 @@ def _known_zone(value: str) -> str:
 def _importer_path(value: str) -> str:
     if not _UNC.fullmatch(value) or {".", ".."} & set(value.strip("\\").split("\\")):
         raise ValueError(
-            f"{value!r} is not an importer path: it needs exactly two leading backslashes, a server and a folder, "
+            f"'{value}' is not an importer path: it needs exactly two leading backslashes, a server and a folder, "
             r"such as '\\flexftp\acme\import'"
         )
     return value.rstrip("\\")
@@ -264,11 +264,30 @@ def _sentence(one: Any, content: Any) -> str:
         return f"{place}: unknown key; check its spelling"
     if one["type"] == "missing":
         return f"{place}: missing; it is required"
-    message = one["msg"].removeprefix("Value error, ")
+    message = _REMEDIES.get(one["type"]) or one["msg"].removeprefix("Value error, ")
     value = one["input"]
-    if one["type"] == "value_error" or isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)) or str(value) in message:
         return f"{place}: {message}"
     return f"{place}: {message} (it is {value!r})"
+
+
+_REMEDIES = {
+    "time_delta_type": 'not a duration; write hours, minutes and seconds, for example "00:30:00"',
+    "time_delta_parsing": 'not a duration; write hours, minutes and seconds, for example "00:30:00"',
+    "time_type": 'not a time of day; write it like "05:00"',
+    "time_parsing": 'not a time of day; write it like "05:00"',
+    "datetime_type": 'not a date and time; write it like "2026-11-22T08:15"',
+    "datetime_parsing": 'not a date and time; write it like "2026-11-22T08:15"',
+    "datetime_from_date_parsing": 'not a date and time; write it like "2026-11-22T08:15"',
+    "date_type": "not a date; write it like 2026-11-25",
+    "date_from_datetime_parsing": "not a date; write it like 2026-11-25",
+    "date_from_datetime_inexact": "not a date; write it like 2026-11-25",
+    "list_type": "a list is expected: each entry begins with a dash and a space",
+    "model_type": "a mapping is expected, such as `name: value`",
+    "dict_type": "a mapping is expected, such as `name: value`",
+    "string_type": "text is expected; put it in quotes",
+}
+"""What to do, where Pydantic says only what is wrong."""
 
 
 def _place(loc: tuple[int | str, ...], content: Any) -> str:
@@ -289,4 +308,7 @@ def _place(loc: tuple[int | str, ...], content: Any) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    text = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+    if "cannot start any token" in text:
+        text += ": indent with spaces, not tabs, and quote text that begins with a special character"
+    return text

@@ -15,7 +15,7 @@ SCHEMA = "0002"
 
 
 def open_database() -> Engine:
-    """The scheduler's database; an empty one is made ready. Unreachable: it does not answer, or is of another version."""
+    """The scheduler's database; an empty one is made ready. Unreachable: it is away, or of another version."""
     engine = make_engine()
     try:
         with engine.connect() as connection:
@@ -30,7 +30,7 @@ def open_database() -> Engine:
     if version is None:
         install(engine)
     elif version != SCHEMA:
-        raise Unreachable(f"the database is of version {version}, this Headway needs {SCHEMA}; `headway up` migrates it")
+        raise Unreachable(f"the database has version {version}, this Headway needs {SCHEMA}; `headway up` migrates it")
     return engine
 
 

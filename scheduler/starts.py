@@ -45,7 +45,7 @@ def take_turn(
     """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so."""
     if (
         session.get_bind().dialect.name == "postgresql"
-    ):  # one worker's turn at a time; SQLite's write lock does the same
+    ):  # one worker's turn at a time, as with SQLite
         session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
     account_for_dues(session, book, now)
     picture = load_board(session, book, now, problem=problem)

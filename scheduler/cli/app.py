@@ -14,8 +14,8 @@ from scheduler.errors import SchedulerError
 
 app = typer.Typer(
     name="headway",
-    help="Starts scheduled work at the right moment, and says why it waits.\n\nFirst steps: `headway demo` shows all of "
-    "it on sample data; `headway up` starts a new installation. Exit codes: 0 done, 2 invalid input, 3 not allowed, "
+    help="Starts scheduled work at the right moment, and says why it waits.\n\nFirst steps: `headway demo` shows it "
+    "all on sample data; `headway up` starts a new installation. Exit codes: 0 done, 2 invalid input, 3 not allowed, "
     "4 refused by state, 5 Prefect or database unreachable, 1 a defect.",
     no_args_is_help=True,
     rich_markup_mode=None,

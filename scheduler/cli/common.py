@@ -29,7 +29,7 @@ STATE = _State()
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Say what is wrong on stderr and leave."""
-    print(message, file=sys.stderr)
+    print(_printable(message), file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -130,6 +130,13 @@ def instant(text: str, timezone: str, option: str) -> datetime:
 def midnight(day: date, timezone: str) -> datetime:
     """The start of a local day."""
     return to_utc(datetime.combine(day, time()), zone(timezone))
+
+
+def brief(moment: datetime | None, timezone: str) -> str:
+    """As `shown`, but short where the terminal is narrow."""
+    if moment is None or wide():
+        return shown(moment, timezone)
+    return moment.astimezone(zone(timezone)).strftime("%m-%d %H:%M")
 
 
 def shown(moment: datetime | None, timezone: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.domain import Finding, Level
-from scheduler.cli.common import instant, print_json, print_table, read, say, shown, write
+from scheduler.cli.common import brief, instant, print_json, print_table, read, say, write
 from scheduler.clock import SystemClock
 from scheduler.definitions import Definitions, SettingsSection, TaskSection, load_file
 from scheduler.errors import InvalidInput
@@ -91,8 +91,8 @@ def _range(from_: str, to: str, zone: str, now: Any) -> tuple[Any, Any]:
 def _print_plan(runs: "list[Planned]", findings: list[Finding], zone: str) -> None:
     rows = [
         [
-            shown(run.started_at, zone) if run.outcome == "planned" else run.outcome,
-            shown(run.due_at, zone),
+            brief(run.started_at, zone) if run.outcome == "planned" else run.outcome,
+            brief(run.due_at, zone),
             run.task.name,
             run.task.type,
             str(run.task.step),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.domain import SHOWN_AS, RunStatus
-from scheduler.cli.common import engine, instant, print_json, print_table, read, say, shown, wide, write
+from scheduler.cli.common import brief, engine, instant, print_json, print_table, read, say, shown, wide, write
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Refused
 from scheduler.forecasts import instant as iso
@@ -139,10 +139,10 @@ def log(
         return
     table = []
     for row, name in rows:
-        most = [str(row.id), shown(row.started_at or row.due_at, zone), name, SHOWN_AS[row.status]]
+        most = [str(row.id), brief(row.started_at or row.due_at, zone), name, SHOWN_AS[row.status]]
         more = [duration(row), _size(row), row.object, row.type, str(row.step)] if wide() else []
         table.append([*most, str(row.processed), str(row.errors), *more, _trouble(row)])
-    headers = ["Run", "Start time", "Task", "Result", "Processed", "Errors"]
+    headers = ["Run", "Start time", "Task", "Result", "Done", "Errors"]
     headers += ["mm:ss", "KB", "Object", "Type", "Step", "Error"] if wide() else ["Error"]
     empty = "No run has ended yet. `headway run TASK` starts one; `headway tasks` shows what waits."
     print_table(headers, table, empty, text=["Task", "Error"])

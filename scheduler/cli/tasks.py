@@ -2,7 +2,7 @@
 
 import typer
 
-from scheduler.cli.common import print_json, print_table, read, say, shown, wide, write
+from scheduler.cli.common import brief, print_json, print_table, read, say, shown, wide, write
 from scheduler.clock import SystemClock
 from scheduler.forecasts import instant
 
@@ -27,22 +27,10 @@ def tasks(
         lines = task_list(session, SystemClock(), actor, everything=everything)
         zone = load_settings(session).timezone
     if as_json:
-        keys = [
-            "uid",
-            "name",
-            "type",
-            "object",
-            "step",
-            "enabled",
-            "historical",
-            "state",
-            "process_id",
-            "attempts",
-            "progress",
-            "next_start_at",
-            "last_result",
-            "needs_reset",
-        ]
+        keys = (
+            "uid name type object step enabled historical state process_id attempts progress next_start_at "  # noqa: SIM905
+            "last_result needs_reset".split()
+        )
         rows = [{key: getattr(line, key) for key in keys} for line in lines]
         print_json({"tasks": [{**row, "next_start_at": instant(row["next_start_at"])} for row in rows]})
         return
@@ -54,7 +42,7 @@ def tasks(
             state += f" {line.progress:.0f} %"
         more = [line.object, line.type, str(line.step), str(line.process_id)] if wide() else []
         table.append(
-            [shown(line.next_start_at, zone), name, str(line.uid), *more, state, line.last_result or "", line.reason]
+            [brief(line.next_start_at, zone), name, str(line.uid), *more, state, line.last_result or "", line.reason]
         )
     headers = ["Start time", "Task", "UID"]
     headers += ["Object", "Type", "Step", "PID"] if wide() else []

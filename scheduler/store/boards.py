@@ -24,7 +24,7 @@ class Picture:
     rows: dict[int, RunRow]
 
 
-def load_board(session: Session, book: Book, now: datetime, *, problem: str | None | bool = True) -> Picture:
+def load_board(session: Session, book: Book, now: datetime, *, problem: str | bool | None = True) -> Picture:
     """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows."""
     rows = [row for row in open_runs(session) if row.task_uid in book.tasks]
     uids = {row.task_uid for row in rows}

@@ -15,23 +15,10 @@ from scheduler.store import settings as stored_settings
 from scheduler.task_types import TaskType
 from scheduler.world import World, build
 
-_PLAIN = [
-    "name",
-    "type",
-    "object",
-    "description",
-    "timezone",
-    "enabled",
-    "historical",
-    "window",
-    "on_failure",
-    "on_errors",
-    "catch_up",
-    "expected_duration",
-    "retries",
-    "retry_delay",
-    "parameters",
-]
+_PLAIN = tuple(
+    "name type object description timezone enabled historical window on_failure on_errors catch_up "  # noqa: SIM905
+    "expected_duration retries retry_delay parameters".split()
+)
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ _SCHEDULE_FIELDS = {"schedule", "timezone", "enabled", "historical"}
 
 
 def _reschedule(session: Session, world: World, changes: list[Change], uids: dict[str, int], now: datetime) -> None:
-    """Tasks whose times changed come due by the new ones, from now on; a changed zone of the settings moves them all."""
+    """Tasks whose times changed come due by the new ones, from now on; a new zone of the settings moves all."""
     by_name = {task.name: task for task in world.tasks.values()}
     all_of_them = any(change.kind == "settings" and "timezone" in change.fields() for change in changes)
     moved = {change.name for change in changes if change.kind == "task" and _SCHEDULE_FIELDS & set(change.fields())}

@@ -66,13 +66,9 @@ def _value(value: Any) -> Any:
 
 
 def length(value: timedelta) -> str:
-    """`HH:MM:SS` (hours may be more than 23); ISO 8601 where there are parts of a second or a whole day."""
-    seconds = value.total_seconds()
+    """`HH:MM:SS`; ISO 8601 where there are parts of a second or a whole day."""
     if value.microseconds or value >= timedelta(days=1):
-        return (
-            f"P{value.days}DT{value.seconds}.{value.microseconds:06d}S"
-            if value.microseconds
-            else f"P{value.days}DT{value.seconds}S"
-        )
-    whole = int(seconds)
-    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+        fraction = f".{value.microseconds:06d}" if value.microseconds else ""
+        return f"P{value.days}DT{value.seconds}{fraction}S"
+    seconds = value.seconds
+    return f"{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
