@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,22 +47,33 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     if not rows:
         print(empty)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     shown = [i for i in range(len(headers)) if headers[i] or any(row[i] for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for index in shown:
-        wraps = headers[index] in text
-        one_line = not wraps or not wide()
-        least = 8 if wraps else max(len(headers[index]), *(len(row[index]) for row in rows))
-        table.add_column(
-            headers[index], overflow="ellipsis" if one_line else "fold", no_wrap=one_line, min_width=least
-        )
-    for row in rows:
-        table.add_row(*(Text(_printable(row[index])) for index in shown))
-    Console(highlight=False, soft_wrap=False).print(table)
+    lines = [[_printable(row[i]).replace("\n", " ") for i in shown] for row in [headers, *rows]]
+    widths = _widths(lines, [headers[i] in text for i in shown])
+    for line in lines:
+        cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(line, widths, strict=True)]
+        depth = max(len(cell) for cell in cells) if wide() else 1
+        for n in range(depth):
+            parts = (_cut(cell, n, width) for cell, width in zip(cells, widths, strict=True))
+            print("  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip())
+
+
+def _widths(lines: Sequence[Sequence[str]], wraps: Sequence[bool]) -> list[int]:
+    """As wide as the longest cell; columns of text share what is left of the terminal, eight letters at least."""
+    widths = [max(1, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
+    room = shutil.get_terminal_size((160, 50)).columns - 2 * (len(widths) - 1)
+    room -= sum(width for width, wrap in zip(widths, wraps, strict=True) if not wrap)
+    for count, index in enumerate(sorted((i for i, wrap in enumerate(wraps) if wrap), key=lambda i: widths[i])):
+        widths[index] = max(8, min(widths[index], room // (sum(wraps) - count)))
+        room -= widths[index]
+    return widths
+
+
+def _cut(lines: Sequence[str], n: int, width: int) -> str:
+    """The n-th line of a wrapped cell; marked where the terminal is narrow and more would follow."""
+    if n >= len(lines):
+        return ""
+    return lines[n][: width - 1] + "…" if len(lines) > 1 and not wide() else lines[n]
 
 
 def wide() -> bool:

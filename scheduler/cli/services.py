@@ -85,12 +85,8 @@ def status(
     if as_json:
         print_json(parts_document(parts))
     else:
-        print_table(
-            ["Part", "", "Detail"],
-            [[one.name, "up" if one.ok else "DOWN", one.detail] for one in parts],
-            "",
-            text=["Detail"],
-        )
+        for part in parts:
+            say(f"{part.name:10} {'up' if part.ok else 'DOWN':5} {part.detail}")
     if not all(part.ok for part in parts):
         raise typer.Exit(5)
 
