@@ -266,7 +266,7 @@ def _sentence(one: Any, content: Any) -> str:
         return f"{place}: missing; it is required"
     message = _REMEDIES.get(one["type"]) or one["msg"].removeprefix("Value error, ")
     value = one["input"]
-    if isinstance(value, (dict, list)) or str(value) in message:
+    if isinstance(value, (dict, list)) or (one["type"] == "value_error" and str(value) in message):
         return f"{place}: {message}"
     return f"{place}: {message} (it is {value!r})"
 

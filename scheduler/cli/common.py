@@ -26,6 +26,7 @@ class _State:
 
 
 STATE = _State()
+_MOST_LINES = 4
 
 
 def fail(message: str, exit_code: int) -> NoReturn:
@@ -52,9 +53,9 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     widths = _widths(lines, [headers[i] in text for i in shown])
     for line in lines:
         cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(line, widths, strict=True)]
-        depth = max(len(cell) for cell in cells) if wide() else 1
+        depth = min(max(len(cell) for cell in cells), _MOST_LINES if wide() else 1)
         for n in range(depth):
-            parts = (_cut(cell, n, width) for cell, width in zip(cells, widths, strict=True))
+            parts = (_cut(cell, n, depth, width) for cell, width in zip(cells, widths, strict=True))
             print("  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip())
 
 
@@ -69,11 +70,11 @@ def _widths(lines: Sequence[Sequence[str]], wraps: Sequence[bool]) -> list[int]:
     return widths
 
 
-def _cut(lines: Sequence[str], n: int, width: int) -> str:
-    """The n-th line of a wrapped cell; marked where the terminal is narrow and more would follow."""
+def _cut(lines: Sequence[str], n: int, depth: int, width: int) -> str:
+    """The n-th of `depth` lines of a wrapped cell; the last is marked where more would follow."""
     if n >= len(lines):
         return ""
-    return lines[n][: width - 1] + "…" if len(lines) > 1 and not wide() else lines[n]
+    return lines[n][: width - 1] + "…" if n == depth - 1 and len(lines) > depth else lines[n]
 
 
 def wide() -> bool:
