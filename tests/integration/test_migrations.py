@@ -1,0 +1,87 @@
+"""The ledger's schema: what the migrations make is what the tables say, on both databases."""
+
+import threading
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
+from sqlmodel import select
+
+from models import tables
+from models.db import MIGRATIONS, migrate, reading, writing
+from models.tables import TaskRow, WindowRow
+from scheduler import installation
+from scheduler.store import settings
+from tests.desk import Desk
+
+
+def _differences(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, tables.metadata))
+
+
+def test_an_upgraded_empty_database_leaves_nothing_to_autogenerate(empty_database: Engine) -> None:
+    migrate(empty_database)
+    assert _differences(empty_database) == []
+
+
+def test_migrating_twice_keeps_what_is_there(desk: Desk) -> None:
+    desk.tasks("name: one, type: job0")
+    migrate(desk.engine)
+    assert _differences(desk.engine) == []
+    assert desk.task("one").uid == 1
+
+
+def test_two_that_migrate_at_once_both_find_it_done(empty_database: Engine) -> None:
+    errors: list[Exception] = []
+    both_ready = threading.Barrier(2)
+
+    def one() -> None:
+        both_ready.wait(10)
+        try:
+            migrate(empty_database)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert inspect(empty_database).has_table("run")
+
+
+def test_the_newest_migration_is_the_one_that_opening_asks_for(sqlite: Engine) -> None:
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    with sqlite.connect() as connection:
+        stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    assert installation.SCHEMA == head == stored
+
+
+def test_a_new_installation_has_the_two_default_windows_once(database: Engine) -> None:
+    with writing(database) as session:
+        assert settings.install(session) is False
+    with reading(database) as session:
+        windows = {row.name: row for row in session.exec(select(WindowRow)).all()}
+    assert set(windows) == {"Monday maintenance", "Daily maintenance"}
+    assert windows["Monday maintenance"].days == [0]
+    assert {row.timezone for row in windows.values()} == {"America/New_York"}
+
+
+def test_an_operator_who_deleted_the_default_windows_does_not_get_them_back(desk: Desk) -> None:
+    desk.define("windows: []")
+    with writing(desk.engine) as session:
+        settings.install(session)
+    with reading(desk.engine) as session:
+        assert session.exec(select(WindowRow)).all() == []
+
+
+def test_a_uid_is_never_given_again(desk: Desk) -> None:
+    desk.tasks("name: one, type: job0", "name: two, type: job1")
+    with writing(desk.engine) as session:
+        session.delete(session.get(TaskRow, desk.task("two").uid))
+    desk.tasks("name: three, type: job1")
+    assert desk.task("three").uid == 3
