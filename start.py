@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Makes Headway's own environment in .venv on first use, then runs it. Needs Python 3.11 or later, nothing else.
+
+    python3 start.py demo          see it all on sample data
+    python3 start.py test          run the tests
+    python3 start.py COMMAND ...   anything else that `headway` does
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+STAMP = VENV / "headway-installed"
+INPUTS = ("requirements.lock", "pyproject.toml")
+
+
+def main() -> int:
+    if not (3, 11) <= sys.version_info[:2] < (3, 15):
+        print(f"Headway needs Python 3.11 to 3.14; this is {sys.version.split()[0]}", file=sys.stderr)
+        return 2
+    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in INPUTS)).hexdigest()
+    if not STAMP.exists() or STAMP.read_text() != wanted:
+        install()
+        STAMP.write_text(wanted)
+    arguments = sys.argv[1:] or ["--help"]
+    if arguments[0] == "test":
+        command = [str(BIN / "python"), "-m", "pytest", *arguments[1:]]
+        return subprocess.call(command, cwd=ROOT)
+    os.execv(BIN / "headway", [str(BIN / "headway"), *arguments])
+
+
+def install() -> None:
+    print("Setting up .venv from requirements.lock (once, a minute or two) ...", flush=True)
+    if not (BIN / "python").exists():
+        subprocess.check_call([sys.executable, "-m", "venv", str(VENV)])
+    pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.check_call([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")])
+    subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        print(f"The set-up failed: {' '.join(error.cmd)} ended with {error.returncode}", file=sys.stderr)
+        sys.exit(1)
