@@ -37,7 +37,7 @@ def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book
     require(actor, Privilege.VIEW)
     now = clock.now()
     book = load_book(session, book)
-    picture = load_board(session, book, now)
+    picture = load_board(session, book, now, also=task_row.uid)
     task = book.tasks.get(task_row.uid or 0)
     if task is None:
         return Why(task_row.name, None, None, None, ())
@@ -58,7 +58,7 @@ def earliest_if_run_now(
 ) -> datetime | None:
     """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
     now = clock.now()
-    picture = load_board(session, book, now)
+    picture = load_board(session, book, now, also=uid)
     run = Run(book.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
     return _earliest(book, picture, run, now)
 
