@@ -25,14 +25,14 @@ class Picture:
 
 
 def load_board(
-    session: Session, book: Book, now: datetime, *, problem: str | None | bool = True, also: int | None = None
+    session: Session, book: Book, now: datetime, *, problem: str | bool | None = True, also: int | None = None
 ) -> Picture:
     """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows.
 
     also: a task that is to be judged although it has no open run.
     """
     rows = [row for row in open_runs(session) if row.task_uid in book.tasks]
-    uids = {row.task_uid for row in rows} | ({also} if also in book.tasks else set())
+    uids = {row.task_uid for row in rows} | ({also} if also is not None and also in book.tasks else set())
     before = {schedule.predecessor for uid in uids if isinstance(schedule := book.tasks[uid].schedule, After)}
     facts = _facts(session, uids | before)
     runs = [_run(row, book, facts) for row in rows]
