@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
 from models.db import database_url, home, make_engine, reading, sqlite_in_use, writing
 from scheduler.clock import SystemClock
@@ -252,14 +253,20 @@ def status() -> list[Part]:
 
 def _database() -> Part:
     try:
-        engine = make_engine()
-        if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
+        if _no_database_yet():
             return Part("database", False, "not there yet; start `headway up`")
-        with reading(open_database()) as session:
+        engine = open_database()
+        with reading(engine) as session:
             settings.definitions_version(session)
         return Part("database", True, engine.url.render_as_string(hide_password=True))
     except (SchedulerError, OSError) as error:
         return Part("database", False, str(error))
+
+
+def _no_database_yet() -> bool:
+    """Whether it is a SQLite file that nobody has made; looking must not make it."""
+    url = make_url(database_url())
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
 def _prefect() -> Part:
@@ -276,7 +283,7 @@ def _prefect() -> Part:
 
 def _worker() -> Part:
     try:
-        if database_url().startswith("sqlite") and not (home() / "headway.db").exists():
+        if _no_database_yet():
             return Part("worker", False, "not started yet")
         with reading(open_database()) as session:
             alive = workers.alive(session, SystemClock().now())

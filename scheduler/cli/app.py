@@ -5,8 +5,8 @@ import os
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from scheduler.cli import definitions, people, runs, services, tasks
 from scheduler.cli.common import STATE, fail
@@ -41,16 +41,14 @@ def main() -> None:
     """Run the command line; every error leaves as a sentence and its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))  # what typer.Exit carries comes back as a value
     except SchedulerError as error:
         fail(str(error), error.exit_code)
-    except click.exceptions.Abort:
+    except typer.Abort:
         fail("stopped", 1)
-    except click.ClickException as error:
-        error.show(sys.stderr)
+    except TyperException as error:  # a command line that cannot be read: usage, hint, what is wrong
+        error.show(sys.stderr)  # type: ignore[attr-defined]
         sys.exit(2)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
