@@ -47,10 +47,22 @@ class Database(Block):
 
     Give it a database user who may do no more than needed. Exports read through `reading()`, which the
     database itself keeps from writing, whatever the query says.
+
+    Example:
+        Stream the rows of a query:
+        ```python
+        from blocks.database import Database
+
+        database = Database.load("BLOCK_NAME")
+        with database.stream("SELECT number, plate FROM citation") as stream:
+            for batch in stream.batches:
+                print(stream.columns, len(batch))
+        ```
     """
 
     _block_type_name = "Headway Database"
     _block_type_slug = "headway-database"
+    _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"  # type: ignore[assignment]
     _description = "A database that Headway's task types read from or load into."
 
     url: SecretStr = Field(
@@ -81,9 +93,7 @@ class Database(Block):
         """
         with self.reading() as connection:
             connection = connection.execution_options(yield_per=BATCH_ROWS, no_parameters=True)
-            result = (
-                connection.exec_driver_sql(query) if isinstance(query, str) else connection.execute(query)
-            )
+            result = connection.exec_driver_sql(query) if isinstance(query, str) else connection.execute(query)
             if not result.returns_rows:
                 raise DatabaseError("The query returns no rows: it must be a SELECT.")
             # The size is given again: without it a text's result would be fetched whole.
@@ -94,9 +104,7 @@ class Database(Block):
         schema, _, plain = name.rpartition(".")
         with self.reading() as connection:
             try:
-                return sa.Table(
-                    plain, sa.MetaData(schema=schema or None), autoload_with=connection, resolve_fks=False
-                )
+                return sa.Table(plain, sa.MetaData(schema=schema or None), autoload_with=connection, resolve_fks=False)
             except NoSuchTableError:
                 known = ", ".join(sorted(sa.inspect(connection).get_table_names())[:20])
                 raise DatabaseError(f"There is no table '{name}'. Tables there: {known}.") from None
@@ -160,6 +168,8 @@ def _explained(url: str) -> Iterator[None]:
     """Turn a driver's error into a sentence. Lost connections may be tried again, the rest may not."""
     try:
         yield
+    except sqlite_driver().Warning as error:  # neither a DBAPIError nor any SQLAlchemy error
+        raise DatabaseError(f"The query was refused: {error}") from error
     except DBAPIError as error:
         reason = " ".join(str(error.orig).split())
         if any(sign in reason for sign in ("not authorized", "prohibited", "read-only", "readonly database")):

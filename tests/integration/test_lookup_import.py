@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 
 from blocks.database import Database
 from blocks.drop_folder import DropFolder
@@ -18,7 +19,7 @@ from flows import incoming
 from flows import lookup_import as module
 from flows.lookup_import import lookup_import
 from models.operations import FileLoad, LookupEntry, LookupTable
-from tests.flow_world import Ran, operations_world, run
+from tests.flow_world import Ran, run, small_world
 from tests.sftp_fault_server import FaultServer
 
 pytest_plugins = ["tests.sftp_servers", "tests.flow_world"]
@@ -30,6 +31,13 @@ CODES = "code,text,fine\nEXPM,Meter ran out,40.00\nTOWA,Tow away,150.00\n"
 def server(importer: FaultServer, own_world: Database, no_pauses: None) -> FaultServer:
     """The importer, with a small sample world as block `operations`; `violation_codes` has six entries."""
     own_world.save("operations", overwrite=True)
+    return importer
+
+
+@pytest.fixture
+def server_on_both(importer: FaultServer, own_world_on_both: Database, no_pauses: None) -> FaultServer:
+    """The same, once with SQLite and once with PostgreSQL."""
+    own_world_on_both.save("operations", overwrite=True)
     return importer
 
 
@@ -77,12 +85,12 @@ def test_good_rows_load_and_the_source_is_archived(server, own_world):
     assert loads(own_world) == [("codes.csv", 2, 0)]
 
 
-def test_bad_rows_go_to_the_error_file_and_are_logged_and_counted(server, own_world):
-    put(server, "codes.csv", CODES + ',no key,1\nDBLP,"oops,5\nTOWA,again,1\nFIRE,=cmd(),\n')
+def test_bad_rows_go_to_the_error_file_and_are_logged_and_counted(server_on_both, own_world_on_both):
+    put(server_on_both, "codes.csv", CODES + ',no key,1\nDBLP,"oops,5\nTOWA,again,1\nFIRE,=cmd(),\n')
     ran = import_codes(required_columns=["text"])
     result = ran.done()
     assert (result.processed, result.errors) == (3, 3)
-    rows = list(csv.reader(io.StringIO((server.folder / "codes_error.csv").read_text(), newline="")))
+    rows = list(csv.reader(io.StringIO((server_on_both.folder / "codes_error.csv").read_text(), newline="")))
     assert [row[0] for row in rows] == ["line", "4", "5", "6"]
     assert rows[1] == ["4", "column 'code' is empty", ",no key,1"]
     assert rows[2][2] == 'DBLP,"oops,5'
@@ -90,7 +98,7 @@ def test_bad_rows_go_to_the_error_file_and_are_logged_and_counted(server, own_wo
     assert [line.split(":")[0] for line in ran.lines(logging.ERROR)] == [f"codes.csv line {n}" for n in (4, 5, 6)]
     assert [file["name"] for file in result.files] == ["codes_error.csv"] == [r["name"] for r in ran.receipts]
     assert ran.message.endswith("; 3 bad rows in codes_error.csv")
-    assert entries(own_world)["FIRE"]["text"] == "=cmd()"  # data is data
+    assert entries(own_world_on_both)["FIRE"]["text"] == "=cmd()"  # data is data
 
 
 def test_an_error_file_of_earlier_bad_rows_goes_away(server):
@@ -108,20 +116,20 @@ def test_an_error_file_of_earlier_bad_rows_goes_away(server):
         ("add", 1, 1, 7, "35.00"),  # EXPM is there with another fine: the table keeps its own
     ],
 )
-def test_policies(server, own_world, policy, processed, errors, keys, fine):
-    put(server, "codes.csv", CODES)
+def test_policies(server_on_both, own_world_on_both, policy, processed, errors, keys, fine):
+    put(server_on_both, "codes.csv", CODES)
     result = import_codes(policy=policy).done()
     assert (result.processed, result.errors) == (processed, errors)
-    found = entries(own_world)
+    found = entries(own_world_on_both)
     assert (len(found), found["EXPM"]["fine"]) == (keys, fine)
 
 
-def test_add_takes_a_row_that_is_there_already_for_good(server, own_world):
+def test_add_takes_a_row_that_is_there_already_for_good(server_on_both, own_world_on_both):
     """So loading the same file twice is harmless under each policy."""
-    put(server, "codes.csv", CODES)
+    put(server_on_both, "codes.csv", CODES)
     import_codes(policy="replace", after="leave").done()
     assert import_codes(policy="add").done().processed == 2
-    assert len(entries(own_world)) == 2
+    assert len(entries(own_world_on_both)) == 2
 
 
 @pytest.mark.parametrize("text", ["code,text\n", "", "code,text\n,no key\n"])
@@ -234,13 +242,13 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(server, own_world, p
     assert (names(server), entries(own_world), loads(own_world)) == (["codes.csv"], before, [])
 
 
-def test_a_new_lookup_table_is_made_on_demand(server, own_world):
-    put(server, "codes.csv", "state,lot,colour\nNY,A,red\nNY,B,blue\n")
+def test_a_new_lookup_table_is_made_on_demand(server_on_both, own_world_on_both):
+    put(server_on_both, "codes.csv", "state,lot,colour\nNY,A,red\nNY,B,blue\n")
     import_codes(lookup="lot_colours", create_table=True, key_columns=["state", "lot"]).done()
-    assert set(entries(own_world, "lot_colours")) == {"NY\x1fA", "NY\x1fB"}
-    put(server, "codes.csv", "state,lot,colour\nNY,B,green\n")
+    assert set(entries(own_world_on_both, "lot_colours")) == {"NY\x1fA", "NY\x1fB"}
+    put(server_on_both, "codes.csv", "state,lot,colour\nNY,B,green\n")
     import_codes(lookup="lot_colours").done()  # the key columns are the table's own by now
-    assert entries(own_world, "lot_colours")["NY\x1fB"]["colour"] == "green"
+    assert entries(own_world_on_both, "lot_colours")["NY\x1fB"]["colour"] == "green"
 
 
 def test_fixed_width_and_another_encoding(server, own_world):
@@ -306,9 +314,15 @@ def state_of_the_world(server: FaultServer, database: Database) -> tuple[object,
     return names(server), text, entries(database), loads(database)
 
 
-@pytest.mark.parametrize("policy", ["add", "update", "replace"])
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["fetch", "sort_rows", "put_error_file", "load_rows", "put_away", "_result"])
+STEPS = ["fetch", "sort_rows", "put_error_file", "load_rows", "put_away", "_result"]
+CRASHES = [
+    *[(step, when, "add") for step in STEPS for when in ("before", "after")],
+    ("load_rows", "after", "update"),
+    ("load_rows", "after", "replace"),
+]
+
+
+@pytest.mark.parametrize(("step", "when", "policy"), CRASHES)
 def test_a_second_attempt_after_a_crash_ends_as_if_nothing_had_happened(
     server, own_world, tmp_path, monkeypatch, step, when, policy
 ):
@@ -328,19 +342,13 @@ def test_a_second_attempt_after_a_crash_ends_as_if_nothing_had_happened(
     second = import_codes(policy=policy).done()
     after_crash = state_of_the_world(server, own_world)
 
-    undisturbed = undisturbed_run(server, own_world, tmp_path, policy)
-    assert (second.processed, second.errors, second.bytes, second.summary) == undisturbed[0]
-    assert after_crash == undisturbed[1]
-
-
-def undisturbed_run(server: FaultServer, crashed: Database, tmp_path: Path, policy: str) -> tuple:
-    """The same import into a world of its own, with nothing going wrong."""
     server.reset()
-    other = operations_world(f"sqlite:///{tmp_path / 'other.db'}", citations=10, customers=5, records=20)
+    other = small_world(f"sqlite:///{tmp_path / 'undisturbed.db'}")
     other.save("operations", overwrite=True)
     put(server, "codes.csv", SOURCE)
-    result = import_codes(policy=policy).done()
-    return (result.processed, result.errors, result.bytes, result.summary), state_of_the_world(server, other)
+    undisturbed = import_codes(policy=policy).done()
+    assert after_crash == state_of_the_world(server, other)
+    assert second.model_dump(exclude={"files"}) == undisturbed.model_dump(exclude={"files"})
 
 
 def test_a_new_file_of_the_same_name_is_left_for_the_next_run(server, own_world, monkeypatch):
@@ -356,13 +364,19 @@ def test_a_new_file_of_the_same_name_is_left_for_the_next_run(server, own_world,
     assert "left for the next run" in " ".join(ran.lines(logging.WARNING))
 
 
+def started_as(idempotency_key: str) -> FlowRun:
+    """A flow run that Prefect has under this key, as the scheduler makes one."""
+    with get_client(sync_client=True) as client:
+        body = {"flow_id": str(client.create_flow(lookup_import)), "idempotency_key": idempotency_key}
+        answer = client._client.post("/flow_runs/", json=body | {"state": {"type": "PENDING"}})
+        return client.read_flow_run(answer.json()["id"])
+
+
 def test_attempts_of_a_run_are_told_by_the_idempotency_key(server, own_world):
     """Two flow runs `41:1` and `41:2` are one run; `42:1` is another."""
     for key, expected in [("41:1", 1), ("41:2", 1), ("42:1", 2)]:
         put(server, "codes.csv", CODES)
-        with get_client(sync_client=True) as client:
-            flow_run = client.create_flow_run(lookup_import, parameters={}, idempotency_key=key)
-        run(lookup_import, flow_run=flow_run, lookup="violation_codes", file_name="codes.csv").done()
+        run(lookup_import, flow_run=started_as(key), lookup="violation_codes", file_name="codes.csv").done()
         assert len(loads(own_world)) == expected
 
 
@@ -390,10 +404,10 @@ with Staging(Path(sys.argv[2])) as staging, disable_run_logger():
 """
 
 
-def test_a_process_killed_in_the_middle_of_a_load_leaves_nothing_half_done(server, own_world, tmp_path):
-    before = entries(own_world)
-    command = [sys.executable, "-c", KILLED, own_world.url.get_secret_value(), str(tmp_path / "staging.db")]
+def test_a_process_killed_in_the_middle_of_a_load_leaves_nothing_half_done(server_on_both, own_world_on_both, tmp_path):
+    before = entries(own_world_on_both)
+    command = [sys.executable, "-c", KILLED, own_world_on_both.url.get_secret_value(), str(tmp_path / "staging.db")]
     assert subprocess.run(command).returncode == 9
-    assert (entries(own_world), loads(own_world)) == (before, [])
-    put(server, "codes.csv", CODES)
+    assert (entries(own_world_on_both), loads(own_world_on_both)) == (before, [])
+    put(server_on_both, "codes.csv", CODES)
     assert import_codes(policy="replace").done().processed == 2

@@ -1,0 +1,128 @@
+"""The operations database: its migrations, its constraints, and the sample world."""
+
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from models import operations, sample_world
+from models.operations import ExclusionEntry, LookupEntry, metadata
+from models.operations_db import VERSION_TABLE, operations_engine, sqlite_driver, upgrade_operations
+
+pytest_plugins = ["tests.flow_world"]
+
+
+def test_a_migrated_database_has_nothing_left_to_migrate(empty_database_url):
+    upgrade_operations(empty_database_url)
+    upgrade_operations(empty_database_url)  # harmless twice
+    engine = operations_engine(empty_database_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_processes_that_migrate_at_the_same_time_do_it_once(empty_database_url):
+    command = [sys.executable, "-m", "models.operations_db", empty_database_url]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 3
+    assert "lookup_entry" in rows_of_all_tables(empty_database_url)
+
+
+def test_tables_of_the_scheduler_are_not_among_these():
+    assert not {"task", "run", "run_event", "lock"} & set(metadata.tables)
+    assert all(model.metadata is metadata for model in (operations.Campaign, operations.Watermark))
+
+
+def test_every_constraint_and_index_has_a_name_that_postgresql_can_keep():
+    for table in metadata.tables.values():
+        for item in [*table.constraints, *table.indexes]:
+            name = str(sa.schema.conv(item.name)) if item.name else ""
+            assert len(name) <= 63, name
+
+
+def test_a_sqlite_file_is_in_wal_only_with_a_sqlite_that_has_the_fix(tmp_path):
+    url = f"sqlite:///{tmp_path / 'deep' / 'operations.db'}"  # the folder is made
+    upgrade_operations(url)
+    with operations_engine(url).connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    assert (mode == "wal") == (sqlite_driver().sqlite_version_info >= (3, 51, 3))
+
+
+def rows_of_all_tables(url: str) -> dict[str, list[tuple]]:
+    engine = operations_engine(url)
+    with engine.connect() as connection:
+        rows = {
+            table.name: [tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))]
+            for table in metadata.sorted_tables
+        }
+    engine.dispose()
+    return rows
+
+
+def test_the_sample_world_is_the_same_each_time_and_on_both_databases(empty_database_url, tmp_path):
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    for url in (empty_database_url, other):
+        upgrade_operations(url)
+        engine = operations_engine(url)
+        assert sample_world.build(engine, citations=50, customers=20, records=30) is True
+        assert sample_world.build(engine, citations=50, customers=20, records=30) is False  # harmless twice
+        engine.dispose()
+    assert rows_of_all_tables(empty_database_url) == rows_of_all_tables(other)
+
+
+def test_another_seed_gives_another_world(tmp_path):
+    worlds = []
+    for seed in (1, 2):
+        url = f"sqlite:///{tmp_path / str(seed)}.db"
+        upgrade_operations(url)
+        engine = operations_engine(url)
+        sample_world.build(engine, seed=seed, citations=20, customers=5, records=10)
+        engine.dispose()
+        worlds.append(rows_of_all_tables(url)["citation"])
+    assert worlds[0] != worlds[1]
+
+
+def test_rows_can_be_added_to_the_sample_world(own_world_on_both):
+    """PostgreSQL's counters go on behind the sample's numbers."""
+    engine = own_world_on_both.engine()
+    with engine.begin() as connection:
+        lot = {"code": "Z", "name": "New lot", "zone": "", "capacity": 1}
+        uid = connection.execute(sa.insert(operations.Lot).values(**lot).returning(operations.Lot.uid)).scalar_one()
+    engine.dispose()
+    assert uid == 6
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        (LookupEntry, {"lookup_uid": 1, "key": "EXPM", "fields": {}, "updated_at": sample_world.WORLD_NOW}),
+        (LookupEntry, {"lookup_uid": 99, "key": "NEW", "fields": {}, "updated_at": sample_world.WORLD_NOW}),
+        (ExclusionEntry, {"exclusion_list_uid": 3, "value": "917", "comment": "", "added_at": sample_world.WORLD_NOW}),
+        (operations.Lot, {"code": "Y", "name": "", "zone": "", "capacity": -1}),
+        (operations.Lot, {"code": "A", "name": "", "zone": "", "capacity": 1}),
+    ],
+)
+def test_the_database_itself_refuses_what_must_not_be(own_world_on_both, table, values):
+    engine = own_world_on_both.engine()
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.execute(sa.insert(table).values(**values))
+    engine.dispose()
+
+
+def test_a_state_that_does_not_exist_is_refused(own_world_on_both):
+    engine = own_world_on_both.engine()
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE campaign SET state = 'paused'")
+    engine.dispose()
+
+
+def test_an_instant_without_a_zone_is_refused(own_world_on_both):
+    engine = own_world_on_both.engine()
+    with pytest.raises(sa.exc.StatementError, match="no time zone"), engine.begin() as connection:
+        connection.execute(sa.update(operations.Campaign).values(started_at=datetime(2026, 11, 1)))
+    engine.dispose()
