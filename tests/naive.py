@@ -95,6 +95,11 @@ class NaiveWindows:
     """
 
     def __init__(self, windows: Sequence[Window], low: datetime, high: datetime) -> None:
+        self._lay_out(windows, low, high)
+        if any(end == NEVER for _, end in self.every + self.reserved):  # perhaps only until the clocks change
+            self._lay_out(windows, low, high + 400 * DAY)
+
+    def _lay_out(self, windows: Sequence[Window], low: datetime, high: datetime) -> None:
         first, last = low.date() - 10 * DAY, high.date() + 10 * DAY
         laid = [one for window in windows for one in lay_out(window, first, last)]
         self.every = self._endless(join(laid), high)
@@ -244,7 +249,7 @@ class NaiveForecast:
         instants += [run.due + AHEAD for run in due]
         if due:
             instants += self.windows.edges
-        spaced = [self._spacing(run.task, now) for run in due]
+        spaced = [self._spacing(run.task, now) for run in due if "spacing" not in run.overrides]
         instants += [moment for moment in spaced if moment is not None and moment != NEVER]
         return min((moment for moment in instants if moment > now), default=None)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from datetime import datetime, timedelta
-
 from hypothesis import HealthCheck, given, settings
 
-from models.domain import After, Trigger
 from scheduler.planner import Planned, forecast
 from scheduler.windows import Calendar
-from tests.naive import NaiveForecast, NaiveWindows
+from tests.naive import NaiveForecast
 from tests.worlds import World, worlds
 
 THOROUGH = settings(
