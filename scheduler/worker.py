@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
+import httpx
 from anyio.to_thread import run_sync
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
@@ -95,6 +96,27 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
                 self._api.close()
             self._loop = self._api = None
 
+    async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
+        """Prefect's poll; empty while Prefect is away.
+
+        Prefect's own worker gives up after a few minutes of that. This one must not: the runs that it
+        has in progress would end with it.
+        """
+        try:
+            return await super().get_and_submit_flow_runs()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            log.info("Prefect was not polled: %s", error)
+            return []
+
+    async def sync_with_backend(self) -> None:
+        """Prefect's sign of life; left out while Prefect is away."""
+        try:
+            await super().sync_with_backend()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            if not self.is_setup:
+                raise  # the first one: `setup` knows what may be waited for, and what is a wrong login
+            log.info("Prefect had no sign of life of this worker: %s", error)
+
     async def run(
         self,
         flow_run: "FlowRun",
@@ -155,14 +177,15 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
 
     def _rescue(self) -> None:
         """Now and then, gives back what a worker polled and then had no time to deal with."""
-        api = self._api
-        while api is not None and not self._stopping.is_set():
+        api = PrefectApi.from_environment()  # its own: the worker's may be closed while this one looks
+        while not self._stopping.is_set():
             try:
                 for flow_run_id in api.put_back_stranded(_STRANDED_AFTER):
                     log.warning("Flow run %s was left between Prefect and Headway; it is polled again", flow_run_id)
             except PrefectError as error:
                 log.info("No look at stranded flow runs: %s", error)
             self._stopping.wait(_STRANDED_AFTER.total_seconds())
+        api.close()
 
     def _end(self, flow_run_id: str, reason: str) -> None:
         assert self._api is not None

@@ -132,6 +132,10 @@ def test_a_block_is_saved_replaced_and_read(prefect_server: ServerForTests) -> N
     assert "s3cret" not in str(hidden)
 
 
+def test_a_package_offers_the_blocks_that_it_imports_from_its_modules(prefect_server: ServerForTests) -> None:
+    assert "email-server-credentials" in prefect_server.api.register_block_types(["prefect_email"])
+
+
 def test_a_block_that_does_not_exist_is_none(prefect_server: ServerForTests) -> None:
     assert prefect_server.api.block("sample-door", "back") is None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.workers.base import BaseWorker
@@ -275,6 +276,25 @@ def test_a_run_of_our_own_that_was_given_back_is_not_adopted_but_started_again(
     run = engine.begin(order)
     run.exited()
     assert (run.wrote("bind"), run.wrote("ended")["kind"]) == (given_back, "completed")
+
+
+def test_an_outage_of_prefect_does_not_end_the_worker(
+    prefect_server: ServerForTests, loop: FakeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: BaseWorker[Any, Any, Any]) -> list[Any]:
+        raise httpx.ConnectError("nobody there")
+
+    monkeypatch.setattr(BaseWorker, "get_and_submit_flow_runs", refuse)
+
+    async def five_looks() -> None:
+        async with worker.HeadwayWorker(work_pool_name="headway") as ours:
+            monkeypatch.setattr(BaseWorker, "sync_with_backend", refuse)
+            for _ in range(5):
+                assert await ours.get_and_submit_flow_runs() == []
+                await ours.sync_with_backend()
+
+    anyio.run(five_looks)
+    assert loop.stopped_with is not None
 
 
 def test_the_loop_is_stopped_with_the_worker(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
