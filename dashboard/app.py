@@ -1,5 +1,6 @@
 """The app: the line that stands above every page, and the pages themselves."""
 
+from pathlib import Path
 from zoneinfo import available_timezones
 
 import streamlit as st
@@ -10,14 +11,8 @@ from models.domain import Privilege
 from scheduler.usecases.browse_tasks import Overview, overview
 from scheduler.usecases.sessions import set_timezone, sign_out
 
-st.set_page_config(page_title="Headway", page_icon=":material/schedule:", layout="wide")
-st.html(
-    """<style>
-    .block-container {padding-top: 3.6rem; padding-bottom: 2rem}
-    [data-testid="stToolbarActions"], [data-testid="stAppDeployButton"] {display: none}
-    h2 {padding: .25rem 0}
-    </style>"""
-)
+st.set_page_config(page_title="Headway", page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
+st.html(Path(__file__).with_name("style.css"))
 
 
 @st.fragment(run_every=ui.REFRESH_SECONDS)

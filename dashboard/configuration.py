@@ -24,6 +24,8 @@ _OPTIONS: dict[str, object] = {
     "server.scriptHealthCheckEnabled": False,
     "server.trustedUserHeaders": {IDENTITY_HEADER: "headway_session"},
     "theme.baseFontSize": 14,
+    "theme.light.primaryColor": "#2f6fd0",  # red is for what failed
+    "theme.dark.primaryColor": "#5b95ec",
 }
 
 

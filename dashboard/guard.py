@@ -33,7 +33,11 @@ _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
     b"cross-origin-opener-policy": b"same-origin",
-    b"content-security-policy": b"frame-ancestors 'none'; object-src 'none'; base-uri 'self'; form-action 'self'",
+    b"content-security-policy": (  # nothing is fetched from, or sent to, anywhere else
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+        b"frame-ancestors 'none'; object-src 'none'; base-uri 'self'; form-action 'self'"
+    ),
 }
 _WANTED_MESSAGES = frozenset(
     {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "backend_operation_request"}
@@ -95,7 +99,11 @@ class Guard:
             return
         _identify(scope, signed_in)
         gate = _SocketGate(signed_in.key, receive, send)
-        await self.app(scope, gate.receive, gate.send)
+        try:
+            await self.app(scope, gate.receive, gate.send)
+        except Exception:
+            if not gate.closed:  # a socket that broke, or that the gate hung up, is no defect
+                raise
 
 
 class _SocketGate:
@@ -103,11 +111,12 @@ class _SocketGate:
 
     def __init__(self, key: str, receive: Receive, send: Send) -> None:
         self._key, self._receive, self._send = key, receive, send
-        self._closed = False
+        self.closed = False
 
     async def receive(self) -> Message:
         while True:
             message = await self._receive()
+            self.closed = self.closed or message["type"] == "websocket.disconnect"
             if message["type"] != "websocket.receive":
                 return message
             asked = _parsed(message.get("bytes") or b"")
@@ -120,9 +129,13 @@ class _SocketGate:
             return message
 
     async def send(self, message: Message) -> None:
-        if self._closed:
-            raise OSError("the session is over")  # what a broken connection raises: Starlette knows it
-        await self._send(message)
+        if self.closed:
+            raise OSError("the socket is closed")  # what a broken connection raises: Starlette knows it
+        try:
+            await self._send(message)
+        except OSError:
+            self.closed = True
+            raise
 
     async def _still_signed_in(self) -> bool:
         try:
@@ -134,7 +147,7 @@ class _SocketGate:
         """Take the browser to the sign-in page, then hang up."""
         redirect = ForwardMsg()
         redirect.auth_redirect.url = "/login"
-        self._closed = True
+        self.closed = True
         await self._send({"type": "websocket.send", "bytes": redirect.SerializeToString()})
         await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})
         return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}

@@ -4,12 +4,15 @@ import logging
 import uuid
 from pathlib import Path
 
+import altair  # noqa: F401  the first visitor need not wait for the pages' imports
+import pandas  # noqa: F401  nor for these
 import streamlit as st
 import uvicorn
 from starlette.middleware import Middleware
 from starlette.routing import Route
 from streamlit.starlette import App
 
+from dashboard import task_buttons  # noqa: F401  nor for ours
 from dashboard.configuration import configure_streamlit, host, port, trusted_proxies
 from dashboard.downloads import ROUTES as DOWNLOADS
 from dashboard.guard import Guard

@@ -20,7 +20,7 @@ from scheduler.usecases.sessions import SignedIn, look_up
 
 T = TypeVar("T")
 REFRESH_SECONDS = 4
-RED, AMBER = "color: #d32f2f; font-weight: 600", "color: #b26a00"
+RED, AMBER = "color: #e5484d; font-weight: 600", "color: #c77700"
 """Cell styles that can be read on a light and on a dark ground."""
 _TOLD = "_told"
 _UNREACHABLE = "The database does not answer. Nothing was changed. `headway status` on the server says more."
@@ -111,18 +111,21 @@ def allowed(privilege: Privilege) -> bool:
     return may(viewer().actor, privilege)
 
 
-def heading(text: str, *, level: int = 2) -> None:
-    """A heading with text from people in it: shown as it is, whatever it contains."""
-    st.html(words.tag(f"h{level}", text))
+def heading(text: str) -> None:
+    """A page's heading with text from people in it: shown as it is, whatever it contains."""
+    st.html(words.tag("h2", text))
 
 
-def facts(pairs: list[tuple[str, object]], columns: int = 4) -> None:
-    """Labels with their values, a few in a row; those without a value are left out."""
+def facts(pairs: list[tuple[str, object]]) -> None:
+    """Labels with their values, as many in a row as there is room for; those without a value are left out."""
     shown = [(label, str(value)) for label, value in pairs if value not in (None, "")]
-    for start in range(0, len(shown), columns):
-        for place, (label, value) in zip(st.columns(columns), shown[start : start + columns], strict=False):
-            place.caption(label)
-            place.text(value)
+    cells = "".join(f"<div>{words.tag('dt', label)}{words.tag('dd', value)}</div>" for label, value in shown)
+    st.html(f'<dl class="facts">{cells}</dl>')
+
+
+def height(rows: int, *, most: int = 18) -> Any:
+    """A table's height: as long as its rows, then it scrolls by itself."""
+    return "content" if rows <= most else 40 + most * 31
 
 
 def query_number(name: str) -> int | None:

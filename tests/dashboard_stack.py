@@ -242,12 +242,12 @@ class Dashboard:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """`python -m dashboard` on a free port; its address. It is up when /healthz says so."""
+def serving(home: Path, **extra: str) -> Iterator[str]:
+    """`python -m dashboard` on a free port; its address. It is up when /healthz says so. extra: environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "HEADWAY_HOME": str(home), "HEADWAY_DASHBOARD_PORT": str(port)}
+    environment = {**os.environ, "HEADWAY_HOME": str(home), "HEADWAY_DASHBOARD_PORT": str(port), **extra}
     environment.pop("HEADWAY_DATABASE_URL", None)
     with (home / "dashboard.log").open("ab") as log:
         process = subprocess.Popen(
@@ -283,12 +283,12 @@ def _wait_until_up(url: str, process: "subprocess.Popen[bytes]", log: Path) -> N
 
 
 @contextmanager
-def dashboard() -> Iterator[Dashboard]:
+def dashboard(**extra: str) -> Iterator[Dashboard]:
     """A furnished installation, served."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         world = new_world(home)
         runs = furnish(world)
-        with serving(home) as url:
+        with serving(home, **extra) as url:
             yield Dashboard(url, home, world, runs)
         world.engine.dispose()

@@ -1,0 +1,203 @@
+"""Task: the show page of one task, at an address of its own (/task?task=UID)."""
+
+from datetime import timedelta
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from dashboard import task_buttons, ui, words
+from dashboard.data import CLOCK
+from models.domain import FOREVER, SHOWN_AS, Hold, WindowPolicy
+from models.tables import RunRow
+from scheduler.store.logs import BAD
+from scheduler.usecases.browse_log import durations, runs_of_task
+from scheduler.usecases.show_task import TaskView, show_task
+
+MINUTE = timedelta(minutes=1)
+_WINDOWS = {
+    WindowPolicy.AVOID: "avoids maintenance windows",
+    WindowPolicy.REQUIRE: "must run in a maintenance window",
+    WindowPolicy.ALLOW: "may run in maintenance windows",
+}
+_RUNS = ["Start time", "Result", "Duration", "Processed", "Errors", "Error", "Report Detail"]
+_RULES = {
+    "reset": "Needs no reset",
+    "busy": "Not running already",
+    "group": "Nothing of its group is running",
+    "capacity": "A slot is free",
+    "window": "Maintenance windows allow it",
+    "spacing": "Its chain keeps its distance",
+    "engine": "Prefect and a worker are there",
+}
+
+
+def general(view: TaskView) -> None:
+    row, known, line = view.row, view.known, view.line
+    ui.heading(row.name)
+    state = "Execution failed" if line.needs_reset else line.state or "Nothing planned"
+    colour = "red" if line.needs_reset else "green" if line.process_id else "blue" if line.state else "gray"
+    marks = [f":{colour}-badge[{state}]"]
+    marks += [":gray-badge[Disabled]"] * (not row.enabled) + [
+        ":gray-badge[Historical: no longer in use]"
+    ] * row.historical
+    st.markdown(" ".join(marks))
+    if row.description:
+        st.text(row.description)
+    ui.facts(
+        [
+            ("UID", row.uid),
+            ("Type", row.type),
+            ("Object", row.object),
+            ("Step", line.step),
+            ("Process ID", words.process_in_words(line.process_id, state)),
+            ("Schedule", view.schedule),
+            ("Windows", _WINDOWS[row.window]),
+            ("Estimate", words.length(known.estimate) if known else ""),
+            ("Last result", line.last_result or "none so far"),
+            ("After a failure", f"{row.on_failure.value}; retries {row.retries}"),
+            ("Catch-up", row.catch_up.value),
+            ("Group", known.group if known else ""),
+        ]
+    )
+
+
+def chain(view: TaskView) -> None:
+    """The chain as a small picture: each step a box, the spacing on its arrow."""
+    if not view.chain:
+        return
+    st.markdown("#### Chain")
+    boxes = []
+    for step in view.chain:
+        style = ',style="bold,filled",fillcolor="#dbe8ff"' if step.uid == view.row.uid else ""
+        label = f"Step {step.step}: {_dot(step.name)}"
+        boxes.append(f'{step.uid} [shape=box,fontname="sans-serif",fontsize=11,label="{label}"{style}]')
+        if step.after_uid is not None:
+            boxes.append(f'{step.after_uid} -> {step.uid} [fontsize=10,label=" {words.length(step.spacing)}"]')
+    st.graphviz_chart("digraph {rankdir=LR; bgcolor=transparent; " + "; ".join(boxes) + "}")
+
+
+def _dot(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"')[:60]
+
+
+def why_card(view: TaskView, zone: str) -> None:
+    """Every rule's verdict, what clears it and when, and the earliest start."""
+    why = view.why
+    with st.container(border=True):
+        st.markdown("#### Why")
+        if not why.verdicts:
+            st.error("Its definition is broken, so that no rule can judge it. Edit the task, or ask `headway plan`.")
+            return
+        if why.earliest_start_at is not None:
+            st.text(f"Earliest start: {words.day_and_time(why.earliest_start_at, zone)}")
+        elif why.run_id is not None or any(hold for _, hold in why.verdicts):
+            st.text("Earliest start: not known, it takes somebody to act (see red)")
+        else:
+            st.text("Earliest start: nothing is planned")
+        if why.run_id is not None:
+            st.text(f"Run {why.run_id} waits since {words.day_and_time(why.due_at, zone)}.")
+        elif why.due_at is not None:
+            st.text(f"Judged for its next run, due {words.day_and_time(why.due_at, zone)}.")
+        for rule, hold in why.verdicts:
+            mark = ":red[:material/block:]" if hold else ":green[:material/check_circle:]"
+            st.markdown(f"{mark} {words.plain(_verdict(rule.value, hold, zone))}")
+
+
+def _verdict(rule: str, hold: Hold | None, zone: str) -> str:
+    if hold is None:
+        return _RULES[rule]
+    if hold.until is None or hold.until == FOREVER:
+        return f"{rule}: {hold.reason}"
+    return f"{rule}: {hold.reason} (clears {words.day_and_time(hold.until, zone)})"
+
+
+def starts(view: TaskView, zone: str) -> None:
+    st.markdown("#### Next starts")
+    if not view.starts:
+        st.caption("Nothing is planned by its own schedule.")
+        return
+    own = view.known.timezone if view.known else zone
+    rows = [
+        [
+            words.in_zone(start.at, own),
+            words.in_zone(start.at, "UTC"),
+            "clocks change that day" if start.clock_changes else "",
+        ]
+        for start in view.starts
+    ]
+    st.dataframe(pd.DataFrame(rows, columns=[f"Due ({own})", "UTC", ""]), hide_index=True)
+
+
+def history(view: TaskView, zone: str) -> None:
+    uid = view.row.uid or 0
+    runs = ui.fetch(runs_of_task, uid)
+    st.markdown("#### Recent runs")
+    if not runs:
+        st.caption("It never ran. *Run now* starts it as soon as possible.")
+        return
+    frame = pd.DataFrame([_run(run, zone) for run in runs], columns=_RUNS)
+    st.dataframe(
+        ui.styled(frame, lambda row: ui.RED if runs[row].status in BAD else ""),
+        hide_index=True,
+        height=ui.height(len(frame), most=8),
+        column_config={"Report Detail": st.column_config.LinkColumn(display_text="Report Detail")},
+    )
+    st.link_button("All of its runs", f"/log?task={uid}")
+    trend(uid, zone)
+
+
+def _run(run: RunRow, zone: str) -> list[object]:
+    return [
+        words.in_zone(run.started_at or run.due_at, zone),
+        SHOWN_AS[run.status],
+        words.duration(run),
+        run.processed,
+        run.errors,
+        run.error or "",
+        f"/run?run={run.id}",
+    ]
+
+
+def trend(uid: int, zone: str) -> None:
+    """How long its last runs took, bar by bar."""
+    rows = [
+        [
+            words.in_zone(run.started_at, zone),
+            (run.ended_at - run.started_at).total_seconds() / 60,
+            SHOWN_AS[run.status],
+        ]
+        for run in ui.fetch(durations, uid)
+        if run.started_at and run.ended_at
+    ]
+    if len(rows) < 3:
+        return
+    st.markdown("#### Duration trend")
+    chart = alt.Chart(pd.DataFrame(rows, columns=["Start", "Minutes", "Result"])).mark_bar()
+    chart = chart.encode(
+        x=alt.X("Start:N", sort=None, axis=alt.Axis(labels=False)),
+        y="Minutes:Q",
+        color="Result:N",
+        tooltip=["Start", "Minutes", "Result"],
+    )
+    st.altair_chart(chart.properties(height=160))
+
+
+uid = ui.query_number("task")
+if uid is None:
+    st.info("Which task? Open one from [Tasks](/).")
+else:
+    view = ui.fetch(lambda session, actor: show_task(session, CLOCK, actor, uid or 0, book=ui.book(session)))
+    zone = ui.zone()
+    general(view)
+    task_buttons.buttons(view, zone)
+    left, right = st.columns([3, 2])
+    with left:
+        why_card(view, zone)
+        chain(view)
+    with right:
+        starts(view, zone)
+    history(view, zone)
+    if view.row.parameters:
+        st.markdown("#### Parameters")
+        st.json(view.row.parameters, expanded=True)

@@ -9,8 +9,20 @@ from scheduler.usecases.browse_tasks import TaskQuery, browse_tasks, types_in_us
 from scheduler.usecases.task_list import TaskLine
 
 COLUMNS = [
-    *("Start time", "Object", "Task", "UID", "Type", "Step", "Attempts", "State", "Progress", "Process ID"),
-    *("Last result", "Waits because", "Open"),
+    *(
+        "Task",
+        "Open",
+        "Start time",
+        "Object",
+        "State",
+        "Progress",
+        "Waits because",
+        "Last result",
+        "Type",
+        "UID",
+        "Step",
+    ),
+    *("Attempts", "Process ID"),
 ]
 _MOST = 300
 
@@ -20,19 +32,19 @@ def row_of(line: TaskLine, zone: str) -> list[object]:
     state = "Execution failed" if line.needs_reset and line.state in ("", "Scheduled") else line.state
     reason = f"needs a reset{'; ' + line.reason if line.reason else ''}" if line.needs_reset else line.reason
     return [
+        line.name,
+        f"/task?task={line.uid}",
         words.in_zone(line.next_start_at, zone),
         line.object,
-        line.name,
-        line.uid,
-        line.type,
-        line.step,
-        line.attempts,
         state if line.enabled else f"{state} (disabled)".strip(),
         line.progress,
-        line.process_id,
-        line.last_result or "",
         reason,
-        f"/task?task={line.uid}",
+        line.last_result or "",
+        line.type,
+        line.uid,
+        line.step,
+        line.attempts,
+        line.process_id,
     ]
 
 
@@ -70,15 +82,15 @@ def table() -> None:
         ui.styled(frame, lambda row: _style(page.lines[row])),
         key="tasks_table",
         hide_index=True,
-        height=min(38 + 35 * len(frame), 640),
-        row_height=35,
+        height=ui.height(len(frame)),
         on_select=picked,
         selection_mode="single-row",
         column_config={
-            "Progress": st.column_config.ProgressColumn(min_value=0, max_value=100, format="%.0f%%"),
-            "Task": st.column_config.TextColumn(pinned=True),
-            "Open": st.column_config.LinkColumn(display_text="Open"),
-            "Waits because": st.column_config.TextColumn(width="large"),
+            "Task": st.column_config.TextColumn(width=190),
+            "Open": st.column_config.LinkColumn(width=60, display_text="Open"),
+            "Object": st.column_config.TextColumn(width=110),
+            "Progress": st.column_config.ProgressColumn(width=100, min_value=0, max_value=100, format="%.0f%%"),
+            "Waits because": st.column_config.TextColumn(width=300),
         },
     )
     if page.matching > len(page.lines):

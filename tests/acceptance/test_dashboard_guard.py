@@ -1,0 +1,305 @@
+"""Nobody in without a session, and nobody in another's: the served dashboard, asked by HTTP and by websocket."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlmodel import select
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from models.db import reading, writing
+from models.domain import Privilege
+from models.tables import SignInRow, UserRow
+from scheduler.privileges import OPERATOR
+from scheduler.usecases import people
+from scheduler.usecases.sessions import key_of
+from tests.dashboard_stack import HOSTILE, PASSWORD, Dashboard, dashboard
+
+OPEN = {"/login", "/healthz"}
+_ROUTES = """
+import json
+from dashboard.server import build
+def walk(routes):
+    for route in routes:
+        path = getattr(route, "path", "")
+        yield path or "/", sorted(getattr(route, "methods", None) or []), type(route).__name__
+print(json.dumps(list(walk(build()._build_starlette_app().routes))))
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Dashboard]:
+    with dashboard(HEADWAY_TRUSTED_PROXIES="127.0.0.1") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def routes() -> list[tuple[str, list[str], str]]:
+    """Every route of the served application, as Starlette has it."""
+    done = subprocess.run([sys.executable, "-c", _ROUTES], capture_output=True, text=True, check=True)
+    return [(path, methods, kind) for path, methods, kind in json.loads(done.stdout.splitlines()[-1])]
+
+
+def client(stack: Dashboard, **headers: str) -> httpx.Client:
+    """Requests as a browser on the dashboard's own page sends them."""
+    return httpx.Client(base_url=stack.url, headers={"origin": stack.url, **headers}, timeout=30)
+
+
+def signed_in(stack: Dashboard, name: str, password: str = PASSWORD) -> httpx.Client:
+    session = client(stack)
+    answer = session.post("/login", data={"name": name, "password": password})
+    assert answer.status_code == 303, answer.text
+    return session
+
+
+def token_of(session: httpx.Client) -> str:
+    (cookie,) = session.cookies.jar
+    assert cookie.value
+    return cookie.value
+
+
+def socket(stack: Dashboard, session: httpx.Client | None, *, resume: str = "", origin: str = "") -> ClientConnection:
+    cookies = "; ".join(f"{one.name}={one.value}" for one in session.cookies.jar) if session else ""
+    headers = {"cookie": cookies, "x-headway-session": "somebody else"} if cookies else {}
+    protocols = [Subprotocol("streamlit"), *([Subprotocol("xsrf"), Subprotocol(resume)] if resume else [])]
+    return connect(
+        f"{stack.url.replace('http', 'ws')}/_stcore/stream",
+        additional_headers=headers,
+        origin=origin or stack.url,  # type: ignore[arg-type]
+        subprotocols=protocols,
+        max_size=None,
+    )
+
+
+def rerun(connection: ClientConnection, *, auto: bool = False) -> None:
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+
+    message = BackMsg()
+    message.rerun_script.query_string = ""
+    message.rerun_script.is_auto_rerun = auto
+    connection.send(message.SerializeToString())
+
+
+def messages(connection: ClientConnection, until: str) -> list[Any]:
+    """What the server sends, up to the first message of that kind."""
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+    found = []
+    while True:
+        message = ForwardMsg()
+        data = connection.recv(timeout=60)
+        assert isinstance(data, bytes)
+        message.ParseFromString(data)
+        found.append(message)
+        if message.WhichOneof("type") == until:
+            return found
+
+
+def streamlit_session(connection: ClientConnection) -> str:
+    rerun(connection)
+    (*_, message) = messages(connection, "new_session")
+    return str(message.new_session.initialize.session_id)
+
+
+def test_no_route_answers_a_visitor_but_those_two(stack: Dashboard, routes: list[tuple[str, list[str], str]]) -> None:
+    assert len(routes) > 20, routes
+    answered = set()
+    with client(stack, accept="text/html,*/*") as visitor:
+        for path, methods, kind in routes:
+            address = re.sub(r"\{[^}]*\}", "1", path)
+            for method in methods or ["GET"]:
+                if kind == "WebSocketRoute":
+                    continue
+                answer = visitor.request(method, address)
+                at_the_door = answer.status_code in (401, 403) or answer.headers.get("location", "").startswith(
+                    "/login"
+                )
+                if not at_the_door:
+                    answered.add(path)
+    assert answered == OPEN
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/run?run=1", "/static/js/anything.js", "/media/0123.csv", "/_stcore/health", "/_stcore/host-config",
+     "/_stcore/metrics", "/_stcore/upload_file/a/b", "/component/x/y", "/download/task-log.csv", "/favicon.png",
+     "/login/", "//login", "/healthz/x", "/%6cogin/../", "/_stcore/agent/openapi.json", "/nothing/here"],
+)  # fmt: skip
+def test_no_address_answers_a_visitor(stack: Dashboard, path: str) -> None:
+    with client(stack) as visitor:
+        assert visitor.get(path).status_code == 401
+        page = visitor.get(path, headers={"accept": "text/html"})
+        assert page.status_code == 401 or page.headers["location"].startswith("/login")
+
+
+def test_no_websocket_opens_without_a_session_or_from_another_site(stack: Dashboard) -> None:
+    with signed_in(stack, "ann") as ann:
+        other_port = re.sub(r":\d+$", ":1", stack.url)  # cookies ignore ports, so the port has to be looked at
+        for who, origin in ((None, ""), (ann, "https://evil.example"), (ann, other_port)):
+            with pytest.raises(InvalidStatus) as refused:
+                socket(stack, who, origin=origin)
+            assert refused.value.response.status_code == 403
+        with socket(stack, ann) as connection:
+            assert streamlit_session(connection)
+
+
+def test_the_cookie_is_for_this_site_only_and_no_script_reads_it(stack: Dashboard) -> None:
+    with client(stack) as visitor:
+        plain = visitor.post("/login", data={"name": "ann", "password": PASSWORD}).headers["set-cookie"]
+        behind_tls = visitor.post(
+            "/login",
+            data={"name": "ann", "password": PASSWORD},
+            headers={"x-forwarded-proto": "https", "origin": stack.url.replace("http:", "https:")},
+        ).headers["set-cookie"]
+    assert "HttpOnly" in plain and "SameSite=lax" in plain and "Secure" not in plain
+    assert behind_tls.startswith("__Host-") and "Secure" in behind_tls and "HttpOnly" in behind_tls
+
+
+def test_a_post_from_another_site_or_port_is_refused(stack: Dashboard) -> None:
+    right = {"name": "ann", "password": PASSWORD}
+    with client(stack) as visitor:
+        for origin in ("https://evil.example", re.sub(r":\d+$", ":1", stack.url), "null", ""):
+            answer = visitor.post("/login", data=right, headers={"origin": origin})
+            assert answer.status_code == 403 and "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("following", ["//evil.example", "https://evil.example", "/\\evil.example", "/login", "/a\tb"])
+def test_signing_in_leads_to_no_other_site(stack: Dashboard, following: str) -> None:
+    with client(stack) as visitor:
+        answer = visitor.post("/login", data={"name": "ann", "password": PASSWORD, "next": following})
+    assert answer.headers["location"] == "/"
+
+
+def test_signing_in_leads_to_where_one_wanted_to_go(stack: Dashboard) -> None:
+    with client(stack, accept="text/html") as visitor:
+        form = visitor.get(visitor.get("/run?run=3").headers["location"])
+        assert 'value="/run?run=3"' in form.text
+        answer = visitor.post("/login", data={"name": "ann", "password": PASSWORD, "next": "/run?run=3"})
+    assert answer.headers["location"] == "/run?run=3"
+
+
+def test_guessing_is_slowed_down_and_the_form_shows_no_markup_of_the_visitors(stack: Dashboard) -> None:
+    name = "<script>alert(1)</script>"
+    with client(stack, **{"x-forwarded-for": "203.0.113.9"}) as visitor:
+        answers = [visitor.post("/login", data={"name": name, "password": "no"}) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 401, 429]
+        assert "Try again in" in answers[-1].text and "<script>" not in answers[-1].text
+        elsewhere = client(stack, **{"x-forwarded-for": "203.0.113.10"})
+        assert elsewhere.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
+
+
+def test_a_form_bigger_than_any_of_ours_is_not_read(stack: Dashboard) -> None:
+    with client(stack) as visitor:
+        assert visitor.post("/login", data={"name": "ann", "password": PASSWORD, "x": "y" * 10_000}).status_code == 401
+
+
+def test_a_one_time_password_opens_nothing_but_its_own_change(stack: Dashboard) -> None:
+    one_time = stack.world.user("new", Privilege.VIEW, one_time=True)
+    with signed_in(stack, "new", one_time) as new:
+        page = new.get("/", headers={"accept": "text/html"})
+        assert page.headers["location"] == "/change-password"
+        assert new.get("/static/js/x.js").status_code == 403
+        with pytest.raises(InvalidStatus):
+            socket(stack, new)
+        chosen = {"old": one_time, "new": "a phrase of my own", "again": "a phrase of my own"}
+        assert "differ" in new.post("/change-password", data={**chosen, "again": "another"}).text
+        before = token_of(new)
+        assert new.post("/change-password", data=chosen).status_code == 303
+        assert token_of(new) != before
+        assert new.get("/", headers={"accept": "text/html"}).status_code == 200
+
+
+def test_a_stolen_streamlit_session_id_opens_a_fresh_session(stack: Dashboard) -> None:
+    with signed_in(stack, "bob") as bob, signed_in(stack, "ann") as ann, signed_in(stack, "bob") as bob_elsewhere:
+        with socket(stack, bob) as connection:
+            his = streamlit_session(connection)
+        with socket(stack, ann, resume=his) as connection:
+            assert streamlit_session(connection) != his
+        with socket(stack, bob_elsewhere, resume=his) as connection:  # not even in another session of his own
+            assert streamlit_session(connection) != his
+        with socket(stack, bob, resume=his) as connection:  # his own browser, coming back, gets it: the id was good
+            assert streamlit_session(connection) == his
+
+
+def _sign_out(stack: Dashboard, who: httpx.Client) -> None:
+    assert who.post("/logout").headers["location"] == "/login"
+
+
+def _lock(stack: Dashboard, who: httpx.Client) -> None:
+    with writing(stack.world.engine) as session:
+        user = session.exec(select(UserRow).where(UserRow.name == "gone")).one()
+        user.locked_at = datetime.now(UTC)
+        session.add(user)
+
+
+def _revoke(stack: Dashboard, who: httpx.Client) -> None:
+    with writing(stack.world.engine) as session:
+        people.revoke(session, stack.world.clock, OPERATOR, "gone", Privilege.VIEW)
+
+
+@pytest.mark.parametrize("event", [_sign_out, _revoke, _lock])
+def test_an_open_socket_gets_nothing_more_once_its_session_is_over(stack: Dashboard, event: Any) -> None:
+    with writing(stack.world.engine) as session:
+        known = session.exec(select(UserRow.id).where(UserRow.name == "gone")).first()
+    if known is None:
+        stack.world.user("gone", Privilege.VIEW)
+    with signed_in(stack, "gone") as gone, socket(stack, gone) as connection:
+        rerun(connection)
+        messages(connection, "script_finished")
+        event(stack, gone)
+        rerun(connection)
+        (*before, last) = messages(connection, "auth_redirect")
+        assert last.auth_redirect.url == "/login"
+        assert not [one for one in before if one.WhichOneof("type") in ("new_session", "delta")]
+        with pytest.raises(ConnectionClosed) as closed:
+            connection.recv(timeout=30)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+        assert gone.get("/_stcore/health").status_code == 401
+
+
+def test_a_refresh_does_not_keep_a_session_alive_but_a_person_does(stack: Dashboard) -> None:
+    with signed_in(stack, "ann") as ann, socket(stack, ann) as connection:
+        key = key_of(token_of(ann))
+        rerun(connection)
+        messages(connection, "script_finished")
+        for auto, renewed in ((True, False), (False, True)):
+            long_ago = datetime.now(UTC) - timedelta(minutes=20)
+            with writing(stack.world.engine) as session:
+                row = session.exec(select(SignInRow).where(SignInRow.token_hash == key)).one()
+                row.seen_at = long_ago
+                session.add(row)
+            rerun(connection, auto=auto)
+            messages(connection, "script_finished")
+            with reading(stack.world.engine) as session:
+                seen_at = session.exec(select(SignInRow.seen_at).where(SignInRow.token_hash == key)).one()
+            assert (seen_at > long_ago) is renewed
+
+
+def test_the_log_as_csv_needs_view_and_begins_no_formula(stack: Dashboard) -> None:
+    with signed_in(stack, "eve") as eve:
+        assert eve.get("/download/task-log.csv").status_code == 403
+        assert eve.get("/download/run/1.txt").status_code == 403
+    with signed_in(stack, "ann") as ann:
+        answer = ann.get("/download/task-log.csv", params={"search": "export"})
+        rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+        text = ann.get(f"/download/run/{stack.runs['failed']}.txt").text
+    assert {row["Task"] for row in rows} == {"Citations export", "Permits export"}
+    assert rows[0]["Result"] == "Execution failed" and rows[0]["Error"].startswith("TransferError")
+    assert HOSTILE in text and "ERROR" in text
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\u00a0=1", "＝1"])
+def test_a_cell_that_could_be_a_formula_is_made_inert(text: str) -> None:
+    from dashboard.downloads import inert
+
+    assert inert(text) == f"'{text}" and inert("1=1") == "1=1" and inert(-5) == -5
