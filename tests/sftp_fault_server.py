@@ -69,11 +69,11 @@ class Behaviour:
 class FaultServer:
     """Listens on loopback. `reset` gives each test an empty root and a blank `behaviour`."""
 
-    def __init__(self, root: Path, key_type: str = "ssh-ed25519") -> None:
+    def __init__(self, root: Path, *key_types: str) -> None:
         self.root = root
         self.behaviour = Behaviour()
         self.user_key = asyncssh.generate_private_key("ssh-ed25519")
-        self._key = asyncssh.generate_private_key(key_type)
+        self._keys = [asyncssh.generate_private_key(key_type) for key_type in key_types or ["ssh-ed25519"]]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-sftp", daemon=True)
         self._thread.start()
@@ -82,8 +82,12 @@ class FaultServer:
         self.port: int = self._acceptor.get_port()
 
     @property
+    def host_keys(self) -> list[str]:
+        return [" ".join(key.export_public_key().decode().split()[:2]) for key in self._keys]
+
+    @property
     def host_key(self) -> str:
-        return " ".join(self._key.export_public_key().decode().split()[:2])
+        return self.host_keys[0]
 
     @property
     def user_key_pem(self) -> str:
@@ -147,7 +151,7 @@ class FaultServer:
             "127.0.0.1",
             0,
             server_factory=lambda: _Doorkeeper(self),
-            server_host_keys=[self._key],
+            server_host_keys=self._keys,
             sftp_factory=lambda channel: _FaultySftp(self, channel),
             allow_scp=False,
             window=WINDOW_BYTES,

@@ -173,6 +173,19 @@ def test_a_rename_that_was_never_carried_out_is_not_believed(fault_server: Fault
     assert not receipt.consumed
 
 
+def test_a_rename_that_was_refused_is_not_believed_later(fault_server: FaultServer, tmp_path: Path) -> None:
+    """The old file was removed to make room, then the cut and the sweeper came: neither name is left, yet nobody
+    has consumed anything."""
+    fault_server.behaviour.knows_posix_rename = False
+    (fault_server.folder / "citations.csv").write_text("old")
+    cut = fault_server.inject("remove", "after")
+    cut.on_strike = (fault_server.folder / PART).unlink
+    local = make_file(tmp_path)
+    receipt = deliver(fault_server.block(), local)
+    assert not receipt.consumed
+    assert (fault_server.folder / "citations.csv").read_bytes() == local.read_bytes()
+
+
 def test_what_cannot_be_told_is_said(fault_server: FaultServer, tmp_path: Path) -> None:
     """Answer lost, the part gone, and another file under the final name: nobody can know."""
 

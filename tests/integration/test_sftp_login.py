@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -31,7 +32,7 @@ def refused(block: SftpServer) -> TransferError:
 def server_of_each_type(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FaultServer]:
-    server = FaultServer(tmp_path_factory.mktemp("typed"), key_type=request.param)
+    server = FaultServer(tmp_path_factory.mktemp("typed"), request.param)
     yield server
     server.stop()
 
@@ -54,6 +55,16 @@ def test_each_key_type_can_be_read_stored_and_proven(server_of_each_type: FaultS
     key = read_host_key("127.0.0.1", server_of_each_type.port, 10)
     with server_of_each_type.block(known_host_key=key.key).connect() as session:
         assert session.list("/") == []
+
+
+def test_a_server_with_several_keys_is_known_by_any_of_them(tmp_path: Path) -> None:
+    server = FaultServer(tmp_path, "ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
+    try:
+        for key in server.host_keys:
+            with server.block(known_host_key=key).connect() as session:
+                assert session.list("/") == []
+    finally:
+        server.stop()
 
 
 def test_without_a_stored_key_nobody_is_called(fault_server: FaultServer) -> None:
