@@ -1,5 +1,6 @@
 """The scheduler service: the loop that takes turns, starts runs, and notices what became of them."""
 
+import contextlib
 import logging
 import threading
 import uuid
@@ -13,7 +14,7 @@ from sqlmodel import col, func, select
 
 from models.db import database_url, make_engine, reading, writing
 from models.domain import ACTIVE, RunStatus
-from models.tables import AuditRow, RunEventRow, RunRow, TaskTypeRow
+from models.tables import RunRow, TaskTypeRow
 from scheduler.adoption import Adoption, adopt
 from scheduler.alerts import alert_long_running
 from scheduler.clock import Clock, SystemClock
@@ -24,6 +25,7 @@ from scheduler.run_ledger import ExitCode
 from scheduler.starts import take_turn
 from scheduler.store import workers
 from scheduler.store.ledger import Ending, cancel_waiting, end_run
+from scheduler.store.signs import Signs
 from scheduler.store.tasks import Book, chain_book, load_book
 from scheduler.warm import Exited, StartOrder, WarmServer, WarmServerGone
 
@@ -119,27 +121,23 @@ class SchedulerLoop:
     # Turns
 
     def _turns(self) -> None:
-        seen: tuple[int, int] | None = None
+        signs: Signs | None = None
         next_turn: datetime | None = None
         while not self._stopping.is_set():
             try:
+                signs = signs or Signs(self._engine)
                 now = self._clock.now()
-                signs = self._signs()
-                if signs != seen or next_turn is None or now >= next_turn or self._wake.is_set():
+                if signs.changed() or next_turn is None or now >= next_turn or self._wake.is_set():
                     self._wake.clear()
-                    seen = signs
                     next_turn = self._turn(now)
             except Exception as error:  # the loop lives on, whatever one turn stumbled over, and says so
                 log.error("a turn failed, the next follows: %s", _first_line(error), exc_info=not _expected(error))
                 next_turn = self._clock.now() + timedelta(seconds=HELD_SECONDS)
+                _close(signs)
+                signs = None
+                self._stopping.wait(HELD_SECONDS)
             self._wake.wait(LOOK_SECONDS)
-
-    def _signs(self) -> tuple[int, int]:
-        """Two numbers that change whenever somebody changes something: the newest event and the newest audit row."""
-        with reading(self._engine) as session:
-            event = session.exec(select(func.max(RunEventRow.id))).one()
-            audit = session.exec(select(func.max(AuditRow.id))).one()
-        return event or 0, audit or 0
+        _close(signs)
 
     def _turn(self, now: datetime) -> datetime:
         """One turn; when the next is due even if nobody changes anything."""
@@ -196,27 +194,34 @@ class SchedulerLoop:
     # What becomes of runs
 
     def _on_exit(self, exited: Exited) -> None:
-        if exited.exit_code in (ExitCode.RECORDED, ExitCode.CLAIM_LOST):
-            self._wake.set()
+        """A run's process is gone: see to it that the ledger and Prefect know, however it left."""
         while not self._stopping.is_set():
             try:
-                with writing(self._engine) as session:
-                    row = session.get(RunRow, exited.run_id)
-                    if row is None or row.claim != exited.claim or row.status not in ACTIVE:
-                        return
-                    asked_by = row.cancel_asked_by
-                    status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
-                    ending = Ending(status, error=None if asked_by else exited.describe(), message=exited.describe())
-                    book = chain_book(session, row.task_uid)
-                    now = self._clock.now()
-                    end_run(session, book, exited.run_id, ending, now=now, who=asked_by or self.worker_id)
-                    flow_run_id = row.flow_run_id
-                if flow_run_id:
-                    self._tell_prefect(flow_run_id, "cancelled" if asked_by else "crashed", exited.describe())
-                return
+                self._close(exited)
+                break
             except SQLAlchemyError as error:
                 log.error("the end of run %s could not be written, trying again: %s", exited.run_id, _first_line(error))
                 self._stopping.wait(1)
+        self._wake.set()
+
+    def _close(self, exited: Exited) -> None:
+        with writing(self._engine) as session:
+            row = session.get(RunRow, exited.run_id)
+            if row is None:
+                return
+            asked_by, flow_run_id = row.cancel_asked_by, row.flow_run_id
+            ours = row.claim == exited.claim and row.status in ACTIVE
+            if ours:
+                status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
+                ending = Ending(status, error=None if asked_by else exited.describe(), message=exited.describe())
+                book = chain_book(session, row.task_uid)
+                now = self._clock.now()
+                end_run(session, book, exited.run_id, ending, now=now, who=asked_by or self.worker_id)
+            put_back = row.status is RunStatus.WAITING
+        if put_back:
+            self._check_engine()  # it found Prefect away, perhaps before we did
+        elif exited.exit_code != ExitCode.RECORDED and flow_run_id:
+            self._tell_prefect(flow_run_id, "cancelled" if asked_by else "crashed", exited.describe())
 
     def _tell_prefect(self, flow_run_id: str, how: Literal["cancelled", "crashed"], message: str) -> None:
         try:
@@ -264,7 +269,9 @@ class SchedulerLoop:
                 log.error("this worker was declared dead while it was silent; it starts nothing more")
                 self._no_starts.set()
             workers.bury_dead(session, self._process.host, now)
-            end_lost_runs(session, self._process.host, now)
+            lost = end_lost_runs(session, self._process.host, now)
+        for flow_run_id in lost:
+            self._tell_prefect(flow_run_id, "crashed", "its worker was lost")
         alert_long_running(self._engine, now)
 
     def _check_engine(self) -> None:
@@ -290,6 +297,13 @@ class SchedulerLoop:
 def _drain(server: WarmServer) -> None:
     server.drain()
     server.stop()
+
+
+def _close(signs: Signs | None) -> None:
+    """Give up a connection that may be broken; the next look makes a new one."""
+    if signs is not None:
+        with contextlib.suppress(SQLAlchemyError):
+            signs.close()
 
 
 def _expected(error: Exception) -> bool:

@@ -12,8 +12,11 @@ from scheduler.store.tasks import chain_book
 from scheduler.store.workers import orphaned, process_of
 
 
-def end_lost_runs(session: Session, host: str, now: datetime) -> list[int]:
-    """End the active runs of silent workers; their UIDs' groups are freed only where the process is proven gone."""
+def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
+    """End the active runs of silent workers; the flow runs that Prefect has to be told about.
+
+    A run's group is freed only where its process is proven gone.
+    """
     ended = []
     for row in orphaned(session, now):
         assert row.id is not None
@@ -24,10 +27,8 @@ def end_lost_runs(session: Session, host: str, now: datetime) -> list[int]:
             error = f"lost contact: its worker is silent, and process {row.process_id} is not proven gone"
         ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=not gone)
         book = chain_book(session, row.task_uid)
-        if end_run(
-            session, book, row.id, ending, now=now, who="scheduler", keep_process=not gone, keep_locks=not gone
-        ):
-            ended.append(row.id)
+        if end_run(session, book, row.id, ending, now=now, who="scheduler", keep_process=not gone, keep_group=not gone):
+            ended += [row.flow_run_id] if row.flow_run_id else []
     return ended
 
 
