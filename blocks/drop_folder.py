@@ -20,10 +20,23 @@ OnBytes = Callable[[int, int], None]
 
 
 class DropFolder(Block):
-    """A folder tree on the worker's own machine; nothing outside of `root` is read or written."""
+    """
+    A folder tree on the worker's own machine; nothing outside of `root` is read or written.
+
+    Example:
+        Look what has arrived:
+        ```python
+        from blocks.drop_folder import DropFolder
+
+        drop_folder = DropFolder.load("BLOCK_NAME")
+        with drop_folder.connect() as session:
+            print(session.list("", "*.csv"))
+        ```
+    """
 
     _block_type_name = "Headway Drop Folder"
     _block_type_slug = "headway-drop-folder"
+    _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"  # type: ignore[assignment]
     _description = "A local folder into which other programs put files for Headway's imports."
 
     root: str = Field(description="Absolute path of the folder. Tasks may name folders below it only.")

@@ -62,9 +62,9 @@ def data_export(
         order_by: Columns of the table to sort by; empty means its primary key.
         database: Name of the database block to read from.
         format: csv, fixed_width or xlsx; the section of that name says how it is written.
-        csv: How a CSV file is written.
-        fixed_width: How a fixed-width file is written.
-        xlsx: How an Excel workbook is written.
+        csv: For format csv: separator, quotes, line ends, header, encoding.
+        fixed_width: For format fixed_width: the columns with their widths, line ends, header, encoding.
+        xlsx: For format xlsx: the sheet's name, header.
         importer: Name of the SFTP block that holds the importer path.
         ready_file: Whether an empty file NAME.done follows once the data is complete.
         on_empty: What to do where there are no rows: deliver a file without rows, or skip the delivery.

@@ -1,0 +1,43 @@
+"""The parameter schemas that the dashboard draws its forms from."""
+
+import json
+
+import pytest
+
+from flows.data_export import data_export
+from flows.lookup_import import lookup_import
+
+FLOWS = [data_export, lookup_import]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_every_parameter_is_described(flow):
+    schema = flow.parameters.model_dump()
+    plain = {name for name, field in schema["properties"].items() if not field.get("description")}
+    assert plain == set()
+    for model in schema["definitions"].values():
+        assert all(field.get("description") for field in model["properties"].values()), model["title"]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_nested_parameters_allow_no_unknown_keys(flow):
+    definitions = flow.parameters.model_dump()["definitions"]
+    assert definitions
+    assert all(model["additionalProperties"] is False for model in definitions.values())
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_only_the_file_name_holds_tokens(flow):
+    properties = flow.parameters.model_dump()["properties"]
+    assert [name for name, field in properties.items() if field.get("tokens")] == ["file_name"]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_the_schema_is_plain_json_and_all_but_the_essentials_has_defaults(flow):
+    schema = json.loads(json.dumps(flow.parameters.model_dump()))
+    assert set(schema["required"]) <= {"file_name", "lookup"}
+
+
+def test_an_export_has_no_destination_parameter():
+    names = set(data_export.parameters.model_dump()["properties"])
+    assert not {name for name in names if any(word in name for word in ("dest", "folder", "path", "host", "target"))}
