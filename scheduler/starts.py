@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, func, select
 
-from models.domain import Run, RunStatus, Task
+from models.domain import Run, Task
 from models.tables import RunRow, TaskRow
 from scheduler import tokens
 from scheduler.planner import turn
 from scheduler.store.boards import Picture, load_board
-from scheduler.store.ledger import account_for_dues, claim_run, record_transition
-from scheduler.store.tasks import Book
+from scheduler.store.ledger import account_for_dues, claim_run, refuse_run
+from scheduler.store.tasks import Book, load_book
 from scheduler.task_types import TaskType
 from scheduler.warm import StartOrder
 
@@ -43,10 +43,9 @@ def take_turn(
     new_claim: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Turn:
     """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so."""
-    if (
-        session.get_bind().dialect.name == "postgresql"
-    ):  # one worker's turn at a time, as with SQLite
+    if session.get_bind().dialect.name == "postgresql":  # one worker's turn at a time, as with SQLite
         session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
+    book = load_book(session, book)  # somebody may have edited since the caller looked
     account_for_dues(session, book, now)
     picture = load_board(session, book, now, problem=problem)
     ready = [run for run in picture.waiting if run.due_at <= now]
@@ -81,7 +80,7 @@ def _claim(
     try:
         parameters = _parameters(task, row, book.rows[task.uid], task_type, sequence)
     except ValueError as error:
-        _refuse(session, run, str(error), now)
+        refuse_run(session, book, run.id, str(error), now=now, who="scheduler")
         return None
     claimed = claim_run(
         session,
@@ -132,33 +131,3 @@ def _parameters(task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType,
                 sequence=sequence,
             )
     return parameters
-
-
-def _refuse(session: Session, run: Run, error: str, now: datetime) -> None:
-    """A run that cannot start as it is defined fails at once, with the reason, instead of waiting for ever."""
-    record_transition(
-        session,
-        run.id,
-        [RunStatus.WAITING],
-        RunStatus.STARTING,
-        now=now,
-        who="scheduler",
-        started_at=now,
-        sorted_at=now,
-    )
-    record_transition(
-        session,
-        run.id,
-        [RunStatus.STARTING],
-        RunStatus.FAILED,
-        now=now,
-        who="scheduler",
-        why=error,
-        ended_at=now,
-        error=error,
-    )
-    session.execute(
-        TaskRow.__table__.update()  # type: ignore[attr-defined]
-        .where(col(TaskRow.uid) == run.task.uid)
-        .values(failed_run_id=run.id, last_run_id=run.id)
-    )

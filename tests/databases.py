@@ -7,6 +7,7 @@
 
 import itertools
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,10 +103,12 @@ class PostgresForTests:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
-    server = PostgresForTests(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.stop()
+def postgres_server() -> Iterator[PostgresForTests]:
+    # Not in pytest's own folder: for root the server runs as another user, who may not enter there.
+    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
+        server = PostgresForTests(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ def utc(text: str) -> datetime:
 
 
 class FixedClock:
-    """Stands still until a test moves it. Begins on Monday 23 November 2026, 10:00 in New York."""
+    """Stands still until a test moves it. Begins on Monday 23 November 2026, 10:01 in New York."""
 
-    def __init__(self, at: datetime = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)) -> None:
+    def __init__(self, at: datetime = datetime(2026, 11, 23, 15, 1, tzinfo=UTC)) -> None:
         self.at = at
 
     def now(self) -> datetime:

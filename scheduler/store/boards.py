@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, select
 
 from models.domain import After, Failure, Run, RunStatus
-from models.tables import RunRow, TaskRow
+from models.tables import LockRow, RunRow, TaskRow
 from scheduler.board import Board
 from scheduler.store.ledger import open_runs
 from scheduler.store.tasks import Book, as_run
@@ -17,24 +17,25 @@ _CHUNK = 5000
 
 @dataclass(frozen=True)
 class Picture:
-    """A board with its waiting runs, and the rows behind them."""
+    """A board with its waiting runs, and the rows behind them. lost: the groups that failed runs keep."""
 
     board: Board
     waiting: list[Run]
     rows: dict[int, RunRow]
+    lost: dict[str, Run]
 
 
 def load_board(
-    session: Session, book: Book, now: datetime, *, problem: str | bool | None = True, also: int | None = None
+    session: Session, book: Book, now: datetime, *, problem: str | bool | None = True, whole: bool = False
 ) -> Picture:
     """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows.
 
-    also: a task that is to be judged although it has no open run.
+    whole: also what is true of tasks without an open run, for a look at what is to come; a turn needs none of it.
     """
     rows = [row for row in open_runs(session) if row.task_uid in book.tasks]
-    uids = {row.task_uid for row in rows} | ({also} if also is not None and also in book.tasks else set())
+    uids = {row.task_uid for row in rows}
     before = {schedule.predecessor for uid in uids if isinstance(schedule := book.tasks[uid].schedule, After)}
-    facts = _facts(session, uids | before)
+    facts = _facts(session, set(book.tasks) if whole else uids | before)
     runs = [_run(row, book, facts) for row in rows]
     told = engine_problem(session, now) if isinstance(problem, bool) else problem
     board = Board(
@@ -46,8 +47,25 @@ def load_board(
         last_start={uid: fact.last_started_at for uid, fact in facts.items() if fact.last_started_at},
         engine_problem=told,
     )
+    lost = _lost(session, book)
+    for group, run in lost.items():
+        board.active_by_group.setdefault(group, run)
     waiting = [run for run in runs if run.status is RunStatus.WAITING]
-    return Picture(board, waiting, {row.id or 0: row for row in rows})
+    return Picture(board, waiting, {row.id or 0: row for row in rows}, lost)
+
+
+def _lost(session: Session, book: Book) -> dict[str, Run]:
+    """The groups that failed runs keep until they are reset: their processes are not proven gone."""
+    found = session.exec(
+        select(LockRow.name, RunRow)
+        .join(RunRow, col(RunRow.id) == col(LockRow.run_id))
+        .where(col(LockRow.name).like("group:%"), col(RunRow.ended_at).is_not(None))
+    ).all()
+    return {
+        name.removeprefix("group:"): as_run(row, book.tasks[row.task_uid])
+        for name, row in found
+        if row.task_uid in book.tasks
+    }
 
 
 @dataclass(frozen=True, slots=True)

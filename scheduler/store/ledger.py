@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import case, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
@@ -120,35 +120,62 @@ def account_for_dues(session: Session, book: Book, now: datetime) -> int:
     """Give every occurrence up to now its row, by each task's catch-up rule; how many tasks came due."""
     rows = session.exec(select(TaskRow).where(col(TaskRow.next_due_at) <= now).order_by(col(TaskRow.next_due_at))).all()
     for row in rows:
-        assert row.uid is not None
-        task = book.tasks.get(row.uid)
-        dues = [] if task is None else occurrences(task, row.accounted_at, now + _TICK)
-        upcoming = None if task is None else next_occurrence(task, now)
-        result = session.execute(
-            update(TaskRow)
-            .where(col(TaskRow.uid) == row.uid, col(TaskRow.accounted_at) == row.accounted_at)
-            .values(accounted_at=now + _TICK, next_due_at=upcoming)
-        )
-        if result.rowcount == 1 and task is not None and dues:  # type: ignore[attr-defined]
-            _come_due(session, task, row, dues, now)
+        task = book.tasks.get(row.uid or 0)
+        if task is not None:
+            _come_due(session, task, row, _newly_due(session, task, row, now), now)
     return len(rows)
 
 
+def account_before_edit(session: Session, book: Book, uids: set[int], stopped: set[int], now: datetime) -> None:
+    """As account_for_dues, by the definitions of before an edit and for these tasks alone.
+
+    What came due while no worker took a turn keeps its row that way. stopped: the tasks that the edit takes out of
+    use; what they missed is not run any more.
+    """
+    for row in session.exec(select(TaskRow).where(col(TaskRow.next_due_at) <= now)).all():
+        task = book.tasks.get(row.uid or 0)
+        if task is None or row.uid not in uids:
+            continue
+        dues = _newly_due(session, task, row, now)
+        if row.uid in stopped:
+            _miss(session, task, row, dues, now, "it was taken out of use before a worker came to it")
+        else:
+            _come_due(session, task, row, dues, now)
+
+
+def _newly_due(session: Session, task: Task, row: TaskRow, now: datetime) -> list[datetime]:
+    """The occurrences since the row was last accounted for; none if another was first."""
+    dues = occurrences(task, row.accounted_at, now + _TICK)
+    result = session.execute(
+        update(TaskRow)
+        .where(col(TaskRow.uid) == row.uid, col(TaskRow.accounted_at) == row.accounted_at)
+        .values(accounted_at=now + _TICK, next_due_at=next_occurrence(task, now))
+    )
+    return dues if result.rowcount == 1 else []  # type: ignore[attr-defined]
+
+
 def _come_due(session: Session, task: Task, row: TaskRow, dues: list[datetime], now: datetime) -> None:
+    if not dues:
+        return
     waiting = dues if task.catch_up is CatchUp.ALL else dues[-1:]
-    missed = dues[: -len(waiting)]
-    common: dict[str, Any] = {"trigger": Trigger.SCHEDULE, "now": now, "who": "scheduler"}
-    if len(missed) > MOST_MISSED_ROWS:
-        left_out, missed = missed[:-MOST_MISSED_ROWS], missed[-MOST_MISSED_ROWS:]
-        message = f"missed, with {len(left_out) - 1} more between it and the next row: no worker was alive"
-        add_run(session, task, row, due_at=left_out[0], status=RunStatus.MISSED, message=message, **common)
-    for due in missed:
-        message = "no worker was alive when it came due, and a later occurrence has come due since"
-        add_run(session, task, row, due_at=due, status=RunStatus.MISSED, message=message, **common)
+    why = "no worker was alive when it came due, and a later occurrence has come due since"
+    _miss(session, task, row, dues[: -len(waiting)], now, why)
     if task.catch_up is CatchUp.LATEST:
         _supersede(session, task.uid, waiting[-1], now)
     for due in waiting:
-        add_run(session, task, row, due_at=due, why="came due", **common)
+        add_run(session, task, row, due_at=due, trigger=Trigger.SCHEDULE, now=now, who="scheduler", why="came due")
+
+
+def _miss(session: Session, task: Task, row: TaskRow, missed: list[datetime], now: datetime, why: str) -> None:
+    """A Missed row for each of the last 100, and one for all before them."""
+    common: dict[str, Any] = {"trigger": Trigger.SCHEDULE, "status": RunStatus.MISSED, "now": now, "who": "scheduler"}
+    left_out, missed = missed[:-MOST_MISSED_ROWS], missed[-MOST_MISSED_ROWS:]
+    if left_out:
+        more = f"missed, with {len(left_out) - 1} more between it and the next row: {why}"
+        message = more if len(left_out) > 1 else why
+        add_run(session, task, row, due_at=left_out[0], message=message, **common)
+    for due in missed:
+        add_run(session, task, row, due_at=due, message=why, **common)
 
 
 def _supersede(session: Session, uid: int, due: datetime, now: datetime) -> None:
@@ -215,7 +242,9 @@ def claim_run(
                 session.execute(insert(LockRow).values(name=name, run_id=run.id, claim=claim, at=now))
     except IntegrityError:  # the constraint has the last word: somebody holds one of these locks
         return False
-    session.execute(update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=sequence))
+    # A retry keeps its number, and must not set the count back.
+    highest = case((col(TaskRow.sequence) < sequence, sequence), else_=col(TaskRow.sequence))
+    session.execute(update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=highest))
     return True
 
 
@@ -245,11 +274,12 @@ def _claimed(
     }
 
 
-def free_locks(session: Session, run_id: int) -> list[str]:
-    """Give up all that the run has to itself; the names of the locks."""
-    names = list(session.exec(select(LockRow.name).where(LockRow.run_id == run_id)).all())
-    session.execute(delete(LockRow).where(col(LockRow.run_id) == run_id))
-    return names
+def free_locks(session: Session, run_id: int, *, but_group: bool = False) -> None:
+    """Give up all that the run has to itself, or all but its group."""
+    statement = delete(LockRow).where(col(LockRow.run_id) == run_id)
+    if but_group:
+        statement = statement.where(col(LockRow.name).not_like("group:%"))
+    session.execute(statement)
 
 
 # The end
@@ -265,11 +295,11 @@ def end_run(
     who: str,
     claim: str | None = None,
     keep_process: bool = False,
-    keep_locks: bool = False,
+    keep_group: bool = False,
 ) -> bool:
     """End an active run: retry, or final status with locks freed and next steps made; False if not ours to end.
 
-    keep_process: its process is not proven gone. keep_locks: so nothing of its group may start until a reset.
+    keep_process: its process is not proven gone. keep_group: so nothing of its group may start until a reset.
     """
     row = session.get(RunRow, run_id, with_for_update=True, populate_existing=True)
     if row is None or row.status not in ACTIVE or (claim is not None and row.claim != claim):
@@ -296,8 +326,7 @@ def end_run(
     )
     if not moved:
         return False
-    if not keep_locks:
-        free_locks(session, run_id)
+    free_locks(session, run_id, but_group=keep_group)
     session.refresh(row)
     _remember(session, row, task_row)
     task = book.tasks.get(row.task_uid)
@@ -422,6 +451,23 @@ def skip_steps(session: Session, book: Book, uid: int, run: Run, row: RunRow, no
         skip_steps(session, book, behind, run, row, now)
 
 
+def refuse_run(session: Session, book: Book, run_id: int, error: str, *, now: datetime, who: str) -> bool:
+    """A waiting run that cannot start as it is defined fails at once, with the reason, instead of waiting for ever."""
+    moved = record_transition(
+        session,
+        run_id,
+        [RunStatus.WAITING],
+        RunStatus.STARTING,
+        now=now,
+        who=who,
+        claim=None,
+        started_at=now,
+        sorted_at=now,
+    )
+    ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=True)
+    return moved and end_run(session, book, run_id, ending, now=now, who=who)
+
+
 def cancel_waiting(session: Session, book: Book, run_id: int, *, now: datetime, who: str, why: str) -> bool:
     """waiting -> cancelled, with the steps behind it skipped."""
     moved = record_transition(
@@ -439,6 +485,25 @@ def cancel_waiting(session: Session, book: Book, run_id: int, *, now: datetime, 
     if moved and row is not None and row.task_uid in book.tasks:
         _continue_chain(session, book, as_run(row, book.tasks[row.task_uid]), row, now)
     return moved
+
+
+def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, who: str) -> list[int]:
+    """Cancel what waits of a task that is disabled or historical now; a disabled one's manual runs stay.
+
+    No steps are skipped behind them: at a disabled or historical task the chain ends.
+    """
+    task = book.tasks.get(uid)
+    if task is None or task.scheduled:
+        return []
+    why = "the task was marked historical" if task.historical else "the task was disabled"
+    rows = session.exec(select(RunRow).where(RunRow.task_uid == uid, RunRow.status == RunStatus.WAITING)).all()
+    unwanted = [r.id or 0 for r in rows if task.historical or r.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)]
+    for run_id in unwanted:
+        ended = {"ended_at": now, "message": why}
+        record_transition(
+            session, run_id, [RunStatus.WAITING], RunStatus.CANCELLED, now=now, who=who, why=why, **ended
+        )
+    return unwanted
 
 
 def open_runs(session: Session) -> list[RunRow]:

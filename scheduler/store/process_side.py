@@ -104,7 +104,7 @@ class StoredRunLedger:
             values["bytes"] = outcome.bytes
         if status in (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS):
             values["progress"] = 100.0
-        ending = Ending(status, outcome.message, outcome.error, values)
+        ending = Ending(status, outcome.message, outcome.error, values, permanent=outcome.permanent)
         with writing(self._engine) as session:
             row = session.get(RunRow, self._run_id)
             who = (row.cancel_asked_by if row is not None and status is RunStatus.CANCELLED else None) or "run"

@@ -155,10 +155,17 @@ def has_run(session: Session, uid: int) -> bool:
     return session.exec(select(func.count()).select_from(RunRow).where(RunRow.task_uid == uid)).one() > 0
 
 
+def has_process(session: Session, task: TaskRow) -> bool:
+    """Whether one of its runs is in progress in a process."""
+    statement = select(func.count()).select_from(RunRow)
+    statement = statement.where(RunRow.task_uid == task.uid, col(RunRow.ended_at).is_(None), RunRow.process_id != 0)
+    return session.exec(statement).one() > 0
+
+
 def by_name(session: Session, name: str) -> TaskRow | None:
     """The task of that name; a bare number that names no task is taken for its UID."""
     row = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
-    if row is None and name.isdecimal():
+    if row is None and name.isdecimal() and len(name) <= 18:
         row = session.get(TaskRow, int(name))
     return row
 

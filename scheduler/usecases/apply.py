@@ -19,6 +19,7 @@ from scheduler.privileges import require
 from scheduler.store import audit
 from scheduler.store import settings as stored_settings
 from scheduler.store import tasks as stored_tasks
+from scheduler.store.ledger import account_before_edit, cancel_unwanted
 from scheduler.world import World, build
 
 
@@ -78,8 +79,14 @@ def apply(
     if applied.running and not confirmed:
         names = ", ".join(f"'{name}'" for name in applied.running)
         raise Refused(f"{names} has a process ID: it is running, and editing it could break the process; confirm first")
+    moved = _moved(changes, uids)
+    _account(session, merged, moved, uids, now)
     _write(session, actor, merged, rows, changes, now)
-    _reschedule(session, world, changes, uids, now)
+    _reschedule(session, world, moved, now)
+    book = stored_tasks.load_book(session)
+    for change in changes:
+        if change.kind == "task" and {"enabled", "historical"} & set(change.fields()):
+            cancel_unwanted(session, book, uids[change.name], now=now, who=actor.name)
     return applied
 
 
@@ -204,13 +211,25 @@ def _new_row(draft: TaskSection, now: datetime) -> TaskRow:
 _SCHEDULE_FIELDS = {"schedule", "timezone", "enabled", "historical"}
 
 
-def _reschedule(session: Session, world: World, changes: list[Change], uids: dict[str, int], now: datetime) -> None:
-    """Tasks whose times changed come due by the new ones, from now on; a new zone of the settings moves all."""
+def _moved(changes: list[Change], uids: dict[str, int]) -> set[str]:
+    """The tasks whose times change: every one where the settings' zone does."""
+    if any(change.kind == "settings" and "timezone" in change.fields() for change in changes):
+        return set(uids)
+    return {change.name for change in changes if change.kind == "task" and _SCHEDULE_FIELDS & set(change.fields())}
+
+
+def _account(session: Session, merged: Definitions, moved: set[str], uids: dict[str, int], now: datetime) -> None:
+    """What came due until now, by the times that are about to change, keeps its row."""
+    stopped = {uids[one.name] for one in merged.tasks or [] if not one.enabled or one.historical}
+    book = stored_tasks.load_book(session)
+    account_before_edit(session, book, {uids[name] for name in moved}, stopped, now)
+
+
+def _reschedule(session: Session, world: World, moved: set[str], now: datetime) -> None:
+    """Tasks whose times changed come due by the new ones, from now on."""
     by_name = {task.name: task for task in world.tasks.values()}
-    all_of_them = any(change.kind == "settings" and "timezone" in change.fields() for change in changes)
-    moved = {change.name for change in changes if change.kind == "task" and _SCHEDULE_FIELDS & set(change.fields())}
     for row in stored_tasks.task_rows(session):
-        if row.name in by_name and (all_of_them or row.name in moved):
+        if row.name in by_name and row.name in moved:
             stored_tasks.reschedule(row, by_name[row.name], now)
             session.add(row)
     session.flush()

@@ -24,7 +24,7 @@ def forecast_stored(
     require(actor, Privilege.VIEW)
     now = clock.now()
     book = load_book(session)
-    picture = load_board(session, book, now)
+    picture = load_board(session, book, now, whole=True)
     board = picture.board
     rows = forecast(
         book.tasks,

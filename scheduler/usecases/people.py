@@ -34,7 +34,7 @@ def add_user(session: Session, clock: Clock, actor: Actor, name: str) -> str:
     password = secrets.token_urlsafe(12)
     now = clock.now()
     session.add(UserRow(name=name, password_hash=PASSWORDS.hash(password), created_at=now))
-    audit.record(session, now, actor, "add user", f"user '{name}'")
+    audit.record(session, now, actor, "add user", f"user '{name}'", after={"privileges": []})
     return password
 
 
@@ -65,7 +65,9 @@ def revoke(session: Session, clock: Clock, actor: Actor, name: str, privilege: P
     if privilege not in before:
         return False
     if privilege is Privilege.USERS:
-        managers = session.exec(select(GrantRow.user_id).where(GrantRow.privilege == Privilege.USERS)).all()
+        # Locked, so that two who take it from each other at once do not both see the other one left.
+        held = select(GrantRow.user_id).where(GrantRow.privilege == Privilege.USERS).with_for_update()
+        managers = session.exec(held).all()
         if len(managers) == 1:
             raise Refused(f"'{name}' is the last user manager; make somebody else one first")
     session.delete(session.get(GrantRow, (user.id, privilege)))

@@ -53,9 +53,10 @@ def purge(session: Session, clock: Clock, actor: Actor, older_than_days: int, *,
     purged = Purged(before, dict(sorted(found.items())), lines, all_old - found.total())
     if dry_run or not purged.total:
         return purged
+    rows = session.exec(select(func.count()).select_from(RunRow)).one()
     _delete(session, list(session.exec(ids).all()))
-    after = {"runs": purged.total, "lines": purged.lines, "ended before": before.isoformat()}
-    audit.record(session, now, actor, "purge", "task log", after=after)
+    after = {"runs": rows - purged.total, "lines deleted": purged.lines, "ended before": before.isoformat()}
+    audit.record(session, now, actor, "purge", "task log", before={"runs": rows}, after=after)
     return purged
 
 

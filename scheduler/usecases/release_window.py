@@ -34,5 +34,6 @@ def release_window(
         session.delete(row)
     settings.definitions_changed(session)
     action = "reserve window" if reserve else "release window"
-    audit.record(session, now, actor, action, f"window '{name}' {day.isoformat()}")
+    before, after = {"released": reserve}, {"released": not reserve}
+    audit.record(session, now, actor, action, f"window '{name}' {day.isoformat()}", before=before, after=after)
     return True

@@ -1,9 +1,10 @@
 """Reset: look at why it failed, see what will happen, then Finish."""
 
+import socket
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from models.db import writing
@@ -90,8 +91,13 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatu
         if row.status in ACTIVE:
             row.cancel_asked_by = actor.name
             session.add(row)
-    if process is not None:
-        _end(process)
+    if process is not None and not end_group(process) and not _presumed_dead(process, before["status"]):
+        with writing(engine) as session:  # nothing has happened after all
+            session.execute(update(RunRow).where(col(RunRow.id) == run_id).values(cancel_asked_by=None))
+        raise Refused(
+            f"process {process.pid} on {process.host} could not be ended from here; run the reset on that machine, "
+            "or end the process there first"
+        )
     with writing(engine) as session:
         task = _task(session, task_uid)
         return _finish(session, clock, actor, task, run_id, before)
@@ -124,12 +130,9 @@ def _task(session: Session, uid: int) -> TaskRow:
     return row
 
 
-def _end(process: ProcessIdentity) -> None:
-    if not end_group(process):
-        raise Refused(
-            f"process {process.pid} on {process.host} could not be ended from here; run the reset on that machine, "
-            "or end the process there first"
-        )
+def _presumed_dead(process: ProcessIdentity, status: object) -> bool:
+    """A failed run's process on another machine: the preview warned of it, and no worker there says that it lives."""
+    return status == RunStatus.FAILED and process.host != socket.gethostname()
 
 
 def _to_reset(session: Session, task: TaskRow) -> RunRow:

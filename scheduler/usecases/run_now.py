@@ -48,6 +48,7 @@ def run_now(
             f"'{task.name}' failed in run {task.failed_run_id} and needs a reset first: headway reset '{task.name}'"
         )
     now = clock.now()
+    session.exec(select(TaskRow.uid).where(TaskRow.uid == task.uid).with_for_update()).all()  # two that ask at once
     waiting = session.exec(
         select(RunRow).where(
             RunRow.task_uid == task.uid, RunRow.status == RunStatus.WAITING, RunRow.trigger == Trigger.MANUAL

@@ -10,7 +10,8 @@ from scheduler.clock import Clock
 from scheduler.errors import Refused
 from scheduler.privileges import require
 from scheduler.store import audit, settings
-from scheduler.store.tasks import facts, has_run, load_book, reschedule
+from scheduler.store.ledger import account_before_edit, cancel_unwanted
+from scheduler.store.tasks import facts, has_process, has_run, load_book, reschedule
 
 
 def set_state(
@@ -21,10 +22,13 @@ def set_state(
     *,
     enabled: bool | None = None,
     historical: bool | None = None,
+    confirmed: bool = True,
 ) -> bool:
     """Enable or disable it, mark it historical or not; False if it was so already.
 
-    It comes due from now on: nothing is made up for of the time in which it was disabled.
+    It comes due from now on: nothing is made up for of the time in which it was disabled. What waits of the schedule of
+    a disabled or historical task is cancelled. confirmed: whether somebody
+    knows that it has a process ID other than 0 ("it could break the process"); Refused without.
     """
     require(actor, Privilege.MANAGE)
     before = {"enabled": task.enabled, "historical": task.historical}
@@ -34,13 +38,23 @@ def set_state(
     }
     if after == before:
         return False
+    if not confirmed and has_process(session, task):
+        raise Refused(
+            f"'{task.name}' has a process ID: it is running, and changing it could break the process; confirm first"
+        )
     now = clock.now()
+    assert task.uid is not None
+    if not after["enabled"] or after["historical"]:
+        account_before_edit(session, load_book(session), {task.uid}, {task.uid}, now)
+        session.refresh(task)
     task.enabled, task.historical = after["enabled"], after["historical"]
     task.updated_at, task.version = now, task.version + 1
     session.add(task)
     settings.definitions_changed(session)
     session.flush()
-    known = load_book(session).tasks.get(task.uid or 0)
+    book = load_book(session)
+    cancel_unwanted(session, book, task.uid or 0, now=now, who=actor.name)
+    known = book.tasks.get(task.uid or 0)
     if known is not None:
         reschedule(task, known, now)
         session.add(task)

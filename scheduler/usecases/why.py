@@ -37,7 +37,7 @@ def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book
     require(actor, Privilege.VIEW)
     now = clock.now()
     book = load_book(session, book)
-    picture = load_board(session, book, now, also=task_row.uid)
+    picture = load_board(session, book, now, whole=True)
     task = book.tasks.get(task_row.uid or 0)
     if task is None:
         return Why(task_row.name, None, None, None, ())
@@ -58,7 +58,7 @@ def earliest_if_run_now(
 ) -> datetime | None:
     """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
     now = clock.now()
-    picture = load_board(session, book, now, also=uid)
+    picture = load_board(session, book, now, whole=True)
     run = Run(book.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
     return _earliest(book, picture, run, now)
 
@@ -71,7 +71,7 @@ def _verdicts(run: Run, picture: Picture, at: datetime) -> tuple[tuple[RuleId, H
 def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime | None:
     """When the forecast starts the run, with all else that is open or comes due before it."""
     board = picture.board
-    if board.engine_problem is not None:
+    if board.engine_problem is not None or run.task.group in picture.lost:
         return None
     open_runs = [*picture.waiting, *board.active_by_task.values()]
     if run.trigger is Trigger.MANUAL and run.id == 0:  # only thought of; a scheduled one comes due
