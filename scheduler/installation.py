@@ -1,11 +1,11 @@
 """A new installation made ready, and an old one recognised."""
 
 from sqlalchemy import Engine, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from models.db import make_engine, migrate, writing
 from scheduler.clock import SystemClock
-from scheduler.errors import Unreachable
+from scheduler.errors import InvalidInput, Unreachable
 from scheduler.store import settings
 from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import TaskType, prefect_yaml, types_in
@@ -16,13 +16,13 @@ SCHEMA = "0002"
 
 def open_database() -> Engine:
     """The scheduler's database; an empty one is made ready. Unreachable: it is away, or of another version."""
-    engine = make_engine()
+    engine = _engine()
     try:
         with engine.connect() as connection:
             version = None
             if inspect(connection).has_table("alembic_version"):
                 version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    except OperationalError as error:
+    except DatabaseError as error:
         raise Unreachable(
             f"the database {engine.url.render_as_string(hide_password=True)} cannot be reached: "
             f"{str(error.orig).splitlines()[0]}"
@@ -32,6 +32,18 @@ def open_database() -> Engine:
     elif version != SCHEMA:
         raise Unreachable(f"the database has version {version}, this Headway needs {SCHEMA}; `headway up` migrates it")
     return engine
+
+
+def _engine() -> Engine:
+    try:
+        return make_engine()
+    except (ArgumentError, ValueError, ModuleNotFoundError):  # the URL itself may hold a password: it is not repeated
+        raise InvalidInput(
+            "HEADWAY_DATABASE_URL is not the address of a PostgreSQL or SQLite database; write it like "
+            "postgresql://user:password@host:5432/headway, or leave it out for the file in HEADWAY_HOME"
+        ) from None
+    except OSError as error:
+        raise Unreachable(f"HEADWAY_HOME cannot be used: {error}") from None
 
 
 def install(engine: Engine) -> None:

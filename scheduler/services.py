@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from models.db import database_url, home, make_engine, reading, sqlite_in_use, writing
 from scheduler.clock import SystemClock
@@ -39,6 +40,21 @@ def dashboard_port() -> int:
 
 def prefect_port() -> int:
     return int(os.environ.get("HEADWAY_PREFECT_PORT") or 4200)
+
+
+def refuse_taken_port(port: int, variable: str, what: str) -> None:
+    """Unreachable, naming the variable, if something else listens on that port of 127.0.0.1."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Unreachable(
+                f"port {port} on 127.0.0.1 cannot be used for {what} ({error.strerror}): stop what listens there, or "
+                f"set {variable} to a free port"
+            ) from None
 
 
 def use_prefect() -> PrefectApi:
@@ -172,6 +188,7 @@ class Stack:
         """Database, first user, Prefect's server and the deployments: everything but the worker and the dashboard."""
         home().mkdir(parents=True, exist_ok=True, mode=0o700)
         home().chmod(0o700)
+        refuse_taken_port(dashboard_port(), "HEADWAY_DASHBOARD_PORT", "the dashboard")
         engine = make_engine()
         install(engine)
         database = sqlite_in_use() if engine.dialect.name == "sqlite" else engine.dialect.name
@@ -265,7 +282,10 @@ def _database() -> Part:
 
 def _no_database_yet() -> bool:
     """Whether it is a SQLite file that nobody has made; looking must not make it."""
-    url = make_url(database_url())
+    try:
+        url = make_url(database_url())
+    except ArgumentError:
+        return False  # opening it says what is wrong
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 

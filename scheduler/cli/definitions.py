@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    file: Path | None = typer.Argument(None, help="A YAML file; without it, what is stored is forecast."),
+    file: Path | None = typer.Argument(
+        None, metavar="[FILE]", help="A YAML file; without it, what is stored is forecast."
+    ),
     from_: str = typer.Option("", "--from", metavar="T", help="Begin here (default: now)."),
     to: str = typer.Option("", "--to", metavar="T", help="Nothing comes due from here on (default: 7 days later)."),
     as_json: bool = _JSON,
@@ -119,7 +121,7 @@ def _stop_on_errors(findings: list[Finding]) -> None:
 
 
 def apply(
-    file: Path = typer.Argument(..., help="The YAML file."),
+    file: Path = typer.Argument(..., metavar="FILE", help="The YAML file."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only show the difference and the lint."),
 ) -> None:
     """Make settings, windows and tasks as a YAML file says, all or nothing; what it does not name stays.

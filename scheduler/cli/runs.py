@@ -91,6 +91,8 @@ def reset(task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Fini
         typer.confirm("Finish?", abort=True)
     status = finish(engine(), SystemClock(), actor, row.uid or 0)
     say(f"Reset. Run {preview.run_id}: {SHOWN_AS[status]}; process ID 0.")
+    following = ", then the following steps: --follow" if preview.skipped else ""
+    say(f"Run it again now: headway run '{preview.task}'{following}")
 
 
 def _print_preview(preview: "ResetPreview", zone: str) -> None:
@@ -194,7 +196,7 @@ def _report(run: str, as_json: bool) -> None:
     from scheduler.store import logs
     from scheduler.store.settings import load_settings
 
-    if not run.isdecimal():
+    if not run.isdecimal() or len(run) > 18:  # what a database's integer holds
         raise InvalidInput(f"{run!r} is not a run's ID; `headway log` lists them")
     with read() as (session, actor):
         require(actor, Privilege.VIEW)

@@ -117,7 +117,7 @@ def deploy() -> None:
 
 
 def host_key(
-    host: str = typer.Argument(..., help="The SFTP server."),
+    host: str = typer.Argument(..., metavar="HOST", help="The SFTP server."),
     port: int = typer.Option(22, "--port", min=1, max=65535),
     block: str = typer.Option("", "--block", metavar="NAME", help="Store it in this SFTP block once confirmed."),
     yes: bool = typer.Option(False, "--yes", help="Store it without asking."),
