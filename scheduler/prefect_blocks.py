@@ -37,9 +37,7 @@ def _blocks_of(module: ModuleType) -> list[type[Block]]:
     return [
         found
         for found in classes
-        if issubclass(found, Block)
-        and found.__module__.partition(".")[0] == package
-        and not inspect.isabstract(found)
+        if issubclass(found, Block) and found.__module__.partition(".")[0] == package and not inspect.isabstract(found)
     ]
 
 

@@ -32,11 +32,12 @@ class ServerForTests:
         """What a process that talks to this server needs, on top of its own environment."""
         return client_environment(self.home, self.server.port, environ={})
 
-    def deploy(self, flow: str, *, schema: dict[str, Any] | None = None) -> str:
-        """A deployment of this sample flow on the headway pool, named like it; returns its id."""
-        if flow not in self._deployments:
+    def deploy(self, flow: str, *, name: str = "", schema: dict[str, Any] | None = None) -> str:
+        """A deployment of this sample flow on the headway pool (default name: the flow's); returns its id."""
+        name = name or flow
+        if name not in self._deployments:
             body = {
-                "name": flow,
+                "name": name,
                 "flow_id": self.call("POST", "/flows/", {"name": flow})["id"],
                 "work_pool_name": "headway",
                 "entrypoint": f"tests.sample_flows.{flow}",
@@ -44,8 +45,8 @@ class ServerForTests:
                 "enforce_parameter_schema": schema is not None,
                 "tags": ["group:samples"],
             }
-            self._deployments[flow] = self.call("POST", "/deployments/", body)["id"]
-        return self._deployments[flow]
+            self._deployments[name] = self.call("POST", "/deployments/", body)["id"]
+        return self._deployments[name]
 
     def schedule(self, deployment_id: str, **parameters: Any) -> str:
         """What `prefect deployment run` does; returns the flow run's id."""

@@ -62,10 +62,10 @@ def test_the_work_pool_is_made_once(prefect_server: ServerForTests) -> None:
 
 def test_deployments_are_read_back_as_task_types(prefect_server: ServerForTests) -> None:
     schema = {"type": "object", "properties": {"limit": {"type": "integer"}}}
-    deployment_id = prefect_server.deploy("with_params", schema=schema)
+    deployment_id = prefect_server.deploy("with_params", name="Limited", schema=schema)
 
     [found] = [one for one in prefect_server.api.deployments() if one.id == deployment_id]
-    assert (found.name, found.flow_name) == ("with_params", "with_params")
+    assert (found.name, found.flow_name) == ("Limited", "with_params")
     assert found.entrypoint == "tests.sample_flows.with_params"
     assert found.tags == ("group:samples",)
     assert found.parameter_schema == schema
