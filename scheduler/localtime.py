@@ -1,8 +1,11 @@
-"""Local wall times and UTC: the two questions that daylight saving makes hard."""
+"""Local wall times and UTC: the questions that daylight saving makes hard."""
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_DAY = timedelta(days=1)
+_MIDNIGHT = time()
 
 
 @lru_cache(maxsize=512)
@@ -45,6 +48,20 @@ def _first_after_gap(wall: datetime, where: tzinfo, before: timedelta, after: ti
         else:
             high = middle
     return high.replace(microsecond=0)
+
+
+@lru_cache(maxsize=50_000)
+def plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
+    """UTC midnight of a day without a clock change from the day before it to the end of the day after; else None.
+
+    On such a day, and over its following night, wall times are midnight plus their time of day.
+    """
+    offset = datetime.combine(day - _DAY, _MIDNIGHT, tzinfo=where).utcoffset()
+    for ahead in (0, 1, 2):
+        if datetime.combine(day + _DAY * ahead, _MIDNIGHT, tzinfo=where).utcoffset() != offset:
+            return None
+    assert offset is not None
+    return (datetime.combine(day, _MIDNIGHT) - offset).replace(tzinfo=UTC)
 
 
 def clock_time(moment: datetime, where: str) -> str:

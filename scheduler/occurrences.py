@@ -8,12 +8,11 @@ change is left to CronSim itself.
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from models.domain import Cron, Once, Task
-from scheduler.localtime import to_utc, zone
+from scheduler.localtime import plain_midnight, to_utc, zone
 
 _DAY = timedelta(days=1)
 _MIDNIGHT = time()
@@ -77,10 +76,10 @@ def cron_occurrences(expression: str, timezone: str, start: datetime, end: datet
     times = _clock_times(expression)
     day = first
     while day <= last:
-        midnight = _plain_midnight(where, day)
+        midnight = plain_midnight(where, day)
         if midnight is None or times is None:
             after = day
-            while after <= last and (times is None or _plain_midnight(where, after) is None):
+            while after <= last and (times is None or plain_midnight(where, after) is None):
                 after += _DAY
             found += _irregular(expression, timezone, day, after)
             day = after
@@ -115,18 +114,6 @@ def _clock_times(expression: str) -> tuple[timedelta, ...] | None:
 def _matches_day(expression: str, day: date) -> bool:
     cron = _parsed(expression)
     return day.month in cron.months and cron.match_day(day)
-
-
-@lru_cache(maxsize=20_000)
-def _plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
-    """UTC midnight of a day that has no clock change on it nor on its neighbours; else None."""
-    noon_before = datetime.combine(day - _DAY, _MIDNIGHT, tzinfo=where)
-    offset = noon_before.utcoffset()
-    for ahead in (1, 2, 3):
-        if datetime.combine(day + _DAY * (ahead - 1), _MIDNIGHT, tzinfo=where).utcoffset() != offset:
-            return None
-    assert offset is not None
-    return (datetime.combine(day, _MIDNIGHT) - offset).replace(tzinfo=UTC)
 
 
 def _irregular(expression: str, timezone: str, first: date, after: date) -> list[datetime]:

@@ -2,16 +2,16 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 from models.domain import FOREVER, LEAVES_AFTER, Window, WindowPolicy
-from scheduler.localtime import to_utc, zone
+from scheduler.localtime import plain_midnight, to_utc, zone
 
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
 _FIRST_LOOK = timedelta(days=40)
-_LAST_LOOK = timedelta(days=800)
+_LAST_LOOK = timedelta(days=400)
 
 
 class Occurrence(NamedTuple):
@@ -42,13 +42,22 @@ def occurrences_of(window: Window, start: datetime, end: datetime) -> Iterator[O
     day = start.astimezone(where).date() - 2 * _DAY
     last = end.astimezone(where).date()
     overnight = _DAY if window.end <= window.start else timedelta(0)
+    after_midnight = _time_of_day(window.start), overnight + _time_of_day(window.end)
     while day <= last:
         if day.weekday() in window.days:
-            begins = to_utc(datetime.combine(day, window.start), where)
-            ends = to_utc(datetime.combine(day + overnight, window.end), where, later=True)
+            midnight = plain_midnight(where, day)
+            if midnight is not None:
+                begins, ends = midnight + after_midnight[0], midnight + after_midnight[1]
+            else:
+                begins = to_utc(datetime.combine(day, window.start), where)
+                ends = to_utc(datetime.combine(day + overnight, window.end), where, later=True)
             if begins < ends and ends > start and begins < end:
                 yield Occurrence(begins, ends, window, day)
         day += _DAY
+
+
+def _time_of_day(wall: time) -> timedelta:
+    return datetime.combine(date.min, wall) - datetime.min
 
 
 class Spans:
@@ -247,9 +256,7 @@ class Calendar:
             return edge - estimate + _TICK
         return min(edge, self._waiver_ends_at(policy, estimate, now, edge))
 
-    def _waiver_ends_at(
-        self, policy: WindowPolicy, estimate: timedelta, now: datetime, edge: datetime
-    ) -> datetime:
+    def _waiver_ends_at(self, policy: WindowPolicy, estimate: timedelta, now: datetime, edge: datetime) -> datetime:
         """When something long enough comes within the 192 hours that the waiver looks ahead."""
         start, end = now + LEAVES_AFTER, edge + LEAVES_AFTER
         if policy is WindowPolicy.AVOID:

@@ -38,7 +38,7 @@ def instant(wall: datetime, zone: str, later: bool) -> datetime:
     """UTC of a naive wall time, found by looking for an instant at which the clock shows it."""
     where = ZoneInfo(zone)
     guess = wall.replace(tzinfo=UTC)
-    offsets = {(guess + timedelta(hours=h)).astimezone(where).utcoffset() for h in range(-30, 31)}
+    offsets = {(guess + timedelta(hours=h)).astimezone(where).utcoffset() for h in range(-30, 31, 3)}
     shown = sorted(
         guess - offset
         for offset in offsets
@@ -209,6 +209,7 @@ class NaiveForecast:
         self.failed = set(failed)
         self.last_start = dict(last_start or {})
         self.runs: list[NaiveRun] = list(stored)
+        self.open: list[NaiveRun] = list(stored)
         known = {(run.task.uid, run.due, run.trigger) for run in stored}
         self.future = [
             NaiveRun(task, due)
@@ -230,6 +231,10 @@ class NaiveForecast:
             now = self._next_instant(now)
         return sorted(self.runs, key=lambda run: (run.start or run.due, run.task.uid))
 
+    def _add(self, run: NaiveRun) -> None:
+        self.runs.append(run)
+        self.open.append(run)
+
     def _live(self, now: datetime) -> None:
         for run in [run for run in self._running() if run.end is not None and run.end <= now]:
             self._finish(run, now)
@@ -240,6 +245,7 @@ class NaiveForecast:
             for run in leaving:
                 run.status = "unplaced"
             self._turn(now)
+        self.open = [run for run in self.open if run.status in ("waiting", "running")]
 
     def _next_instant(self, now: datetime) -> datetime | None:
         instants = [run.due for run in self.future]
@@ -254,13 +260,13 @@ class NaiveForecast:
         return min((moment for moment in instants if moment > now), default=None)
 
     def _waiting(self) -> list[NaiveRun]:
-        return [run for run in self.runs if run.status == "waiting"]
+        return [run for run in self.open if run.status == "waiting"]
 
     def _due(self, now: datetime) -> list[NaiveRun]:
         return sorted((run for run in self._waiting() if run.due <= now), key=lambda run: (run.due, run.task.uid))
 
     def _running(self) -> list[NaiveRun]:
-        return [run for run in self.runs if run.status == "running"]
+        return [run for run in self.open if run.status == "running"]
 
     def _finish(self, run: NaiveRun, now: datetime) -> None:
         run.status = "completed"
@@ -272,7 +278,7 @@ class NaiveForecast:
             after = step.schedule
             if isinstance(after, After) and after.predecessor == run.task.uid:
                 if step.enabled and not step.historical:
-                    self.runs.append(NaiveRun(step, max(run.start + after.spacing, now), Trigger.CHAIN))
+                    self._add(NaiveRun(step, max(run.start + after.spacing, now), Trigger.CHAIN))
 
     def _come_due(self, run: NaiveRun) -> None:
         self.future.remove(run)
@@ -280,7 +286,7 @@ class NaiveForecast:
             for older in self._waiting():
                 if older.task.uid == run.task.uid and older.trigger is Trigger.SCHEDULE:
                     older.status = "superseded"
-        self.runs.append(run)
+        self._add(run)
 
     def _turn(self, now: datetime) -> None:
         for run in self._due(now):
@@ -322,8 +328,8 @@ class NaiveForecast:
                 return last + after.spacing
             return None
         behind = self._behind(task.uid)
-        busy = any(other.task.uid in behind for other in self._waiting() + self._running())
-        return NEVER if busy else None
+        still_open = [other for other in self.open if other.status in ("waiting", "running")]
+        return NEVER if any(other.task.uid in behind for other in still_open) else None
 
     def _behind(self, root: int) -> set[int]:
         """The UIDs of all later steps of the chain that begins with `root`."""
