@@ -12,7 +12,8 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
 
-from models.operations_db import operations_engine, sqlite_driver
+from models.db import sqlite_module
+from models.operations_db import operations_engine
 
 BATCH_ROWS = 2000
 READING_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
@@ -99,6 +100,13 @@ class Database(Block):
             # The size is given again: without it a text's result would be fetched whole.
             yield ResultStream(list(result.keys()), result.partitions(BATCH_ROWS))
 
+    def table_like(self, name: str) -> str:
+        """The table of that name, or the one that people mean by it: `Calling lists` is `calling_list`."""
+        with self.reading() as connection:
+            known = set(sa.inspect(connection).get_table_names())
+        plain = "_".join(name.lower().split())
+        return next((one for one in (name, plain, plain.removesuffix("s")) if one in known), name)
+
     def table(self, name: str) -> sa.Table:
         """The table's columns and their types, as the database tells them (`schema.table` or `table`)."""
         schema, _, plain = name.rpartition(".")
@@ -128,7 +136,7 @@ class Database(Block):
         if url.get_backend_name() == "sqlite":
             engine = sa.create_engine(
                 url,
-                module=sqlite_driver(),
+                module=sqlite_module(),
                 poolclass=sa.NullPool,
                 connect_args={"timeout": 60, "isolation_level": None},
             )
@@ -168,7 +176,7 @@ def _explained(url: str) -> Iterator[None]:
     """Turn a driver's error into a sentence. Lost connections may be tried again, the rest may not."""
     try:
         yield
-    except sqlite_driver().Warning as error:  # neither a DBAPIError nor any SQLAlchemy error
+    except sqlite_module().Warning as error:  # neither a DBAPIError nor any SQLAlchemy error
         raise DatabaseError(f"The query was refused: {error}") from error
     except DBAPIError as error:
         reason = " ".join(str(error.orig).split())
@@ -186,7 +194,7 @@ def _may_pass(error: DBAPIError, url: str) -> bool:
 
 def _forbid_writing(connection: Any, _record: object) -> None:
     """Two locks: `query_only` refuses writes, the authorizer refuses whatever could undo or avoid that."""
-    driver = sqlite_driver()
+    driver = sqlite_module()
     reading = {driver.SQLITE_SELECT, driver.SQLITE_READ, driver.SQLITE_TRANSACTION, driver.SQLITE_RECURSIVE}
 
     def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:

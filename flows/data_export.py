@@ -32,15 +32,19 @@ from flows.result import InputRefused, RunResult, completed, report_progress
 Format = Literal["csv", "fixed_width", "xlsx"]
 WRITING_SHARE = 60.0  # of the progress, in percent; sending is the rest
 READY_SUFFIX = ".done"
+ENDINGS: dict[Format, str] = {"csv": ".csv", "fixed_width": ".txt", "xlsx": ".xlsx"}
+IMPORTER = "importer"  # the one block that holds the configured importer path; there is no other destination
 
 Write = Callable[[Path, ResultStream, Callable[[int], None]], int]
 
 
 @flow(name="data_export", persist_result=False)
 def data_export(
-    file_name: Annotated[str, Field(min_length=1, max_length=240, json_schema_extra={"tokens": True})],
+    file_name: Annotated[
+        str, Field(min_length=1, max_length=240, json_schema_extra={"tokens": True})
+    ] = "{task}_{date}_{sequence}",
     query: str = "",
-    table: str = "",
+    table: Annotated[str, Field(json_schema_extra={"tokens": True})] = "{object}",
     columns: list[str] = [],  # noqa: B006 - Prefect copies it into the schema; nothing changes it
     order_by: list[str] = [],  # noqa: B006
     database: str = "operations",
@@ -48,16 +52,16 @@ def data_export(
     csv: CsvOptions = CsvOptions(),
     fixed_width: FixedWidthOptions = FixedWidthOptions(),
     xlsx: XlsxOptions = XlsxOptions(),
-    importer: str = "importer",
     ready_file: bool = False,
     on_empty: Literal["deliver", "skip"] = "deliver",
 ) -> State[RunResult]:
     """Rows of a database, handed to the importer as a CSV, fixed-width or Excel file.
 
     Args:
-        file_name: Name of the delivered file. It may hold {date}, {time}, {task} and {sequence}.
-        query: The SELECT whose rows are exported. Give this or a table.
-        table: The table to export. Give this or a query.
+        file_name: Name of the delivered file. It may hold {date}, {time}, {task}, {object} and {sequence}. Without an
+            ending it gets that of the format.
+        query: The SELECT whose rows are exported; it goes before the table.
+        table: The table to export where there is no query; by default the one named like the task's object.
         columns: Which columns of the table, in file order; empty means all of them.
         order_by: Columns of the table to sort by; empty means its primary key.
         database: Name of the database block to read from.
@@ -65,16 +69,15 @@ def data_export(
         csv: For format csv: separator, quotes, line ends, header, encoding.
         fixed_width: For format fixed_width: the columns with their widths, line ends, header, encoding.
         xlsx: For format xlsx: the sheet's name, header.
-        importer: Name of the SFTP block that holds the importer path.
         ready_file: Whether an empty file NAME.done follows once the data is complete.
         on_empty: What to do where there are no rows: deliver a file without rows, or skip the delivery.
     """
     logger = get_run_logger()
-    name = resolved_file_name(file_name)
+    name = resolved_file_name(file_name if "." in file_name else file_name + ENDINGS[format])
     ready_name = resolved_file_name(name + READY_SUFFIX) if ready_file else ""
     source = load_database(database)
     rows = source_of_rows(source, query, table, columns, order_by)
-    server = load_importer(importer)
+    server = load_importer(IMPORTER)
     write = _writer(format, csv, fixed_width, xlsx)
     with work_folder() as folder:
         local = folder / "data"
@@ -106,13 +109,13 @@ def source_of_rows(
     source: Database, query: str, table: str, columns: list[str], order_by: list[str]
 ) -> str | sa.Select[Any]:
     """What to read: the query as it is, or a SELECT of the table in a stable order."""
-    if bool(query.strip()) == bool(table.strip()):
-        raise InputRefused("Give either a query or a table: one of them, not both.")
-    if not table.strip():
+    if query.strip():
         if columns or order_by:
             raise InputRefused("columns and order_by belong to a table; in a query, say it in the SELECT.")
         return query
-    found = source.table(table.strip())
+    if not table.strip() or "{" in table:
+        raise InputRefused("Nothing to export: give a query or a table, or name the task's object like its table.")
+    found = source.table(source.table_like(table.strip()))
     unknown = [name for name in [*columns, *order_by] if name not in found.c]
     if unknown:
         raise InputRefused(f"Table '{table}' has no column {', '.join(unknown)}. It has: {', '.join(found.c.keys())}.")

@@ -61,8 +61,8 @@ class Rules:
 
 @flow(name=TASK_TYPE, persist_result=False)
 def lookup_import(
-    lookup: Annotated[str, Field(min_length=1, max_length=60)],
-    file_name: Annotated[str, Field(min_length=1, max_length=240, json_schema_extra={"tokens": True})],
+    lookup: Annotated[str, Field(min_length=1, max_length=60, json_schema_extra={"tokens": True})] = "{object}",
+    file_name: Annotated[str, Field(min_length=1, max_length=240, json_schema_extra={"tokens": True})] = "{object}.csv",
     policy: Policy = "update",
     key_columns: list[str] = [],  # noqa: B006 - a JSON default; nothing changes it
     required_columns: list[str] = [],  # noqa: B006
@@ -82,8 +82,8 @@ def lookup_import(
     """Loads a file into a lookup table. Good rows load, bad rows go to NAME_error.csv beside the source.
 
     Args:
-        lookup: Name of the lookup table.
-        file_name: Name of the file, or a pattern such as codes_*.csv. It may hold {date}, {time} and {task}.
+        lookup: Name of the lookup table; by default the task's object.
+        file_name: Name of the file, or a pattern such as codes_*.csv. It may hold {date}, {time}, {task} and {object}.
         policy: add (a key that the table has with other values is a bad row), update (by key; new keys are
             added) or replace (the table then holds this file's rows only).
         key_columns: The columns that make a row's key. Empty: the table's own.

@@ -17,7 +17,7 @@ from flows.data_export import data_export
 from tests.flow_world import run
 from tests.sftp_fault_server import FaultServer
 
-pytest_plugins = ["tests.sftp_servers", "tests.flow_world"]
+pytest_plugins = ["tests.flow_world"]
 
 WORLD_DIGEST = "ab7a743f76eb64a20bf8c145612e98df756be3f65f5795b4488da55f44ad0365"
 """SHA-256 of the sample world's 300 citations as CSV."""
@@ -70,11 +70,17 @@ def test_sqlite_and_postgresql_give_the_same_bytes(server):
     assert hashlib.sha256(content(server, "c.csv").encode()).hexdigest() == WORLD_DIGEST
 
 
+def test_without_query_and_table_the_object_names_the_table(server):
+    """The scheduler fills {object} in, and people call the table `citation` Citations."""
+    assert run(data_export, table="Citations", file_name="by_object").done().processed == 300
+    assert names(server) == ["by_object.csv"]
+
+
 def test_openssh_takes_it_too(openssh, flow_prefect, tmp_path):
     (tmp_path / "small.db").touch()
     Database(url=f"sqlite:///{tmp_path / 'small.db'}").save("operations", overwrite=True)
-    openssh.block().save("flex", overwrite=True)
-    result = run(data_export, query=ONE_ROW, file_name="a.csv", importer="flex", ready_file=True).done()
+    openssh.block().save("importer", overwrite=True)
+    result = run(data_export, query=ONE_ROW, file_name="a.csv", ready_file=True).done()
     assert (openssh.folder / "a.csv").read_bytes() == b"a,b\r\n1,x\r\n"
     assert (openssh.folder / "a.csv.done").read_bytes() == b""
     assert [file["name"] for file in result.files] == ["a.csv", "a.csv.done"]
@@ -139,7 +145,7 @@ def refused(server: FaultServer, message: str, **parameters: object) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"table": "lots"}, "There is no table 'lots'. Tables there: attempt"),
+        ({"table": "lotz"}, "There is no table 'lotz'. Tables there: attempt"),
         ({"table": "lot", "columns": ["size"]}, "Table 'lot' has no column size. It has: uid, code"),
         ({"query": "SELECT a FROM nowhere"}, "nowhere"),
         ({"query": "DELETE FROM lot"}, ""),
@@ -152,12 +158,11 @@ def test_what_the_database_has_not_or_must_not_do_is_refused(server, parameters,
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"query": ONE_ROW, "table": "lot"}, "Give either a query or a table"),
-        ({"query": " "}, "Give either a query or a table"),
+        ({"query": " "}, "Nothing to export"),
+        ({"query": " ", "table": " "}, "Nothing to export"),
         ({"query": ONE_ROW, "columns": ["a"]}, "columns and order_by belong to a table"),
         ({"query": ONE_ROW, "file_name": "a_{dat}.csv"}, "Unknown token {dat}"),
         ({"query": ONE_ROW, "file_name": "../a.csv"}, "file_name"),
-        ({"query": ONE_ROW, "importer": "nobody"}, "The importer 'nobody' is not configured"),
         ({"query": ONE_ROW, "database": "nowhere"}, "There is no database block 'nowhere'"),
         ({"query": ONE_ROW, "csv": {"seperator": ";"}}, "seperator"),
         ({"query": ONE_ROW, "format": "fixed_width"}, "fixed_width.columns is empty"),
