@@ -211,8 +211,10 @@ def test_a_listing_has_finished_files_only(any_sftp: Server) -> None:
     os.utime(any_sftp.folder / "a.csv", (0, written_at.timestamp()))
     with any_sftp.block().connect() as session:
         files = session.list("acme/import", "*.csv")
+        every_name = [file.name for file in session.list("acme/import")]
     assert [(file.name, file.bytes) for file in files] == [("a.csv", 5), ("b.csv", 5), ("link.csv", 8)]
     assert files[0].modified_at == written_at
+    assert every_name == ["a.csv", "b.csv", "link.csv", "note.txt"]
 
 
 def test_a_large_folder_is_listed_completely(any_sftp: Server) -> None:

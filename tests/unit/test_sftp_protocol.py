@@ -222,6 +222,21 @@ def test_a_reader_left_early_leaves_nothing_behind() -> None:
     assert spoken.answers_kept == 0
 
 
+def test_a_writer_given_up_leaves_nothing_behind() -> None:
+    held: list[bytes] = []
+
+    def answer_late(kind: int, number: int, fields: bytes) -> bytes:
+        held.append(status(number, 0))
+        return b"" if kind == WRITE else b"".join(held)
+
+    spoken = protocol(ScriptedChannel(answer_late))
+    writer = PipelinedWriter(spoken, b"handle", 0)
+    writer.write(b"x" * 100_000)
+    writer.abandon()
+    spoken.remove("/a")
+    assert spoken.answers_kept == 0
+
+
 def test_a_hash_in_the_background_is_the_hash() -> None:
     digest = BackgroundHash()
     for _ in range(100):
