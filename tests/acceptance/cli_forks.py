@@ -8,25 +8,32 @@ Protocol: one JSON document a line on standard input (args, environment, cwd, fo
 one a line back: the exit code. What the command prints is in `out` and `err` in the folder.
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # noqa: F401 - imported so that forks need not
-import sqlmodel  # noqa: F401
+import jsonschema
+import sqlmodel
 
 import scheduler.cli.app
-import scheduler.installation
-import scheduler.usecases.apply
-import scheduler.usecases.export
-import scheduler.usecases.why  # noqa: F401
+import scheduler.usecases
+
+
+def _import_all() -> None:
+    """What the commands import when they run. Opens nothing."""
+    assert jsonschema and sqlmodel
+    for module in pkgutil.iter_modules(scheduler.usecases.__path__, "scheduler.usecases."):
+        importlib.import_module(module.name)
 
 
 def serve() -> None:
     """Answer orders until standard input ends."""
+    _import_all()
     for line in sys.stdin:
         process_id = os.fork()
         if process_id == 0:

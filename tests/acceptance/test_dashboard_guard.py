@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,8 @@ import httpx
 import pytest
 from sqlmodel import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 from websockets.typing import Subprotocol
 
 from models.db import reading, writing
@@ -52,14 +54,17 @@ def routes() -> list[tuple[str, list[str], str]]:
 
 def client(stack: Dashboard, **headers: str) -> httpx.Client:
     """Requests as a browser on the dashboard's own page sends them."""
-    return httpx.Client(base_url=stack.url, headers={"origin": stack.url, **headers}, timeout=30)
+    return httpx.Client(
+        base_url=stack.url, headers={"origin": stack.url, **headers}, timeout=30, verify=False, trust_env=False
+    )
 
 
-def signed_in(stack: Dashboard, name: str, password: str = PASSWORD) -> httpx.Client:
-    session = client(stack)
-    answer = session.post("/login", data={"name": name, "password": password})
-    assert answer.status_code == 303, answer.text
-    return session
+@contextmanager
+def signed_in(stack: Dashboard, name: str, password: str = PASSWORD) -> Iterator[httpx.Client]:
+    with client(stack) as session:
+        answer = session.post("/login", data={"name": name, "password": password})
+        assert answer.status_code == 303, answer.text
+        yield session
 
 
 def token_of(session: httpx.Client) -> str:
@@ -68,7 +73,7 @@ def token_of(session: httpx.Client) -> str:
     return cookie.value
 
 
-def socket(stack: Dashboard, session: httpx.Client | None, *, resume: str = "", origin: str = "") -> ClientConnection:
+def socket(stack: Dashboard, session: httpx.Client | None, *, resume: str = "", origin: str = "") -> Connection:
     cookies = "; ".join(f"{one.name}={one.value}" for one in session.cookies.jar) if session else ""
     headers = {"cookie": cookies, "x-headway-session": "somebody else"} if cookies else {}
     protocols = [Subprotocol("streamlit"), *([Subprotocol("xsrf"), Subprotocol(resume)] if resume else [])]
@@ -81,7 +86,7 @@ def socket(stack: Dashboard, session: httpx.Client | None, *, resume: str = "", 
     )
 
 
-def rerun(connection: ClientConnection, *, auto: bool = False) -> None:
+def rerun(connection: Connection, *, auto: bool = False) -> None:
     from streamlit.proto.BackMsg_pb2 import BackMsg
 
     message = BackMsg()
@@ -90,7 +95,7 @@ def rerun(connection: ClientConnection, *, auto: bool = False) -> None:
     connection.send(message.SerializeToString())
 
 
-def messages(connection: ClientConnection, until: str) -> list[Any]:
+def messages(connection: Connection, until: str) -> list[Any]:
     """What the server sends, up to the first message of that kind."""
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -105,7 +110,7 @@ def messages(connection: ClientConnection, until: str) -> list[Any]:
             return found
 
 
-def streamlit_session(connection: ClientConnection) -> str:
+def streamlit_session(connection: Connection) -> str:
     rerun(connection)
     (*_, message) = messages(connection, "new_session")
     return str(message.new_session.initialize.session_id)
@@ -194,7 +199,7 @@ def test_guessing_is_slowed_down_and_the_form_shows_no_markup_of_the_visitors(st
         answers = [visitor.post("/login", data={"name": name, "password": "no"}) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 401, 429]
         assert "Try again in" in answers[-1].text and "<script>" not in answers[-1].text
-        elsewhere = client(stack, **{"x-forwarded-for": "203.0.113.10"})
+    with client(stack, **{"x-forwarded-for": "203.0.113.10"}) as elsewhere:
         assert elsewhere.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
 
 
