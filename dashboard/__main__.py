@@ -3,10 +3,12 @@
 import logging
 
 from dashboard.server import serve
+from scheduler.parent import end_with_parent
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    end_with_parent()
     serve()
 
 

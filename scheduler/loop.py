@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -38,6 +39,16 @@ BEAT_SECONDS = 10.0
 HEALTH_SECONDS = 5.0
 CANCEL_SECONDS = 3.0
 
+CATCH_UP_BACK = timedelta(days=2)
+
+End = Literal["completed", "failed", "cancelled", "crashed"]
+_TOLD_AS: dict[RunStatus, End] = {
+    RunStatus.COMPLETED: "completed",
+    RunStatus.COMPLETED_WITH_ERRORS: "completed",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELLED: "cancelled",
+}
+
 __all__ = ["Adoption", "SchedulerLoop"]
 
 
@@ -52,6 +63,7 @@ class SchedulerLoop:
         self._clock = clock or SystemClock()
         self._book: Book | None = None
         self._warm: WarmServer | None = None
+        self._coming: WarmServer | None = None
         self._draining: list[WarmServer] = []
         self._warm_for: tuple[object, ...] | None = None
         self._problem: str | None = "not asked yet"
@@ -88,11 +100,10 @@ class SchedulerLoop:
         """Start nothing more, let running ones finish for so long, then end them and say goodbye."""
         self._no_starts.set()
         self._wake.set()
-        if self._warm is not None:
-            servers = [self._warm, *self._draining]
-            for server in servers:
-                server.drain(grace_seconds)
-                server.stop()
+        until = time.monotonic() + grace_seconds
+        for server in self._servers():
+            server.drain(max(0.0, until - time.monotonic()))
+            server.stop()
         self._stopping.set()
         self._wake.set()
         for thread in self._threads:
@@ -106,7 +117,7 @@ class SchedulerLoop:
 
     def running(self) -> int:
         """How many runs this worker has in progress."""
-        return sum(len(server.running()) for server in [self._warm, *self._draining] if server is not None)
+        return sum(len(server.running()) for server in self._servers())
 
     def adopt(
         self, flow_run_id: str, deployment_id: str, parameters: dict[str, object], scheduled_at: datetime, name: str
@@ -175,21 +186,35 @@ class SchedulerLoop:
             self._keep_warm(self._book).begin(order)
 
     def _keep_warm(self, book: Book) -> WarmServer:
-        """Have a warm process with the flows of today's deployments; an older one finishes what it has."""
+        """A warm process with the flows of today's deployments; while it imports, the one before serves on."""
         with reading(self._engine) as session:
             deployed = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
         modules = {one.entrypoint.rpartition(".")[0] for one in book.world.types.values() if "." in one.entrypoint}
         wanted = (deployed, *sorted(module for module in modules if "/" not in module and ":" not in module))
-        if self._warm is not None and self._warm.alive and wanted == self._warm_for:
-            return self._warm
-        if self._warm is not None:
-            self._draining = [server for server in self._draining if server.running()]
-            self._draining.append(self._warm)
-            threading.Thread(target=_drain, args=(self._warm,), daemon=True).start()
-        self._warm = WarmServer([str(module) for module in wanted[1:]], None, self._on_exit)
-        self._warm_for = wanted
-        self._warm.start()
+        if wanted != self._warm_for or not self._newest_alive():
+            self._retire(self._coming)
+            self._coming = WarmServer([str(module) for module in wanted[1:]], None, self._on_exit)
+            self._warm_for = wanted
+            self._coming.start()
+        if self._coming is not None and (self._coming.ready.is_set() or self._warm is None or not self._warm.alive):
+            self._retire(self._warm)
+            self._warm, self._coming = self._coming, None
+        assert self._warm is not None
         return self._warm
+
+    def _newest_alive(self) -> bool:
+        newest = self._coming or self._warm
+        return newest is not None and newest.alive
+
+    def _retire(self, server: WarmServer | None) -> None:
+        """It finishes what it has, and goes."""
+        if server is not None:
+            self._draining = [one for one in self._draining if one.running()]
+            self._draining.append(server)
+            threading.Thread(target=_drain, args=(server,), daemon=True).start()
+
+    def _servers(self) -> list[WarmServer]:
+        return [one for one in (self._warm, self._coming, *self._draining) if one is not None]
 
     # What becomes of runs
 
@@ -209,7 +234,7 @@ class SchedulerLoop:
             row = session.get(RunRow, exited.run_id)
             if row is None:
                 return
-            asked_by, flow_run_id = row.cancel_asked_by, row.flow_run_id
+            asked_by, flow_run_id, attempt = row.cancel_asked_by, row.flow_run_id, row.attempt
             ours = row.claim == exited.claim and row.status in ACTIVE
             if ours:
                 status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
@@ -220,10 +245,42 @@ class SchedulerLoop:
             put_back = row.status is RunStatus.WAITING
         if put_back:
             self._check_engine()  # it found Prefect away, perhaps before we did
-        elif exited.exit_code != ExitCode.RECORDED and flow_run_id:
-            self._tell_prefect(flow_run_id, "cancelled" if asked_by else "crashed", exited.describe())
+        elif exited.exit_code != ExitCode.RECORDED:
+            flow_run_id = flow_run_id or self._flow_run_of(exited.run_id, attempt)
+            if flow_run_id:
+                self._tell_prefect(flow_run_id, "cancelled" if asked_by else "crashed", exited.describe())
 
-    def _tell_prefect(self, flow_run_id: str, how: Literal["cancelled", "crashed"], message: str) -> None:
+    def _flow_run_of(self, run_id: int, attempt: int) -> str | None:
+        """The flow run of a process that died before it could write which one it had."""
+        try:
+            return self._prefect.flow_run_of(run_id, attempt)
+        except PrefectError as error:
+            log.warning("Prefect could not be asked about run %s: %s", run_id, error)
+            return None
+
+    def _catch_up_prefect(self) -> None:
+        """After an outage: flow runs that ended here while Prefect could not be told, are told now."""
+        with reading(self._engine) as session:
+            since = self._clock.now() - CATCH_UP_BACK
+            rows = session.exec(
+                select(RunRow).where(
+                    col(RunRow.sorted_at) > since,
+                    col(RunRow.ended_at).is_not(None),
+                    col(RunRow.flow_run_id).is_not(None),
+                )
+            ).all()
+        ended = {row.flow_run_id: row for row in rows if row.flow_run_id}
+        try:
+            states = self._prefect.states(ended)
+        except PrefectError as error:
+            log.warning("Prefect could not be caught up, it will be after its next outage: %s", error)
+            return
+        for flow_run_id, state in states.items():
+            row = ended[flow_run_id]
+            if not state.terminal and row.status in _TOLD_AS:
+                self._tell_prefect(flow_run_id, _TOLD_AS[row.status], row.error or row.message)
+
+    def _tell_prefect(self, flow_run_id: str, how: End, message: str) -> None:
         try:
             self._prefect.end(flow_run_id, how, message)
         except PrefectError as error:
@@ -280,6 +337,8 @@ class SchedulerLoop:
             self._problem = problem
             log.warning("Prefect cannot be reached: %s", problem) if problem else log.info("Prefect answers again")
             self._beat()
+            if problem is None:
+                self._catch_up_prefect()
             self._wake.set()
 
     def _every(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:

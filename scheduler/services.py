@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from models.db import database_url, home, make_engine, reading, sqlite_in_use, writing
+from scheduler import parent
 from scheduler.clock import SystemClock
 from scheduler.errors import SchedulerError, Unreachable
 from scheduler.installation import install, open_database, with_schema
@@ -152,7 +153,8 @@ class Child:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                stdin=subprocess.DEVNULL,
+                env={**os.environ, parent.VARIABLE: "1"},
+                stdin=subprocess.PIPE,  # it ends with `up`, even where that is killed
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for `up`, which then stops its parts in order

@@ -96,10 +96,12 @@ def worker() -> None:
     import logging
 
     from scheduler.cli.common import engine
+    from scheduler.parent import end_with_parent
     from scheduler.services import sync_importer_path, use_prefect
     from scheduler.worker import run_worker
 
     logging.getLogger("headway").setLevel(logging.INFO)
+    end_with_parent()
     engine().dispose()
     sync_importer_path(use_prefect())
     run_worker()

@@ -499,7 +499,7 @@ def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, wh
     rows = session.exec(select(RunRow).where(RunRow.task_uid == uid, RunRow.status == RunStatus.WAITING)).all()
     unwanted = [r.id or 0 for r in rows if task.historical or r.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)]
     for run_id in unwanted:
-        ended = {"ended_at": now, "message": why}
+        ended: dict[str, Any] = {"ended_at": now, "message": why}
         record_transition(
             session, run_id, [RunStatus.WAITING], RunStatus.CANCELLED, now=now, who=who, why=why, **ended
         )
