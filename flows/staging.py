@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.operations_db import sqlite_driver
+from models.db import sqlite_module
 
 BATCH_ROWS = 1000
 KEY_SEPARATOR = "\x1f"
@@ -33,7 +33,7 @@ class Staging:
 
     def __init__(self, path: Path) -> None:
         # isolation_level None: BEGIN and COMMIT are ours; a crash loses the file, and that is fine.
-        self._db = sqlite_driver().connect(str(path), isolation_level=None)
+        self._db = sqlite_module().connect(str(path), isolation_level=None)
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("CREATE TABLE good (line INTEGER PRIMARY KEY, key TEXT UNIQUE, fields TEXT, raw TEXT)")

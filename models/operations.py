@@ -7,7 +7,7 @@ these tables. Uniqueness is a constraint of the database; imports rely on it and
 Every instant is aware UTC. Money is whole cents. `uid` is a number that the database gives.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
+
+from models.columns import UtcDateTime
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -25,26 +27,6 @@ NAMING_CONVENTION = {
 }
 
 JSON_DATA = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-
-
-class UtcInstant(sa.types.TypeDecorator[datetime]):
-    """An aware UTC datetime in both databases; a naive value is refused with a ValueError."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone; instants are stored as UTC")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class OperationsModel(SQLModel, registry=registry(metadata=sa.MetaData(naming_convention=NAMING_CONVENTION))):
@@ -69,7 +51,7 @@ def _choice(values: type[StrEnum], name: str, **kwargs: Any) -> Any:
 
 def _instant(*, nullable: bool = False, index: bool = False) -> Any:
     """An instant, aware UTC; None (where it may be) says that it has not happened."""
-    column: sa.Column[Any] = sa.Column(UtcInstant(), nullable=nullable, index=index)
+    column: sa.Column[Any] = sa.Column(UtcDateTime(), nullable=nullable, index=index)
     return Field(default=None, sa_column=column) if nullable else Field(sa_column=column)
 
 

@@ -3,26 +3,18 @@
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from models.db import sqlite_module
+
 MIGRATIONS = Path(__file__).with_name("operations_migrations")
 VERSION_TABLE = "operations_version"  # its own, so that ledger and operations may share one PostgreSQL
 MIGRATION_LOCK = 0x48454144  # PostgreSQL advisory lock: two processes that start together migrate in turn
 BUSY_SECONDS = 60
-
-
-def sqlite_driver() -> ModuleType:
-    """pysqlite3 where it is installed (its SQLite is free of the WAL-reset bug), else Python's own."""
-    try:
-        import pysqlite3  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        import sqlite3 as pysqlite3  # type: ignore[no-redef,unused-ignore]
-    return pysqlite3
 
 
 def operations_engine(url: str, **options: Any) -> sa.Engine:
@@ -33,7 +25,7 @@ def operations_engine(url: str, **options: Any) -> sa.Engine:
     if sa.make_url(url).get_backend_name() != "sqlite":
         return sa.create_engine(url, poolclass=sa.NullPool, **options)
     arguments = {"timeout": BUSY_SECONDS, "isolation_level": None}
-    engine = sa.create_engine(url, module=sqlite_driver(), connect_args=arguments, poolclass=sa.NullPool, **options)
+    engine = sa.create_engine(url, module=sqlite_module(), connect_args=arguments, poolclass=sa.NullPool, **options)
     sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
@@ -65,14 +57,14 @@ def _prepare_sqlite_file(engine: sa.Engine) -> None:
     """
     if engine.url.database and engine.url.database != ":memory:":
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    journal = "WAL" if sqlite_driver().sqlite_version_info >= (3, 51, 3) else "DELETE"
+    journal = "WAL" if sqlite_module().sqlite_version_info >= (3, 51, 3) else "DELETE"
     with engine.connect() as connection:
         driver_connection: Any = connection.connection.driver_connection
         gives_up_at = time.monotonic() + BUSY_SECONDS
         while driver_connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
             try:
                 driver_connection.execute(f"PRAGMA journal_mode = {journal}")
-            except sqlite_driver().OperationalError:  # busy; SQLite's own timeout does not hold here
+            except sqlite_module().OperationalError:  # busy; SQLite's own timeout does not hold here
                 if time.monotonic() > gives_up_at:
                     raise
                 time.sleep(0.02)

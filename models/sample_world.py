@@ -116,9 +116,7 @@ RECORD_DISPOSITIONS = [
 CALL_DISPOSITIONS = [("ANS", "Answered", True), ("NOA", "No answer", False), ("BSY", "Busy", False)]
 
 
-def build(
-    engine: sa.Engine, *, seed: int = 1, citations: int = 2000, customers: int = 300, records: int = 400
-) -> bool:
+def build(engine: sa.Engine, *, seed: int = 1, citations: int = 2000, customers: int = 300, records: int = 400) -> bool:
     """Fill an empty, migrated operations database in one transaction.
 
     Returns False, and changes nothing, where a world is there already.
@@ -315,9 +313,7 @@ def _attempts(dice: random.Random, records: int) -> Rows:
             yield _attempt(dice, uid, record_uid, 1 if record_uid <= records // 2 else 2, started_at)
 
 
-def _attempt(
-    dice: random.Random, uid: int, record_uid: int, campaign_uid: int, at: datetime
-) -> dict[str, Any]:
+def _attempt(dice: random.Random, uid: int, record_uid: int, campaign_uid: int, at: datetime) -> dict[str, Any]:
     dialled = record_uid % 17 != 0
     call = dice.randrange(len(CALL_DISPOSITIONS))
     record = dice.randrange(len(RECORD_DISPOSITIONS)) if dialled and call == 0 else 2

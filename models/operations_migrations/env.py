@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from alembic import context
 from sqlmodel import AutoString
 
-from models.operations import UtcInstant, metadata
+from models.columns import UtcDateTime
+from models.operations import metadata
 from models.operations_db import MIGRATION_LOCK, VERSION_TABLE, operations_engine
 
 
@@ -19,7 +20,7 @@ def plain_type(kind: str, item: Any, _context: object) -> str | Literal[False]:
     """Migrations name SQLAlchemy's own types only: a released one must not change with our classes."""
     if kind != "type":
         return False
-    if isinstance(item, UtcInstant):
+    if isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
     if isinstance(item, sa.JSON):
         return 'sa.JSON().with_variant(postgresql.JSONB(), "postgresql")'

@@ -22,7 +22,7 @@ from models.operations import FileLoad, LookupEntry, LookupTable
 from tests.flow_world import Ran, run, small_world
 from tests.sftp_fault_server import FaultServer
 
-pytest_plugins = ["tests.sftp_servers", "tests.flow_world"]
+pytest_plugins = ["tests.flow_world"]
 
 CODES = "code,text,fine\nEXPM,Meter ran out,40.00\nTOWA,Tow away,150.00\n"
 

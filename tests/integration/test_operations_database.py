@@ -10,8 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from models import operations, sample_world
+from models.db import sqlite_module
 from models.operations import ExclusionEntry, LookupEntry, metadata
-from models.operations_db import VERSION_TABLE, operations_engine, sqlite_driver, upgrade_operations
+from models.operations_db import VERSION_TABLE, operations_engine, upgrade_operations
 
 pytest_plugins = ["tests.flow_world"]
 
@@ -50,7 +51,7 @@ def test_a_sqlite_file_is_in_wal_only_with_a_sqlite_that_has_the_fix(tmp_path):
     upgrade_operations(url)
     with operations_engine(url).connect() as connection:
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-    assert (mode == "wal") == (sqlite_driver().sqlite_version_info >= (3, 51, 3))
+    assert (mode == "wal") == (sqlite_module().sqlite_version_info >= (3, 51, 3))
 
 
 def rows_of_all_tables(url: str) -> dict[str, list[tuple]]:
@@ -123,6 +124,6 @@ def test_a_state_that_does_not_exist_is_refused(own_world_on_both):
 
 def test_an_instant_without_a_zone_is_refused(own_world_on_both):
     engine = own_world_on_both.engine()
-    with pytest.raises(sa.exc.StatementError, match="no time zone"), engine.begin() as connection:
+    with pytest.raises(sa.exc.StatementError, match="naive datetime"), engine.begin() as connection:
         connection.execute(sa.update(operations.Campaign).values(started_at=datetime(2026, 11, 1)))
     engine.dispose()

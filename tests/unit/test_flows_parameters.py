@@ -26,10 +26,12 @@ def test_nested_parameters_allow_no_unknown_keys(flow):
     assert all(model["additionalProperties"] is False for model in definitions.values())
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
-def test_only_the_file_name_holds_tokens(flow):
+@pytest.mark.parametrize(
+    ("flow", "tokens"), [(data_export, {"file_name", "table"}), (lookup_import, {"file_name", "lookup"})]
+)
+def test_the_scheduler_fills_tokens_in_names_only(flow, tokens):
     properties = flow.parameters.model_dump()["properties"]
-    assert [name for name, field in properties.items() if field.get("tokens")] == ["file_name"]
+    assert {name for name, field in properties.items() if field.get("tokens")} == tokens
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)

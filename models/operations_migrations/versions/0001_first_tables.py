@@ -145,9 +145,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_key", "file_name", name=op.f("uq_file_load_run_key_file_name")),
     )
     with op.batch_alter_table("file_load", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_file_load_target_loaded_at"), ["target", "loaded_at"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_file_load_target_loaded_at"), ["target", "loaded_at"], unique=False)
 
     op.create_table(
         "lookup_table",
@@ -261,9 +259,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.CheckConstraint("fine_cents >= 0 AND paid_cents >= 0", name=op.f("ck_citation_amounts")),
-        sa.ForeignKeyConstraint(
-            ["customer_uid"], ["customer.uid"], name=op.f("fk_citation_customer_uid_customer")
-        ),
+        sa.ForeignKeyConstraint(["customer_uid"], ["customer.uid"], name=op.f("fk_citation_customer_uid_customer")),
         sa.ForeignKeyConstraint(["lot_uid"], ["lot.uid"], name=op.f("fk_citation_lot_uid_lot")),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_citation")),
         sa.UniqueConstraint("number", name=op.f("uq_citation_number")),
@@ -288,9 +284,7 @@ def upgrade() -> None:
             name=op.f("fk_exclusion_entry_exclusion_list_uid_exclusion_list"),
         ),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_exclusion_entry")),
-        sa.UniqueConstraint(
-            "exclusion_list_uid", "value", name=op.f("uq_exclusion_entry_exclusion_list_uid_value")
-        ),
+        sa.UniqueConstraint("exclusion_list_uid", "value", name=op.f("uq_exclusion_entry_exclusion_list_uid_value")),
     )
     with op.batch_alter_table("exclusion_entry", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_exclusion_entry_value"), ["value"], unique=False)
@@ -332,9 +326,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.CheckConstraint("valid_to >= valid_from", name=op.f("ck_permit_period")),
-        sa.ForeignKeyConstraint(
-            ["customer_uid"], ["customer.uid"], name=op.f("fk_permit_customer_uid_customer")
-        ),
+        sa.ForeignKeyConstraint(["customer_uid"], ["customer.uid"], name=op.f("fk_permit_customer_uid_customer")),
         sa.ForeignKeyConstraint(["lot_uid"], ["lot.uid"], name=op.f("fk_permit_lot_uid_lot")),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_permit")),
         sa.UniqueConstraint("number", name=op.f("uq_permit_number")),
@@ -355,9 +347,7 @@ def upgrade() -> None:
         sa.Column("fields", DATA, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["list_uid"], ["calling_list.uid"], name=op.f("fk_record_list_uid_calling_list")
-        ),
+        sa.ForeignKeyConstraint(["list_uid"], ["calling_list.uid"], name=op.f("fk_record_list_uid_calling_list")),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_record")),
         sa.UniqueConstraint("list_uid", "key", name=op.f("uq_record_list_uid_key")),
     )
@@ -388,9 +378,7 @@ def upgrade() -> None:
             ["disposition.uid"],
             name=op.f("fk_attempt_call_disposition_uid_disposition"),
         ),
-        sa.ForeignKeyConstraint(
-            ["campaign_uid"], ["campaign.uid"], name=op.f("fk_attempt_campaign_uid_campaign")
-        ),
+        sa.ForeignKeyConstraint(["campaign_uid"], ["campaign.uid"], name=op.f("fk_attempt_campaign_uid_campaign")),
         sa.ForeignKeyConstraint(
             ["record_disposition_uid"],
             ["disposition.uid"],
@@ -445,9 +433,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["last_attempt_uid"], ["attempt.uid"], name=op.f("fk_record_result_last_attempt_uid_attempt")
         ),
-        sa.ForeignKeyConstraint(
-            ["record_uid"], ["record.uid"], name=op.f("fk_record_result_record_uid_record")
-        ),
+        sa.ForeignKeyConstraint(["record_uid"], ["record.uid"], name=op.f("fk_record_result_record_uid_record")),
         sa.PrimaryKeyConstraint("campaign_uid", "record_uid", name=op.f("pk_record_result")),
     )
     with op.batch_alter_table("record_result", schema=None) as batch_op:
