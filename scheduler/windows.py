@@ -73,7 +73,7 @@ class Spans:
         self._starts: list[datetime] = []
 
     def at(self, now: datetime) -> Span | None:
-        """The span that `now` is in."""
+        """The span that `now` is in. If it has lasted for days, its `start` may be later than it really began."""
         if not self._low <= now < self._high:
             self._look(now, now + _DAY)
         index = bisect_right(self._starts, now) - 1
