@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import ui, words
 from dashboard.data import CLOCK, engine
 from models.domain import Privilege
+from scheduler.privileges import may
 from scheduler.usecases.browse_tasks import Overview, overview
 from scheduler.usecases.sessions import set_timezone, sign_out
 
@@ -68,13 +69,25 @@ def account() -> None:
 
 def pages() -> dict[str, list[st.Page]]:
     """The pages that this viewer may see; those with their own address are reached by links."""
+    actor = ui.viewer().actor
+    see, purge, users = (may(actor, one) for one in (Privilege.VIEW, Privilege.PURGE, Privilege.USERS))
     day = [
         st.Page("app_pages/tasks.py", title="Tasks", icon=":material/list:", default=True),
         st.Page("app_pages/task_log.py", title="Task log", icon=":material/history:", url_path="log"),
+        st.Page("app_pages/windows.py", title="Windows", icon=":material/event_busy:", url_path="windows"),
         st.Page("app_pages/run.py", title="Run", url_path="run", visibility="hidden"),
         st.Page("app_pages/task.py", title="Task", url_path="task", visibility="hidden"),
     ]
-    return {"": day}
+    rest = [
+        (
+            see,
+            st.Page("app_pages/settings.py", title="Settings", icon=":material/settings:", url_path="settings"),
+        ),
+        (users, st.Page("app_pages/users.py", title="User management", icon=":material/group:", url_path="users")),
+        (purge, st.Page("app_pages/purge.py", title="System purge", icon=":material/delete:", url_path="purge")),
+        (see or users, st.Page("app_pages/audit.py", title="Audit", icon=":material/fact_check:", url_path="audit")),
+    ]
+    return {"": day, "Configuration": [page for shown, page in rest if shown]}
 
 
 page = st.navigation(pages(), position="top")

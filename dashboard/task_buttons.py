@@ -47,8 +47,8 @@ def _run_now(view: TaskView, zone: str) -> None:
     """As soon as possible, under the same rules; says when that will be before anybody clicks."""
     uid = view.row.uid or 0
     st.text(f"{view.row.name}\nIt means: as soon as possible, under the same rules as everything else.")
-    rules = st.multiselect("Override (kept in the audit trail)", sorted(OVERRIDABLE), key="run_override")
-    reason = st.text_input("Reason for the override", key="run_reason") if rules else ""
+    rules = [rule for rule in sorted(OVERRIDABLE) if st.checkbox(f"Override {rule}", key=f"run_override_{rule}")]
+    reason = st.text_input("Reason for the override (kept in the audit trail)", key="run_reason") if rules else ""
     follow = False
     if view.chain:
         follow = st.checkbox("Go on to the following steps", key="run_follow")

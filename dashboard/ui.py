@@ -10,6 +10,7 @@ from sqlmodel import Session
 from dashboard import words
 from dashboard.configuration import IDENTITY_HEADER
 from dashboard.data import CLOCK, engine
+from dashboard.downloads import inert
 from models.db import reading, writing
 from models.domain import Actor, Privilege
 from scheduler.errors import SchedulerError
@@ -126,6 +127,11 @@ def facts(pairs: list[tuple[str, object]]) -> None:
 def height(rows: int, *, most: int = 18) -> Any:
     """A table's height: as long as its rows, then it scrolls by itself."""
     return "content" if rows <= most else 40 + most * 31
+
+
+def as_csv(frame: Any) -> bytes:
+    """The table for a spreadsheet, with nothing in it that one takes for a formula."""
+    return bytes(frame.map(inert).to_csv(index=False).encode("utf-8-sig"))
 
 
 def query_number(name: str) -> int | None:

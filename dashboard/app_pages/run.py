@@ -89,11 +89,10 @@ def lines_table(lines: list[RunLogRow], zone: str, key: str) -> None:
         for line in lines
     ]
     frame = pd.DataFrame(rows, columns=["At", "Level", "Message"])
-    st.dataframe(
+    st.container(key=key).dataframe(
         ui.styled(
             frame, lambda row: ui.RED if lines[row].level >= ERROR else ui.AMBER if lines[row].level >= 30 else ""
         ),
-        key=key,
         hide_index=True,
         height=ui.height(len(frame)),
         column_config={"Message": st.column_config.TextColumn(width=900)},

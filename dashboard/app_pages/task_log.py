@@ -93,9 +93,8 @@ def table(page: LogPage, zone: str) -> None:
         "Step",
     ]
     order += ["Processed", "Errors", "Attempts", "Trigger", "End time", "UID", "Run"]
-    st.dataframe(
+    st.container(key="log_table").dataframe(
         ui.styled(frame, lambda row: style(page.rows[row][0].status, page.rows[row][0].errors)),
-        key="log_table",
         hide_index=True,
         height=ui.height(len(frame)),
         column_order=_ORDER,
