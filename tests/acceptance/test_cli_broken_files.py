@@ -51,7 +51,11 @@ EXPECTED = {
     "no_slots": ("settings.max_running", "it is 0", "greater than or equal to 1"),
     "number_as_duration": ("expected_duration", "20 is a number", "quote"),
     "once_with_offset": ("schedule.once", "-05:00", "leave out the offset"),
-    "one_leading_backslash": ("customer_importer_file_path", r"'\flexftp\acme\import' is not", "two leading backslashes"),
+    "one_leading_backslash": (
+        "customer_importer_file_path",
+        r"'\flexftp\acme\import' is not",
+        "two leading backslashes",
+    ),
     "parameter_of_the_wrong_type": ("parameters.ready_file", "tomorrow", "boolean"),
     "parameter_outside_its_choices": ("parameters.format", "pdf", "csv"),
     "python_object": ("not valid YAML", "python/object"),

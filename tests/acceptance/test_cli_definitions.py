@@ -176,7 +176,25 @@ def test_the_package_has_its_script(headway: Headway) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "demo", "status", "worker", "deploy", "apply", "export", "tasks", "plan", "why", "run", "reset", "enable", "disable", "delete", "log", "purge"]
+    [
+        "up",
+        "demo",
+        "status",
+        "worker",
+        "deploy",
+        "apply",
+        "export",
+        "tasks",
+        "plan",
+        "why",
+        "run",
+        "reset",
+        "enable",
+        "disable",
+        "delete",
+        "log",
+        "purge",
+    ]
     + ["user add", "user list", "user grant", "user revoke", "host-key"],
 )
 def test_every_command_teaches(nowhere: Headway, command: str) -> None:

@@ -31,8 +31,41 @@ tasks:
     enabled: false
     parameters: {table: lot, file_name: lots.csv}
 """
-TASK_KEYS = ["uid", "name", "type", "object", "step", "enabled", "historical", "state", "process_id", "attempts", "progress", "next_start_at", "last_result", "needs_reset"]
-LOG_KEYS = ["id", "task", "uid", "type", "object", "step", "trigger", "due_at", "start_at", "end_at", "duration", "size_kb", "result", "error", "processed", "errors", "attempts"]
+TASK_KEYS = [
+    "uid",
+    "name",
+    "type",
+    "object",
+    "step",
+    "enabled",
+    "historical",
+    "state",
+    "process_id",
+    "attempts",
+    "progress",
+    "next_start_at",
+    "last_result",
+    "needs_reset",
+]
+LOG_KEYS = [
+    "id",
+    "task",
+    "uid",
+    "type",
+    "object",
+    "step",
+    "trigger",
+    "due_at",
+    "start_at",
+    "end_at",
+    "duration",
+    "size_kb",
+    "result",
+    "error",
+    "processed",
+    "errors",
+    "attempts",
+]
 RULES = ["reset", "busy", "group", "capacity", "window", "spacing", "engine"]
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
