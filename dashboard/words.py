@@ -24,6 +24,14 @@ def day_and_time(moment: datetime | None, zone: str) -> str:
     return "" if moment is None else moment.astimezone(known_zone(zone)).strftime("%a %-d %b %H:%M %Z")
 
 
+def from_to(start: datetime, end: datetime, zone: str) -> str:
+    """`Mon 23 Nov 05:00 to 06:00 EST`; with both days where it runs over midnight, with both zones on a DST night."""
+    first, last = start.astimezone(known_zone(zone)), end.astimezone(known_zone(zone))
+    if first.date() != last.date() or first.utcoffset() != last.utcoffset():
+        return f"{day_and_time(start, zone)} to {day_and_time(end, zone)}"
+    return f"{first:%a %-d %b %H:%M} to {last:%H:%M %Z}"
+
+
 def length(value: timedelta | None) -> str:
     """`45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
     if value is None:

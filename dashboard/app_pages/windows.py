@@ -22,7 +22,7 @@ def row_of(window: WindowSection, zone: str) -> list[str]:
 def line(one: ComingOccurrence, zone: str, may_change: bool) -> None:
     """One occurrence with its button."""
     when, state, button = st.columns([4, 3, 1.3], vertical_alignment="center")
-    when.text(f"{words.day_and_time(one.start, zone)} to {words.day_and_time(one.end, zone)}  {one.window.name}")
+    when.text(f"{words.from_to(one.start, one.end, zone)}   {one.window.name}")
     if one.reserved:
         state.markdown(":orange-badge[Reserved]")
     else:
