@@ -141,7 +141,7 @@ def test_what_a_file_does_not_name_stays(headway: Headway) -> None:
     headway.apply("settings: {max_running: 9}")
     headway.apply("tasks:\n  - {name: Codes, type: lookup_import}\n")
     exported = headway("export").ok().out
-    for kept in ("max_running: 9", "Citations export", "Codes", "Monday maintenance", r"'\\flexftp\acme\import'"):
+    for kept in ("max_running: 9", "Citations export", "Codes", "Monday maintenance", r"\\flexftp\acme\import"):
         assert kept in exported
     headway.apply("windows: []")
     assert "maintenance" not in headway("export").ok().out
