@@ -34,6 +34,11 @@ MOST_MISSED_ROWS = 100
 _TICK = timedelta(microseconds=1)
 _LEARN_FROM = 20
 _LEARN_AT_LEAST = 3
+_UNSEEN = {"synchronize_session": False}
+"""For updates in a turn: to look through all rows of the session for the one that changed makes a rush quadratic.
+
+Rows that were read before have to be refreshed where they are looked at again.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def record_transition(
     statement = update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.status).in_(expected))
     if under_claim is not None:
         statement = statement.where(col(RunRow.claim) == under_claim)
-    result = session.execute(statement.values(status=after, **values))
+    result = session.execute(statement.values(status=after, **values), execution_options=_UNSEEN)
     if result.rowcount != 1:  # type: ignore[attr-defined]
         return False
     session.add(RunEventRow(run_id=run_id, at=now, before=row, after=after, who=who, why=why))
@@ -137,6 +142,7 @@ def account_before_edit(session: Session, book: Book, uids: set[int], stopped: s
         if task is None or row.uid not in uids:
             continue
         dues = _newly_due(session, task, row, now)
+        session.refresh(row)  # the edit writes on it
         if row.uid in stopped:
             _miss(session, task, row, dues, now, "it was taken out of use before a worker came to it")
         else:
@@ -149,7 +155,8 @@ def _newly_due(session: Session, task: Task, row: TaskRow, now: datetime) -> lis
     result = session.execute(
         update(TaskRow)
         .where(col(TaskRow.uid) == row.uid, col(TaskRow.accounted_at) == row.accounted_at)
-        .values(accounted_at=now + _TICK, next_due_at=next_occurrence(task, now))
+        .values(accounted_at=now + _TICK, next_due_at=next_occurrence(task, now)),
+        execution_options=_UNSEEN,
     )
     return dues if result.rowcount == 1 else []  # type: ignore[attr-defined]
 
@@ -244,7 +251,10 @@ def claim_run(
         return False
     # A retry keeps its number, and must not set the count back.
     highest = case((col(TaskRow.sequence) < sequence, sequence), else_=col(TaskRow.sequence))
-    session.execute(update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=highest))
+    session.execute(
+        update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=highest),
+        execution_options=_UNSEEN,
+    )
     return True
 
 
