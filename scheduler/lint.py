@@ -1,5 +1,6 @@
 """What will go wrong, before it does: findings L1 to L8 over 35 days and both DST changes of the coming year."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
 _MOST_PAIRS = 100
 Dues = Mapping[int, list[datetime]]
+Spans = list[tuple[datetime, datetime]]
 
 
 def lint(world: World, now: datetime) -> list[Finding]:
@@ -96,8 +98,9 @@ def _collisions(world: World, dues: Dues) -> Iterator[Finding]:
         if len(members) < 2:
             continue
         pairs, all_told = _pairs(members, dues)
+        busy = _busy(members, dues) if pairs else []
         for pair in pairs:
-            yield _collision(pair, members, dues, world.calendar)
+            yield _collision(pair, busy, world.calendar)
         if not all_told:
             message = (
                 f"group '{name}': more than {_MOST_PAIRS} pairs of its {len(members)} tasks collide; these are the "
@@ -127,11 +130,18 @@ def _pairs(members: list[Task], dues: Dues) -> tuple[list[_Pair], bool]:
     return list(found.values()), True
 
 
-def _collision(pair: _Pair, members: list[Task], dues: Dues, calendar: Calendar) -> Finding:
+def _busy(members: list[Task], dues: Dues) -> Spans:
+    """When the group's tasks would be in progress, by their starts; a minute at least."""
+    return sorted(
+        (due, due + max(one.estimate or _MINUTE, _MINUTE)) for one in members for due in dues[one.uid]
+    )
+
+
+def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
     task = pair.second
     shown = [clock_time(due, task.timezone) for due in pair.dates[:3]]
     more = f" and {len(pair.dates) - 3} more" if len(pair.dates) > 3 else ""
-    slot = _free_slot(task, pair.dates[0], members, dues, calendar)
+    slot = _free_slot(task, pair.dates[0], busy, calendar)
     advice = (
         f"the nearest free slot is {clock_time(slot, task.timezone)}" if slot else "that day has no free slot"
     )
@@ -142,21 +152,14 @@ def _collision(pair: _Pair, members: list[Task], dues: Dues, calendar: Calendar)
     return Finding("L1", Level.WARNING, (pair.first.name, task.name), message)
 
 
-def _free_slot(
-    task: Task, near: datetime, members: list[Task], dues: Dues, calendar: Calendar
-) -> datetime | None:
+def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar) -> datetime | None:
     """The start nearest to `near`, half a day around, at which nothing of the group is due or in progress."""
     length = max(task.estimate or _MINUTE, _MINUTE)
     low, high = near - _DAY / 2, near + _DAY / 2
-    busy = [
-        (due, due + max(one.estimate or _MINUTE, _MINUTE))
-        for one in members
-        for due in dues[one.uid]
-        if low - _DAY < due < high
-    ]
+    around = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
     best: datetime | None = None
     free_from = low
-    for start, end in [*sorted(busy + _closed(task.window, calendar, low, high)), (high, high)]:
+    for start, end in [*sorted(around + _closed(task.window, calendar, low, high)), (high, high)]:
         if start - free_from >= length:
             slot = min(max(near, free_from), start - length)
             if best is None or abs(slot - near) < abs(best - near):

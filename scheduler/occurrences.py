@@ -8,11 +8,12 @@ change is left to CronSim itself.
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from models.domain import Cron, Once, Task
-from scheduler.localtime import plain_midnight, to_utc, zone
+from scheduler.localtime import to_utc, zone
 
 _DAY = timedelta(days=1)
 _MIDNIGHT = time()
@@ -76,10 +77,10 @@ def cron_occurrences(expression: str, timezone: str, start: datetime, end: datet
     times = _clock_times(expression)
     day = first
     while day <= last:
-        midnight = plain_midnight(where, day)
+        midnight = _plain_midnight(where, day)
         if midnight is None or times is None:
             after = day
-            while after <= last and (times is None or plain_midnight(where, after) is None):
+            while after <= last and (times is None or _plain_midnight(where, after) is None):
                 after += _DAY
             found += _irregular(expression, timezone, day, after)
             day = after
@@ -116,6 +117,15 @@ def _matches_day(expression: str, day: date) -> bool:
     return day.month in cron.months and cron.match_day(day)
 
 
+@lru_cache(maxsize=20_000)
+def _plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
+    """UTC midnight of a day on which the clocks do not change; else None."""
+    offset = datetime.combine(day, _MIDNIGHT, tzinfo=where).utcoffset()
+    if offset is None or datetime.combine(day + _DAY, _MIDNIGHT, tzinfo=where).utcoffset() != offset:
+        return None
+    return (datetime.combine(day, _MIDNIGHT) - offset).replace(tzinfo=UTC)
+
+
 def _irregular(expression: str, timezone: str, first: date, after: date) -> list[datetime]:
     """CronSim's own answer for the local days `[first, after)`."""
     where = zone(timezone)
@@ -131,7 +141,7 @@ def _irregular(expression: str, timezone: str, first: date, after: date) -> list
 
 
 def _by_cronsim(expression: str, timezone: str, start: datetime) -> Iterator[datetime]:
-    """CronSim's instants from well before `start`: in a repeated hour it may yield one before its own start."""
-    begin = start.astimezone(zone(timezone)) - 2 * _DAY
+    """CronSim's instants from an hour before `start` on, a local midnight after a plain evening."""
+    begin = start.astimezone(zone(timezone)) - timedelta(hours=1)
     for moment in CronSim(expression, begin):
         yield moment.astimezone(UTC)
