@@ -94,7 +94,7 @@ def reading(engine: Engine) -> Iterator[Session]:
     """A session that only reads: one consistent picture."""
     with Session(engine, expire_on_commit=False) as session:
         yield session
-        session.rollback()
+        session.expunge_all()  # so that what was read stays readable
 
 
 @contextmanager

@@ -119,9 +119,13 @@ def _matches_day(expression: str, day: date) -> bool:
 
 @lru_cache(maxsize=20_000)
 def _plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
-    """UTC midnight of a day on which the clocks do not change; else None."""
+    """UTC midnight of a day on which the clocks do not change, nor did on the day before; else None.
+
+    The day after counts, for CronSim steps by whole hours from the day before and may begin it at 00:30.
+    """
     offset = datetime.combine(day, _MIDNIGHT, tzinfo=where).utcoffset()
-    if offset is None or datetime.combine(day + _DAY, _MIDNIGHT, tzinfo=where).utcoffset() != offset:
+    around = {datetime.combine(one, _MIDNIGHT, tzinfo=where).utcoffset() for one in (day - _DAY, day + _DAY)}
+    if offset is None or around != {offset}:
         return None
     return (datetime.combine(day, _MIDNIGHT) - offset).replace(tzinfo=UTC)
 
@@ -142,6 +146,6 @@ def _irregular(expression: str, timezone: str, first: date, after: date) -> list
 
 def _by_cronsim(expression: str, timezone: str, start: datetime) -> Iterator[datetime]:
     """CronSim's instants from an hour before `start` on, a local midnight after a plain evening."""
-    begin = start.astimezone(zone(timezone)) - timedelta(hours=1)
+    begin = (start - timedelta(hours=1)).astimezone(zone(timezone))
     for moment in CronSim(expression, begin):
         yield moment.astimezone(UTC)
