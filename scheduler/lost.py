@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from models.domain import RunStatus
-from models.tables import RunRow
+from models.tables import RunRow, TaskRow
 from scheduler.processes import is_alive
 from scheduler.store.ledger import Ending, end_run
 from scheduler.store.tasks import chain_book
@@ -29,7 +29,21 @@ def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
         book = chain_book(session, row.task_uid)
         if end_run(session, book, row.id, ending, now=now, who="scheduler", keep_process=not gone, keep_group=not gone):
             ended += [row.flow_run_id] if row.flow_run_id else []
+    _forget_gone_processes(session, host)
     return ended
+
+
+def _forget_gone_processes(session: Session, host: str) -> None:
+    """A failed run keeps its process ID only while that process is not proven gone; its group stays till the reset."""
+    kept = session.exec(
+        select(RunRow)
+        .join(TaskRow, col(TaskRow.failed_run_id) == col(RunRow.id))
+        .where(RunRow.process_id != 0, RunRow.process_host == host)
+    ).all()
+    for row in kept:
+        if _proven_gone(row, host):
+            row.process_id = 0
+            session.add(row)
 
 
 def _proven_gone(row: RunRow, host: str) -> bool:

@@ -1,0 +1,429 @@
+"""How runs end: results, retries, what follows in the chain, what is learned, and runs that got lost."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from models.db import writing
+from models.domain import RunStatus
+from models.tables import RunRow
+from scheduler.lost import end_lost_runs
+from scheduler.processes import ProcessIdentity, end_group, identify, identify_self
+from scheduler.run_ledger import Outcome
+from scheduler.store import workers
+from scheduler.store.ledger import cancel_waiting
+from scheduler.store.process_side import open_run_ledger
+from scheduler.store.tasks import chain_book
+from tests.databases import url_of
+from tests.desk import Desk
+from tests.fakes import utc
+
+DONE, ERRORS, FAILED, CANCELLED = (
+    RunStatus.COMPLETED,
+    RunStatus.COMPLETED_WITH_ERRORS,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+)
+CHAIN = (
+    "name: one, type: job0, schedule: {cron: '0 16 * * *'}, timezone: UTC",
+    "name: two, type: job1, schedule: {after: one, spacing: '01:00:00'}",
+    "name: three, type: job2, schedule: {after: two, spacing: '00:30:00'}",
+)
+START = "2026-11-23T16:00"
+
+
+# what the flow said -> how the run ends
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome("completed", processed=10), DONE),
+        (Outcome("completed", processed=10, errors=1), ERRORS),
+        (Outcome("failed", error="ValueError: no"), FAILED),
+        (Outcome("cancelled", message="stopped"), CANCELLED),
+    ],
+)
+def test_a_run_ends_as_its_flow_says(desk: Desk, outcome: Outcome, status: RunStatus) -> None:
+    desk.tasks("name: a, type: job0")
+    desk.run_now("a")
+    desk.turn()
+    ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
+    assert ledger.began(identify_self()) and ledger.running() and ledger.ended(outcome)
+    ledger.close()
+    row, task = desk.run("a"), desk.task("a")
+    assert (row.status, row.error, row.errors) == (status, outcome.error, outcome.errors)
+    assert row.ended_at is not None and row.process_id == 0
+    assert desk.locks() == set()
+    assert task.last_run_id == row.id
+    assert task.failed_run_id == (row.id if status is FAILED else None)
+    assert [event.after for event in desk.events(row.id)] == ["waiting", "starting", "running", status.value]
+
+
+def test_a_run_ends_once(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0")
+    desk.run_now("a")
+    desk.turn()
+    assert desk.end("a", FAILED, error="first word")
+    assert not desk.end("a", DONE)
+    assert (desk.run("a").status, desk.run("a").error) == (FAILED, "first word")
+
+
+# Retries
+
+
+def test_a_failed_run_is_retried_after_the_delay_as_often_as_the_task_says(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, retries: 2, retry_delay: '00:05:00'")
+    desk.clock.set(START)
+    desk.run_now("a")
+    assert desk.turn() == ["a"]
+    for attempt, back_at in ((1, "16:05"), (2, "16:10")):
+        assert desk.orders["a"].attempt == attempt
+        desk.end("a", FAILED, error=f"attempt {attempt}")
+        row = desk.run("a")
+        assert (row.status, row.attempt, row.process_id, row.claim) == (RunStatus.WAITING, attempt, 0, None)
+        assert row.retry_at == utc(f"2026-11-23T{back_at}") and row.ended_at is None
+        assert desk.locks() == set()
+        desk.clock.move(minutes=4, seconds=59)
+        assert desk.turn() == []
+        desk.clock.move(seconds=1)
+        assert desk.turn() == ["a"]
+    desk.end("a", FAILED, error="attempt 3")
+    assert (desk.run("a").status, desk.run("a").attempt, desk.run("a").error) == (FAILED, 3, "attempt 3")
+    assert desk.task("a").failed_run_id == desk.run("a").id
+
+
+def test_a_retry_keeps_its_file_name_and_no_other_run_gets_it(desk: Desk) -> None:
+    schedule = "schedule: {once: '2026-11-23T16:00'}, timezone: UTC"
+    desk.tasks(f"name: a, type: data_export, retries: 1, retry_delay: '01:00:00', {schedule}")
+    assert desk.turn(START) == ["a"]
+    first = desk.orders["a"]
+    desk.end("a", FAILED, error="no")
+    desk.clock.move(minutes=5)
+    names = [first.parameters["file_name"]]
+    for retried in (False, True, False):
+        if retried:
+            desk.clock.set("2026-11-23T17:00")
+        else:
+            desk.run_now("a")
+        assert desk.turn() == ["a"]
+        names.append(desk.orders["a"].parameters["file_name"])
+        assert (desk.orders["a"].run_id == first.run_id) is retried
+        desk.end("a")
+        desk.clock.move(minutes=5)
+    assert names == ["a_20261123_1.csv", "a_20261123_2.csv", "a_20261123_1.csv", "a_20261123_3.csv"]
+
+
+def test_a_permanent_failure_is_not_retried(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, retries: 3")
+    desk.run_now("a")
+    desk.turn()
+    ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
+    assert ledger.ended(Outcome("failed", error="login refused", permanent=True))
+    ledger.close()
+    assert desk.run("a").status is FAILED
+
+
+def test_a_cancelled_run_is_not_retried(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, retries: 3")
+    desk.run_now("a")
+    desk.turn()
+    desk.end("a", CANCELLED)
+    assert desk.run("a").status is CANCELLED
+
+
+# Chains
+
+
+@pytest.mark.parametrize(
+    ("length_minutes", "due"),
+    [(20, "17:00"), (60, "17:00"), (90, "17:30")],  # spacing from the start, but not before the end
+)
+@pytest.mark.parametrize("status", [DONE, ERRORS])
+def test_the_next_step_waits_from_the_end_on_and_is_due_by_start_and_end(
+    desk: Desk, length_minutes: int, due: str, status: RunStatus
+) -> None:
+    desk.tasks(*CHAIN)
+    assert desk.turn(START) == ["one"]
+    assert desk.runs("two") == []
+    desk.clock.move(minutes=length_minutes)
+    desk.end("one", status)
+    row = desk.run("two")
+    assert (f"{row.due_at:%H:%M}", row.status, row.trigger.value, row.step) == (due, RunStatus.WAITING, "chain", 2)
+    assert row.cause_run_id == desk.run("one").id
+    assert desk.runs("three") == []
+
+
+@pytest.mark.parametrize(("status", "word"), [(FAILED, "failed"), (CANCELLED, "cancelled")])
+def test_every_step_behind_one_that_fails_or_is_cancelled_is_skipped_and_names_it(
+    desk: Desk, status: RunStatus, word: str
+) -> None:
+    desk.tasks(*CHAIN)
+    desk.turn(START)
+    desk.end("one", status, error="no" if status is FAILED else None)
+    cause = desk.run("one").id
+    for name in ("two", "three"):
+        row = desk.run(name)
+        assert (row.status, row.cause_run_id) == (RunStatus.SKIPPED, cause)
+        assert "'one'" in row.message and word in row.message and str(cause) in row.message
+        assert row.ended_at is not None and row.started_at is None
+    assert desk.task("two").failed_run_id is None
+
+
+def test_several_steps_may_follow_one(desk: Desk) -> None:
+    desk.tasks(*CHAIN, "name: beside, type: job3, schedule: {after: one, spacing: '02:00:00'}")
+    desk.turn(START)
+    desk.end("one")
+    assert desk.seen("two") == [("17:00", "waiting")]
+    assert desk.seen("beside") == [("18:00", "waiting")]
+
+
+def test_a_step_that_says_stop_is_skipped_behind_errors(desk: Desk) -> None:
+    desk.tasks(*CHAIN[:1], f"{CHAIN[1]}, on_errors: stop", CHAIN[2])
+    desk.turn(START)
+    desk.end("one", ERRORS)
+    assert [desk.run(name).status for name in ("two", "three")] == [RunStatus.SKIPPED, RunStatus.SKIPPED]
+    assert "errors" in desk.run("two").message
+
+
+@pytest.mark.parametrize("out_of_use", ["enabled: false", "historical: true"])
+@pytest.mark.parametrize("status", [DONE, FAILED])
+def test_a_chain_ends_at_a_step_out_of_use(desk: Desk, out_of_use: str, status: RunStatus) -> None:
+    desk.tasks(CHAIN[0], f"{CHAIN[1]}, {out_of_use}", CHAIN[2])
+    desk.turn(START)
+    desk.end("one", status)
+    assert desk.runs("two") == desk.runs("three") == []
+
+
+def test_a_superseded_or_missed_run_has_nothing_behind_it(desk: Desk) -> None:
+    desk.tasks("name: one, type: job0, schedule: {cron: '0 * * * *'}, timezone: UTC", *CHAIN[1:])
+    desk.turn("2026-11-23T16:00", problem="away")
+    desk.turn("2026-11-23T19:00", problem="away")
+    assert desk.seen("one") == [
+        ("16:00", "superseded"),
+        ("17:00", "missed"),
+        ("18:00", "missed"),
+        ("19:00", "waiting"),
+    ]
+    assert desk.runs("two") == []
+
+
+def test_a_manual_run_goes_on_to_the_next_step_only_if_asked(desk: Desk) -> None:
+    desk.tasks(*CHAIN)
+    desk.run_now("one")
+    desk.turn()
+    desk.end("one")
+    assert desk.runs("two") == []
+    desk.clock.move(hours=1)
+    desk.run_now("one", follow=True)
+    desk.turn()
+    desk.end("one", FAILED)
+    assert [row.status for row in desk.runs("two")] == [RunStatus.SKIPPED]
+
+
+def test_a_manual_run_that_fails_skips_nothing_unless_it_was_to_follow(desk: Desk) -> None:
+    desk.tasks(*CHAIN)
+    desk.run_now("one")
+    desk.turn()
+    desk.end("one", FAILED)
+    assert desk.runs("two") == []
+
+
+def test_a_waiting_step_that_is_cancelled_skips_those_behind_it(desk: Desk) -> None:
+    desk.tasks(*CHAIN)
+    desk.turn(START)
+    desk.end("one")
+    run_id = desk.run("two").id
+    assert run_id is not None
+    with writing(desk.engine) as session:
+        book = chain_book(session, desk.task("two").uid or 0)
+        assert cancel_waiting(session, book, run_id, now=desk.clock.now(), who="ann", why="not today")
+        assert not cancel_waiting(session, book, run_id, now=desk.clock.now(), who="ann", why="not today")
+    assert desk.run("two").status is CANCELLED
+    assert desk.run("three").status is RunStatus.SKIPPED and "'two'" in desk.run("three").message
+
+
+def test_a_retried_step_lets_the_chain_go_on_only_once(desk: Desk) -> None:
+    desk.tasks(f"{CHAIN[0]}, retries: 1, retry_delay: '00:10:00'", *CHAIN[1:])
+    desk.turn(START)
+    desk.end("one", FAILED)
+    assert desk.runs("two") == []
+    assert desk.turn("2026-11-23T16:10") == ["one"]
+    desk.end("one")
+    assert desk.seen("two") == [("17:10", "waiting")]  # an hour after the start that counted
+
+
+# What is learned
+
+
+@pytest.mark.parametrize(
+    ("minutes", "learned"),
+    [
+        ([5, 5], None),  # fewer than three
+        ([5, 7, 6], 7),
+        ([*range(1, 21)], 19),  # the 95th percentile of twenty
+        ([60] * 5 + [1] * 20, 1),  # only the last twenty
+    ],
+)
+def test_a_tasks_estimate_is_the_95th_percentile_of_its_last_20_good_runs(
+    quick_desk: Desk, minutes: list[int], learned: int | None
+) -> None:
+    quick_desk.tasks("name: a, type: job0, on_failure: continue")
+    for number, length in enumerate(minutes):
+        quick_desk.run_now("a")
+        quick_desk.turn()
+        quick_desk.clock.move(minutes=length)
+        quick_desk.end("a", ERRORS if number % 2 else DONE)
+        if number == 1:
+            quick_desk.run_now("a")
+            quick_desk.turn()
+            quick_desk.clock.move(hours=9)
+            quick_desk.end("a", FAILED)  # teaches nothing
+    found = quick_desk.task("a").learned_duration
+    assert found == (None if learned is None else timedelta(minutes=learned))
+
+
+def test_a_failed_tasks_mark_goes_with_its_next_good_end(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, on_failure: continue")
+    for status, marked in ((FAILED, True), (DONE, False), (FAILED, True), (CANCELLED, False)):
+        desk.run_now("a")
+        assert desk.turn() == ["a"]
+        desk.end("a", status)
+        assert (desk.task("a").failed_run_id is not None) is marked
+        desk.clock.move(minutes=1)
+
+
+# Runs that got lost
+
+
+@pytest.fixture
+def process() -> Iterator[ProcessIdentity]:
+    """A real process in a group of its own."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    identity = identify(child.pid)
+    assert identity is not None
+    yield identity
+    child.kill()
+    child.communicate()
+
+
+def _running(desk: Desk, process: ProcessIdentity | None, worker_seen: str) -> RunRow:
+    """A run of task `a` in that process, whose worker was last seen then."""
+    desk.tasks("name: a, type: report_execution, on_failure: continue", "name: b, type: task_error_report")
+    desk.clock.set(worker_seen)
+    desk.worker_lives()
+    desk.run_now("a")
+    assert desk.turn() == ["a"]
+    order = desk.orders["a"]
+    if process is not None:
+        ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
+        assert ledger.began(process) and ledger.running()
+        ledger.close()
+    return desk.run("a")
+
+
+def _end_lost(desk: Desk, at: str, host: str | None = None) -> list[str]:
+    with writing(desk.engine) as session:
+        return end_lost_runs(session, host or identify_self().host, desk.clock.set(at))
+
+
+def test_a_run_is_lost_after_60_seconds_of_silence_and_not_before(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    with writing(desk.engine) as session:
+        desk_run = session.get(RunRow, desk.run("a").id)
+        assert desk_run is not None
+        desk_run.flow_run_id = "flow-run-1"
+    assert _end_lost(desk, "2026-11-23T16:00:59") == []
+    assert _end_lost(desk, "2026-11-23T16:01") == ["flow-run-1"]  # whom Prefect has to be told about
+    assert _end_lost(desk, "2026-11-23T16:02") == []
+
+
+def test_a_lost_run_whose_process_is_gone_has_failed_and_frees_its_group(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    os.kill(process.pid, 9)
+    assert end_group(process)
+    _end_lost(desk, "2026-11-23T16:01")
+    row = desk.run("a")
+    assert (row.status, row.process_id) == (FAILED, 0)
+    assert desk.locks() == set()
+    desk.run_now("b")
+    assert desk.turn() == ["b"]
+
+
+def test_a_lost_run_whose_process_lives_keeps_its_id_and_its_group_until_reset(
+    desk: Desk, process: ProcessIdentity
+) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    _end_lost(desk, "2026-11-23T16:01")
+    row = desk.run("a")
+    assert (row.status, row.process_id) == (FAILED, process.pid)
+    assert row.error is not None and "lost contact" in row.error
+    assert desk.locks() == {"group:reports"}
+    desk.run_now("b")
+    assert desk.turn() == []
+    assert desk.run("b").status is RunStatus.WAITING
+
+
+def test_of_another_machines_process_nothing_is_proven(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    os.kill(process.pid, 9)
+    assert end_group(process)
+    _end_lost(desk, "2026-11-23T16:01", host="another-machine")
+    assert (desk.run("a").status, desk.run("a").process_id) == (FAILED, process.pid)
+    assert desk.locks() == {"group:reports"}
+
+
+def test_a_run_that_never_got_a_process_is_lost_with_its_worker(desk: Desk) -> None:
+    _running(desk, None, "2026-11-23T16:00")
+    _end_lost(desk, "2026-11-23T16:01")
+    assert (desk.run("a").status, desk.run("a").process_id) == (FAILED, 0)
+    assert desk.locks() == set()
+
+
+def test_a_lost_run_is_retried_only_if_its_process_is_gone(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    desk.change(desk.task("a"), retries=1)
+    _end_lost(desk, "2026-11-23T16:01")
+    assert desk.run("a").status is FAILED
+
+
+def test_the_words_of_a_lost_runs_process_come_too_late(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    _end_lost(desk, "2026-11-23T16:01")
+    order = desk.orders["a"]
+    ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
+    assert not ledger.ended(Outcome("completed"))
+    ledger.close()
+    assert desk.run("a").status is FAILED
+
+
+def test_a_lost_runs_slot_is_free_for_others(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    desk.tasks("name: c, type: job1", settings="max_running: 1")
+    _end_lost(desk, "2026-11-23T16:01")
+    desk.run_now("c")
+    assert desk.turn() == ["c"]
+
+
+def test_a_process_id_is_kept_only_while_its_process_is_not_proven_gone(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    _end_lost(desk, "2026-11-23T16:01")
+    assert end_group(process, grace_seconds=0)
+    assert _end_lost(desk, "2026-11-23T16:02") == []
+    row = desk.run("a")
+    assert (row.status, row.process_id) == (FAILED, 0)
+    assert desk.locks() == {"group:reports"}  # held until reset all the same
+
+
+def test_a_worker_whose_process_is_gone_is_declared_dead_without_waiting(desk: Desk, process: ProcessIdentity) -> None:
+    now = desk.clock.now()
+    with writing(desk.engine) as session:
+        workers.say_hello(session, "dead", process, now)
+        workers.say_hello(session, "alive", identify_self(), now)
+    assert end_group(process, grace_seconds=0)
+    with writing(desk.engine) as session:
+        assert workers.bury_dead(session, process.host, now) == ["dead"]
+        assert [worker.id for worker in workers.alive(session, now)] == ["alive"]
+        assert not workers.beat(session, "dead", now, None)
