@@ -1,6 +1,8 @@
 """Everything running for real: Prefect's server, a worker, an SFTP server that fails on demand."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +16,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from models.db import reading
 from models.domain import RunStatus
 from models.tables import RunRow
 from scheduler.prefect_server import PrefectServer
+from scheduler.store import workers
 from tests.acceptance.ledger import Ledger
 from tests.acceptance.runner import PROJECT, Answer, Forks, Headway
 from tests.prefect_server import free_port
@@ -113,13 +117,12 @@ class RunningStack:
 
     def _engine_answers(self) -> bool:
         assert self.worker is not None and self.worker.poll() is None, "the worker ended"
-        verdicts = self.headway("tasks")  # makes sure that the database can be read, too
-        return verdicts.exit_code == 0 and "worker" in self.up()
+        with reading(self.ledger.engine) as session:
+            alive = workers.alive(session, datetime.now(UTC))
+        return any(one.process_id == self.worker.pid and one.engine_problem is None for one in alive)
 
     def up(self) -> list[str]:
         """The names of the parts that are up."""
-        import json
-
         parts = json.loads(self.headway("status", "--json").out)["parts"]
         return [part["name"] for part in parts if part["ok"]]
 
@@ -192,8 +195,6 @@ class RunningStack:
 @pytest.fixture(scope="session")
 def stack(forks: Forks, new_installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Up, and up again for each test: what a test stopped, it starts again."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("stack")
     shutil.copytree(new_installation, folder / "home")
     more = {

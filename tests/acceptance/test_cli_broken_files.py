@@ -16,11 +16,11 @@ GOOD = r"""
 settings:
   customer_importer_file_path: '\\flexftp\acme\import'
 tasks:
-  - {name: Lots export, type: data_export, schedule: {cron: "30 3 * * *"}, parameters: {table: lot, file_name: lots.csv}}
+  - {name: Lots export, type: data_export, schedule: {cron: "30 3 * * *"}, parameters: {table: lot}}
 """
 WITHOUT_PATH = """
 tasks:
-  - {name: Codes, type: lookup_import, schedule: {cron: "30 3 * * *"}, parameters: {lookup: codes, file_name: codes.csv}}
+  - {name: Codes, type: lookup_import, schedule: {cron: "30 3 * * *"}, parameters: {lookup: codes}}
 """
 EXPECTED = {
     # what the message must name: the field, the value, the remedy

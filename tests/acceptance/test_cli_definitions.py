@@ -55,10 +55,11 @@ windows:
   - {name: "yes", days: [sun, mon], start: "23:30:15", end: "00:30", released: [2026-11-25, 2026-12-24]}
   - {name: "12:30", days: [wed], start: "00:00", end: "00:00", timezone: Asia/Kolkata}
 tasks:
-  - {name: "null", type: lookup_import, schedule: {cron: "*/5 2-4 * * mon-fri"}, timezone: Pacific/Auckland}
-  - {name: "007", type: lookup_import, schedule: {once: "2027-03-28T02:30"}, object: "~", description: "a: b # c"}
+  - {name: "null", type: lookup_import, description: "a: b # c", schedule: {cron: "5 2-4 * * mon-fri"},
+     timezone: Pacific/Auckland}
+  - {name: "007", type: lookup_import, schedule: {once: "2027-03-28T02:30"}, enabled: false, object: "~"}
   - {name: "Größe: 1'000 \"x\"", type: lookup_import, schedule: {after: "007", spacing: "25:30:00"}, on_errors: stop}
-  - {name: "- dash", type: lookup_import, schedule: {after: "null"}, enabled: false, retries: 3, retry_delay: "00:00:00.25"}
+  - {name: "- dash", type: lookup_import, schedule: {after: "null"}, retries: 3, retry_delay: "00:00:00.25"}
   - name: "{brace}"
     type: lookup_import
     historical: true
@@ -174,29 +175,13 @@ def test_the_package_has_its_script(headway: Headway) -> None:
     assert "apply" in headway.anew(str(script), "--help").ok().out
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "up",
-        "demo",
-        "status",
-        "worker",
-        "deploy",
-        "apply",
-        "export",
-        "tasks",
-        "plan",
-        "why",
-        "run",
-        "reset",
-        "enable",
-        "disable",
-        "delete",
-        "log",
-        "purge",
-    ]
-    + ["user add", "user list", "user grant", "user revoke", "host-key"],
-)
+COMMANDS = """
+up, demo, status, worker, deploy, apply, export, tasks, plan, why, run, reset, enable, disable, delete, log, purge,
+user add, user list, user grant, user revoke, host-key
+"""
+
+
+@pytest.mark.parametrize("command", [command.strip() for command in COMMANDS.split(",")])
 def test_every_command_teaches(nowhere: Headway, command: str) -> None:
     out = nowhere(*command.split(), "--help").ok().out
     assert "Usage: " in out and len(out.splitlines()) >= 5 and not nowhere.home.exists()

@@ -83,6 +83,18 @@ def click(page: Page, key: str, x: int, row: int) -> None:
     page.locator(f".st-key-{key} .dvn-scroller").click(position={"x": x, "y": 32 + 31 * row + 15})
 
 
+def follow_link(page: Page, key: str, x: int, row: int) -> Page:
+    """The tab that a link in a table opens. A link answers once the table knows that the pointer is on it."""
+    pages = page.context.pages
+    for _ in range(20):
+        page.locator(f".st-key-{key} .dvn-scroller").hover(position={"x": x, "y": 32 + 31 * row + 15})
+        click(page, key, x, row)
+        if len(page.context.pages) > len(pages):
+            break
+        page.wait_for_timeout(250)
+    return page.context.pages[-1]
+
+
 def test_the_task_list_begins_with_what_failed_and_enabled_and_clear_do_as_they_say(visit: Open) -> None:
     page = visit("ann")
     expect(page.get_by_text("1 failed")).to_be_visible(timeout=SLOW)
@@ -117,9 +129,8 @@ def test_from_the_log_to_report_detail_in_a_tab_of_its_own(visit: Open) -> None:
     page = visit("ann", "/log")
     assert column(page, "log_table", "Result")[0] == "Execution failed"
     assert column(page, "log_table", "Duration")[0] == "03:00"
-    with page.context.expect_page() as opened:
-        click(page, "log_table", 150, 0)
-    report = opened.value
+    assert not page.get_by_role("button", name=re.compile("Download as CSV")).is_visible()  # it quotes no formula
+    report = follow_link(page, "log_table", 150, 0)
     expect(report.get_by_role("heading", name="Citations export")).to_be_visible(timeout=SLOW)
     expect(report.get_by_role("alert").get_by_text("permission denied")).to_be_visible()
     assert column(report, "run_lines", "Level") == ["INFO", "INFO", "ERROR"]

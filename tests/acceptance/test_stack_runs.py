@@ -1,6 +1,7 @@
 """Runs on the whole stack: delivered, spaced, apart from each other, and told truthfully."""
 
 import signal
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,8 +59,6 @@ def test_two_tasks_of_one_type_never_overlap(stack: RunningStack) -> None:
 
 
 def test_a_worker_killed_in_mid_delivery(stack: RunningStack) -> None:
-    import threading
-
     stack.apply(export_yaml("Big one", rows=60_000))
     writing = threading.Event()
     stack.sftp.inject("write", at_byte=100_000, effect="silence", on_strike=writing.set)
