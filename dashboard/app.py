@@ -71,9 +71,11 @@ def pages() -> dict[str, list[st.Page]]:
     """The pages that this viewer may see; those with their own address are reached by links."""
     actor = ui.viewer().actor
     see, purge, users = (may(actor, one) for one in (Privilege.VIEW, Privilege.PURGE, Privilege.USERS))
+    define = st.Page("app_pages/define.py", title="Define task", icon=":material/edit_calendar:", url_path="define")
     day = [
         st.Page("app_pages/tasks.py", title="Tasks", icon=":material/list:", default=True),
         st.Page("app_pages/task_log.py", title="Task log", icon=":material/history:", url_path="log"),
+        *([define] if may(actor, Privilege.MANAGE) else []),
         st.Page("app_pages/windows.py", title="Windows", icon=":material/event_busy:", url_path="windows"),
         st.Page("app_pages/run.py", title="Run", url_path="run", visibility="hidden"),
         st.Page("app_pages/task.py", title="Task", url_path="task", visibility="hidden"),

@@ -19,11 +19,12 @@ def buttons(view: TaskView, zone: str) -> None:
     if not ui.allowed(Privilege.MANAGE):
         return
     row = view.row
-    places = st.columns(5)
+    places = st.columns(6)
     if places[0].button("Run now", key="run_now", type="primary", width="stretch", disabled=row.historical):
         _run_now(view, zone)
     if places[1].button("Reset", key="reset", width="stretch", help="Look at why it failed, then Finish"):
         _reset(row.uid or 0, row.name, zone)
+    places[4].link_button("Edit", f"/define?task={row.uid}", width="stretch")
     enable = "Disable" if row.enabled else "Enable"
     if places[2].button(enable, key="enable", width="stretch"):
         _set(row.uid or 0, f"'{row.name}' is {enable.lower()}d.", enabled=not row.enabled)
@@ -31,7 +32,7 @@ def buttons(view: TaskView, zone: str) -> None:
     if places[3].button(historical, key="historical", width="stretch", help="Marks a task that is no longer in use"):
         _set(row.uid or 0, f"'{row.name}': {historical}.", historical=not row.historical)
     if view.line.last_result is None and view.open_run is None:
-        if places[4].button("Delete", key="delete", width="stretch", help="Only a task that never ran"):
+        if places[5].button("Delete", key="delete", width="stretch", help="Only a task that never ran"):
             _delete(row.uid or 0, row.name)
 
 

@@ -1,6 +1,7 @@
 """What every page needs: who looks, the database, times in their zone, and how buttons act."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -26,6 +27,7 @@ RED, AMBER = "color: #e5484d; font-weight: 600", "color: #c77700"
 _TOLD = "_told"
 _UNREACHABLE = "The database does not answer. Nothing was changed. `headway status` on the server says more."
 _book: Book | None = None
+_making = Lock()
 
 
 def viewer() -> SignedIn:
@@ -98,8 +100,9 @@ def tell() -> None:
 def book(session: Session) -> Book:
     """All that is defined; made anew only when somebody has changed something."""
     global _book
-    _book = load_book(session, _book)
-    return _book
+    with _making:  # with many tasks it takes a while: once for all viewers, not once for each
+        _book = load_book(session, _book)
+        return _book
 
 
 def zone() -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dashboard import ui, words
 from dashboard.data import CLOCK
 from models.domain import Privilege
-from scheduler.definitions import Definitions, SettingsSection
+from scheduler.definitions import Definitions, SettingsSection, explain
 from scheduler.errors import InvalidInput
 from scheduler.store.settings import load_settings
 from scheduler.usecases.apply import Applied, apply
@@ -23,7 +23,7 @@ def checked(values: dict[str, Any]) -> tuple[SettingsSection | None, list[str]]:
     try:
         return SettingsSection.model_validate(values), []
     except ValidationError as error:
-        return None, [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return None, explain(error)
 
 
 def save(settings: SettingsSection) -> None:

@@ -233,3 +233,64 @@ def test_times_are_shown_in_the_zone_that_the_viewer_chose(visit: Open) -> None:
     zone.fill("Asia/Kathmandu")
     page.get_by_role("option", name="Asia/Kathmandu").click()
     expect(page.locator(".st-key-log_table table tbody tr").first).to_contain_text("+0545", timeout=SLOW)
+
+
+def test_a_task_is_defined_and_the_second_of_two_editors_is_told(stack: Dashboard, visit: Open) -> None:
+    page = visit("bob", "/define")
+    page.get_by_role("textbox", name="Task name").fill("Lots export")
+    page.get_by_role("textbox", name="Task name").press("Enter")
+    page.get_by_role("tab", name="3 Define Task Parameters").click()
+    page.get_by_role("textbox", name="Table").fill("lot")
+    page.get_by_role("textbox", name="Table").press("Enter")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_test_id("stToast")).to_contain_text("is saved", timeout=SLOW)
+    expect(page.get_by_role("heading", name="Edit task: Lots export")).to_be_visible()
+    with reading(stack.world.engine) as session:
+        task = session.exec(select(TaskRow).where(TaskRow.name == "Lots export")).one()
+    assert task.parameters == {"table": "lot"} and task.type == "data_export"
+    with writing(stack.world.engine) as session:
+        other = session.get_one(TaskRow, task.uid)
+        other.version, other.description = other.version + 1, "somebody else's"
+        session.add(other)
+    page.get_by_role("textbox", name="Table").fill("lots")
+    page.get_by_role("textbox", name="Table").press("Enter")
+    expect(page.get_by_role("alert").get_by_text("somebody has changed")).to_be_visible(timeout=SLOW)
+
+
+def test_an_occurrence_is_released_and_reserved_again(stack: Dashboard, visit: Open) -> None:
+    page = visit("bob", "/windows")
+    page.get_by_role("button", name="Release").first.click()
+    expect(page.get_by_text("Released by")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Reserve").click()
+    expect(page.get_by_text("Released by")).to_have_count(0, timeout=SLOW)
+    with reading(stack.world.engine) as session:
+        actions = session.exec(select(AuditRow.action).where(AuditRow.subject.startswith("window"))).all()  # type: ignore[attr-defined]
+    assert actions == ["release window", "reserve window"]
+
+
+def test_the_purge_page_counts_first_and_asks_for_the_word(stack: Dashboard, visit: Open) -> None:
+    page = visit("root", "/purge")
+    days = page.get_by_role("spinbutton")
+    days.fill("0")
+    days.press("Enter")
+    expect(page.get_by_text(re.compile("runs and \\d+ log lines"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name="Purge")).to_be_disabled()
+    word = page.get_by_role("textbox")
+    word.fill("purge 5")
+    word.press("Enter")
+    page.get_by_role("button", name="Purge").click()
+    expect(page.get_by_text("Nothing is old enough to go")).to_be_visible(timeout=SLOW)
+    with reading(stack.world.engine) as session:
+        kept = session.exec(select(RunRow.id).where(RunRow.task_uid == 2, RunRow.status == RunStatus.COMPLETED)).all()
+    assert kept == [stack.runs["good"]]  # its last one
+
+
+def test_a_user_is_made_given_a_privilege_and_signs_in(stack: Dashboard, visit: Open) -> None:
+    page = visit("root", "/users")
+    page.get_by_role("button", name="New user").click()
+    page.get_by_role("textbox", name="User name").fill("dora")
+    page.get_by_role("textbox", name="User name").press("Enter")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("One-time password of dora")).to_be_visible(timeout=SLOW)
+    with reading(stack.world.engine) as session:
+        assert people.actor_named(session, "dora").privileges == frozenset()
