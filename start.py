@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes Headway's own environment in .venv on first use, then runs it. Needs Python 3.11 or later, nothing else.
 
-    python3 start.py demo          see it all on sample data
-    python3 start.py test          run the tests
-    python3 start.py COMMAND ...   anything else that `headway` does
+python3 start.py demo          see it all on sample data
+python3 start.py test          run the tests
+python3 start.py COMMAND ...   anything else that `headway` does
 """
 
 import hashlib
@@ -19,10 +19,9 @@ STAMP = VENV / "headway-installed"
 INPUTS = ("requirements.lock", "pyproject.toml")
 
 
-def main() -> int:
+def main() -> None:
     if not (3, 11) <= sys.version_info[:2] < (3, 15):
-        print(f"Headway needs Python 3.11 to 3.14; this is {sys.version.split()[0]}", file=sys.stderr)
-        return 2
+        sys.exit(f"Headway needs Python 3.11 to 3.14; this is {sys.version.split()[0]}")
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in INPUTS)).hexdigest()
     if not STAMP.exists() or STAMP.read_text() != wanted:
         install()
@@ -30,7 +29,7 @@ def main() -> int:
     arguments = sys.argv[1:] or ["--help"]
     if arguments[0] == "test":
         command = [str(BIN / "python"), "-m", "pytest", *arguments[1:]]
-        return subprocess.call(command, cwd=ROOT)
+        sys.exit(subprocess.call(command, cwd=ROOT))
     os.execv(BIN / "headway", [str(BIN / "headway"), *arguments])
 
 
@@ -45,7 +44,8 @@ def install() -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except subprocess.CalledProcessError as error:
-        print(f"The set-up failed: {' '.join(error.cmd)} ended with {error.returncode}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"The set-up failed: {' '.join(error.cmd)} ended with {error.returncode}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the next start goes on with the set-up.")

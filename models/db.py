@@ -100,10 +100,12 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """A session in one write transaction, committed at the end, rolled back on any error."""
-    with engine.connect().execution_options(headway_writes=True) as connection:
-        with Session(connection, expire_on_commit=False) as session:
-            yield session
-            session.commit()
+    with (
+        engine.connect().execution_options(headway_writes=True) as connection,
+        Session(connection, expire_on_commit=False) as session,
+    ):
+        yield session
+        session.commit()
 
 
 def migrate(engine: Engine) -> None:
@@ -113,9 +115,8 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.connect().execution_options(headway_writes=True) as connection:
-        with connection.begin():
-            if connection.dialect.name == "postgresql":  # two that start at once: the second waits, then finds it done
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7411001)")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    with engine.connect().execution_options(headway_writes=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":  # two that start at once: the second waits, then finds it done
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7411001)")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

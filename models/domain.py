@@ -23,9 +23,7 @@ DEFAULT_TIMEZONE = "America/New_York"
 class RunStatus(enum.StrEnum):
     WAITING = "waiting"  # in the ledger, not started; the turn moves it on; never purged
     STARTING = "starting"  # claimed, its process is on the way; the run's process moves it on; never purged
-    RUNNING = (
-        "running"  # its flow runs in Prefect; the run's process, or a worker that finds it lost; never purged
-    )
+    RUNNING = "running"  # its flow runs in Prefect; the run's process, or a worker that finds it lost; never purged
     COMPLETED = "completed"  # the flow finished and counted no error; final; may be purged
     COMPLETED_WITH_ERRORS = "completed_with_errors"  # finished with at least one error; final; may be purged
     FAILED = "failed"  # the flow or its process failed; final; purged only once it has been reset
@@ -45,9 +43,7 @@ TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
             RunStatus.CANCELLED,
         }
     ),
-    RunStatus.STARTING: frozenset(
-        {RunStatus.RUNNING, RunStatus.WAITING, RunStatus.FAILED, RunStatus.CANCELLED}
-    ),
+    RunStatus.STARTING: frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.RUNNING: frozenset(
         {
             RunStatus.COMPLETED,
