@@ -109,7 +109,8 @@ def _verdict(rule: str, hold: Hold | None, zone: str) -> str:
         return _RULES[rule]
     if hold.until is None or hold.until == FOREVER:
         return f"{rule}: {hold.reason}"
-    return f"{rule}: {hold.reason} (clears {words.day_and_time(hold.until, zone)})"
+    clears = words.day_and_time(hold.until, zone)
+    return f"{rule}: {hold.reason}" + ("" if clears in hold.reason else f" (clears {clears})")
 
 
 def starts(view: TaskView, zone: str) -> None:

@@ -252,6 +252,7 @@ def test_a_task_is_defined_and_the_second_of_two_editors_is_told(stack: Dashboar
         other = session.get_one(TaskRow, task.uid)
         other.version, other.description = other.version + 1, "somebody else's"
         session.add(other)
+    page.get_by_role("tab", name="3 Define Task Parameters").click()
     page.get_by_role("textbox", name="Table").fill("lots")
     page.get_by_role("textbox", name="Table").press("Enter")
     expect(page.get_by_role("alert").get_by_text("somebody has changed")).to_be_visible(timeout=SLOW)
@@ -264,7 +265,7 @@ def test_an_occurrence_is_released_and_reserved_again(stack: Dashboard, visit: O
     page.get_by_role("button", name="Reserve").click()
     expect(page.get_by_text("Released by")).to_have_count(0, timeout=SLOW)
     with reading(stack.world.engine) as session:
-        actions = session.exec(select(AuditRow.action).where(AuditRow.subject.startswith("window"))).all()  # type: ignore[attr-defined]
+        actions = session.exec(select(AuditRow.action).where(AuditRow.subject.startswith("window"))).all()
     assert actions == ["release window", "reserve window"]
 
 
