@@ -158,7 +158,9 @@ class _Simulation:
         self._turns = 0  # an instant at which a run leaves has two
         self._ends: list[tuple[datetime, int, Planned]] = []
         self._to_come_due: list[tuple[datetime, Key, Planned]] = []
-        self._wakes: list[tuple[datetime, Key, Planned]] = []
+        self._wakes: list[datetime] = []
+        self._asleep: dict[datetime, list[Planned]] = {}
+        self._clears: dict[tuple[WindowPolicy, timedelta | None], datetime | None] = {}  # at this instant
         self._leaving: deque[Planned] = deque()
         self._scheduled: dict[int, list[Planned]] = {}
         # Where held runs are parked, and the ones to judge in this turn.
@@ -205,6 +207,7 @@ class _Simulation:
             if now is None:
                 return
             self._now = now
+            self._clears.clear()
             while self._ends and self._ends[0][0] <= now:
                 self._end(heappop(self._ends)[2], now)
             while self._to_come_due and self._to_come_due[0][0] <= now:
@@ -329,10 +332,8 @@ class _Simulation:
         for untold in (self._untold_busy, self._untold_group, self._untold_capacity, self._untold_spacing):
             untold.start_of_turn(self._turns, self.board, now)
         self._windows_close(now)
-        while self._wakes and self._wakes[0][0] <= now:
-            _, key, sleeper = heappop(self._wakes)
-            if sleeper.status is RunStatus.WAITING and not self._still_queues(sleeper):
-                heappush(self._ready, (key, sleeper))
+        while self._wakes and self._wakes[0] <= now:
+            self._wake(self._asleep.pop(heappop(self._wakes)))
         while (run := self._next_candidate()) is not None:
             self._judge(run, now)
         if self._waiting and (self._edge is None or self._edge <= now):
@@ -352,7 +353,10 @@ class _Simulation:
                 return run
 
     def _judge(self, run: Planned, now: datetime) -> None:
-        if run.seen and (self._still_queues(run) or self._still_window(run, now)):
+        if run.seen and self._still_queues(run):
+            return
+        if run.seen and self._still_window(run):
+            self._group_is_free(run.task.group)
             return
         holds = judge(run, self.board, now)
         for hold in holds:
@@ -379,15 +383,35 @@ class _Simulation:
             return False
         return True
 
-    def _still_window(self, run: Planned, now: datetime) -> bool:
+    def _still_window(self, run: Planned) -> bool:
         """As `_still_queues`, for a run that a window keeps until a known instant."""
-        clears_at = self.board.calendar.clears_at(run.task.window, run.task.estimate, now)
-        if clears_at is None or clears_at == FOREVER or RuleId.WINDOW in run.overrides:
+        if RuleId.WINDOW in run.overrides or run.task.window is WindowPolicy.ALLOW:
             return False
-        heappush(self._wakes, (clears_at, run.key, run))
-        self._group_is_free(run.task.group)
+        profile = run.task.window, run.task.estimate
+        if profile not in self._clears:
+            self._clears[profile] = self.board.calendar.clears_at(*profile, self._now)
+        clears_at = self._clears[profile]
+        if clears_at is None or clears_at == FOREVER:
+            return False
+        self._sleep(run, clears_at)
         self._next_of_chain(run.task)
         return True
+
+    def _sleep(self, run: Planned, until: datetime) -> None:
+        if until not in self._asleep:
+            self._asleep[until] = []
+            heappush(self._wakes, until)
+        self._asleep[until].append(run)
+
+    def _wake(self, runs: Sequence[Planned]) -> None:
+        """Those of one group wait for one another again, so only the first of each is judged at once."""
+        groups: dict[str, None] = {}
+        for run in runs:
+            if run.status is RunStatus.WAITING:
+                heappush(self._group_queue.setdefault(run.task.group, []), (run.key, run))
+                groups[run.task.group] = None
+        for group in groups:
+            self._group_is_free(group)
 
     def _tell(self, run: Planned, hold: Hold) -> None:
         rank = _RANK[hold.rule]
@@ -420,7 +444,7 @@ class _Simulation:
         timed = [by_rule[rule] for rule in (RuleId.SPACING, RuleId.WINDOW) if rule in by_rule]
         for hold in timed:
             if hold.until is not None:
-                heappush(self._wakes, (hold.until, run.key, run))
+                self._sleep(run, hold.until)
                 return
             if hold.rule is RuleId.SPACING:
                 queues = self._chain_queue.setdefault(task.root, {})
@@ -466,8 +490,13 @@ class _Simulation:
     # Who is to be judged again
 
     def _group_is_free(self, group: str) -> None:
-        if group not in self.board.active_by_group:
-            self._let_next_try(self._group_queue.get(group))
+        """Judge the group's first run that still waits and is not put to sleep by a window."""
+        queue = self._group_queue.get(group)
+        while queue and group not in self.board.active_by_group:
+            key, run = heappop(queue)
+            if run.status is RunStatus.WAITING and not self._still_window(run):
+                heappush(self._ready, (key, run))
+                return
 
     def _chain_moved(self, task: Task) -> None:
         for queue in self._chain_queue.get(task.root, {}).values():
