@@ -80,6 +80,7 @@ def main() -> int:
         try:
             bench = Bench(server)
             headway = bench.headway(options.runs, options.idle_seconds)
+            _print_parts(bench.parts[WARM_UP_RUNS:])
             stock = bench.stock(options.stock_runs) if options.stock_runs else None
         finally:
             server.stop()
@@ -102,6 +103,8 @@ class Bench:
         self._server = server
         self._api = server.api()
         self._engine = open_database()
+        self.parts: list[list[float]] = []
+        """Of each run: committed to claimed, claimed to made in Prefect, made to Running, in seconds."""
         self._flow_id = self._call("POST", "/flows/", {"name": "no-op"})["id"]
 
     def headway(self, runs: int, idle_seconds: float) -> Measured:
@@ -150,7 +153,12 @@ class Bench:
         committed_at = datetime.now(UTC)
         row = _until(lambda: self._ended(asked.run_id))
         assert row.error is None and row.flow_run_id is not None, row.error
-        return (self._running_at(row.flow_run_id) - committed_at).total_seconds()
+        assert row.started_at is not None
+        running_at = self._running_at(row.flow_run_id)
+        made_at = datetime.fromisoformat(self._call("GET", f"/flow_runs/{row.flow_run_id}")["created"])
+        steps = (committed_at, row.started_at, made_at, running_at)
+        self.parts.append([(b - a).total_seconds() for a, b in zip(steps, steps[1:], strict=False)])
+        return (running_at - committed_at).total_seconds()
 
     def _ended(self, run_id: int) -> RunRow | None:
         from sqlmodel import Session
@@ -235,6 +243,13 @@ def _process(command: list[str]) -> Iterator[int]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _print_parts(parts: list[list[float]]) -> None:
+    names = ("committed to claimed", "claimed to made in Prefect", "made to Running")
+    middle = [statistics.median(part) for part in zip(*parts, strict=True)]
+    told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in zip(names, middle, strict=True))
+    print(f"Where Headway's time goes (medians): {told}")
 
 
 def _report(headway: Measured, stock: Measured | None) -> int:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
-
 from models.db import reading
 from models.domain import RunStatus
 from models.tables import RunRow
 from scheduler.prefect_server import PrefectServer
 from scheduler.store import workers
 from tests.acceptance.ledger import Ledger
-from tests.acceptance.runner import PROJECT, Answer, Forks, Headway
-from tests.prefect_server import free_port
+from tests.acceptance.runner import PROJECT, Answer, Headway
 from tests.sftp_fault_server import Behaviour, FaultServer
 
 SETTINGS = r"""
@@ -190,28 +186,6 @@ class RunningStack:
         finally:
             self.behaviour.after_rename = lambda _path: None
             release.set()
-
-
-@pytest.fixture(scope="session")
-def stack(forks: Forks, new_installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Up, and up again for each test: what a test stopped, it starts again."""
-    folder = tmp_path_factory.mktemp("stack")
-    shutil.copytree(new_installation, folder / "home")
-    more = {
-        "HEADWAY_PREFECT_PORT": str(free_port()),
-        "HEADWAY_DASHBOARD_PORT": str(free_port()),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-    }
-    sftp = FaultServer(tmp_path_factory.mktemp("importer"))
-    sftp.reset()
-    running = RunningStack(Headway(folder / "home", forks, folder, more), sftp)
-    try:
-        running.prepare()
-        running.start_worker()
-        yield running
-    finally:
-        running.clean_up()
-        sftp.stop()
 
 
 def in_seconds(seconds: float) -> datetime:

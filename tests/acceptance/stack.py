@@ -1,6 +1,7 @@
-"""Fixtures of the acceptance tests: the command line with a home of its own. A pytest plugin.
+"""Fixtures of the acceptance tests: the command line with a home of its own, and all parts running. A pytest plugin.
 
-`headway`: a new installation. `nowhere`: the same, but nothing has been made yet.
+`headway`: a new installation. `nowhere`: the same, but nothing has been made yet. `stack`: server, worker and SFTP
+server, shared by the tests of a session.
 """
 
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.runner import Forks, Headway
+from tests.acceptance.running import RunningStack
+from tests.prefect_server import free_port
+from tests.sftp_fault_server import FaultServer
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,25 @@ def nowhere(forks: Forks, tmp_path: Path) -> Headway:
 def headway(nowhere: Headway, new_installation: Path) -> Headway:
     shutil.copytree(new_installation, nowhere.home)
     return nowhere
+
+
+@pytest.fixture(scope="session")
+def stack(forks: Forks, new_installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Everything up; what a test stops, it starts again."""
+    folder = tmp_path_factory.mktemp("stack")
+    shutil.copytree(new_installation, folder / "home")
+    more = {
+        "HEADWAY_PREFECT_PORT": str(free_port()),
+        "HEADWAY_DASHBOARD_PORT": str(free_port()),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    sftp = FaultServer(tmp_path_factory.mktemp("importer"))
+    sftp.reset()
+    running = RunningStack(Headway(folder / "home", forks, folder, more), sftp)
+    try:
+        running.prepare()
+        running.start_worker()
+        yield running
+    finally:
+        running.clean_up()
+        sftp.stop()

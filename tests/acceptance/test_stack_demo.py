@@ -15,7 +15,7 @@ from tests.acceptance.runner import PROJECT, Forks, Headway
 from tests.acceptance.running import processes_of, until
 from tests.prefect_server import free_port
 
-pytest_plugins = ["tests.acceptance.stack", "tests.acceptance.running"]
+pytest_plugins = ["tests.acceptance.stack"]
 
 
 @pytest.fixture

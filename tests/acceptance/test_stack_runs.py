@@ -8,7 +8,7 @@ from typing import Any
 from models.domain import RunStatus, Trigger
 from tests.acceptance.running import RunningStack, export_yaml, in_seconds, processes_of, until
 
-pytest_plugins = ["tests.acceptance.stack", "tests.acceptance.running"]
+pytest_plugins = ["tests.acceptance.stack"]
 
 
 def test_an_export_is_delivered_and_the_next_step_says_why_it_waits(stack: RunningStack) -> None:
