@@ -1,7 +1,7 @@
 """Definitions made into what the rules work on, together with what is wrong with them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -34,12 +34,13 @@ def build(
     *,
     uids: Mapping[str, int] | None = None,
     estimates: Mapping[int, timedelta] | None = None,
-    check: bool = True,
+    check: Collection[str] | None = None,
 ) -> World:
     """The world that definitions describe. Without stored `uids` a task's UID is its position, from 1.
 
-    estimates: what history knows of tasks without an expected duration, by UID. check: whether parameters are held
-    against their schemas (what is stored was, when it was saved).
+    estimates: what history knows of tasks without an expected duration, by UID. check: the tasks whose parameters
+    are held against their schemas, every one if None. A stored task was, when it was saved: if its type has changed
+    since, it still comes due, and fails where everybody sees it.
     """
     settings = definitions.settings or SettingsSection()
     limits = Limits(settings.min_spacing, settings.recommended_spacing, settings.max_running)
@@ -49,7 +50,9 @@ def build(
     broken = {name for finding in findings for name in finding.tasks}
     tasks: dict[str, Task] = {}
     for section in sections:
-        problems = _problems(section, types, check)
+        problems = _problems(section, types)
+        if check is None or section.name in check:
+            problems += _parameter_problems(section.name, section.parameters, types.get(section.type))
         findings += [Finding("L8", Level.ERROR, (section.name,), problem) for problem in problems]
         if problems:
             broken.add(section.name)
@@ -64,7 +67,7 @@ def build(
     return World(linked, calendar, limits, types, settings, tuple(findings))
 
 
-def _problems(section: TaskSection, types: Mapping[str, TaskType], check: bool) -> list[str]:
+def _problems(section: TaskSection, types: Mapping[str, TaskType]) -> list[str]:
     problems = []
     here = f"task '{section.name}'"
     if section.timezone is not None:
@@ -77,14 +80,25 @@ def _problems(section: TaskSection, types: Mapping[str, TaskType], check: bool) 
             check_cron(section.schedule.cron)
         except ValueError as error:
             problems.append(f"{here}, schedule.cron: {error}")
-    known = types.get(section.type)
-    if known is None:
+    if section.type not in types:
         problems.append(f"{here}, type: unknown type {section.type!r}; there are: {', '.join(sorted(types))}")
-    else:
-        problems += [
-            f"{here}, {problem}" for problem in problems_in(section.parameters, known.parameter_schema)
-        ]
     return problems
+
+
+def _parameter_problems(name: str, parameters: Mapping[str, Any], task_type: TaskType | None) -> list[str]:
+    schema = None if task_type is None else task_type.parameter_schema
+    return [f"task '{name}', {problem}" for problem in problems_in(parameters, schema)]
+
+
+def parameter_findings(
+    tasks: Iterable[tuple[str, str, Mapping[str, Any]]], types: Mapping[str, TaskType]
+) -> list[Finding]:
+    """L8 for each (name, type, parameters) that its type's schema does not, or no longer, allow."""
+    return [
+        Finding("L8", Level.ERROR, (name,), problem)
+        for name, kind, parameters in tasks
+        for problem in _parameter_problems(name, parameters, types.get(kind))
+    ]
 
 
 def _duplicates(sections: list[TaskSection]) -> list[Finding]:

@@ -112,7 +112,7 @@ def load_book(session: Session, known: Book | None = None) -> Book:
     definitions = load_definitions(session, rows)
     uids = {row.name: row.uid or 0 for row in rows}
     estimates = {row.uid or 0: row.learned_duration for row in rows if row.learned_duration is not None}
-    world = build(definitions, load_types(session), uids=uids, estimates=estimates, check=False)
+    world = build(definitions, load_types(session), uids=uids, estimates=estimates, check=())
     return Book(version, world, {row.uid or 0: row for row in rows})
 
 
@@ -130,7 +130,7 @@ def chain_book(session: Session, uid: int) -> Book:
     definitions = Definitions(
         settings=stored_settings.load_settings(session), windows=[], tasks=[section(one, names) for one in rows]
     )
-    world = build(definitions, load_types(session), uids={one.name: one.uid or 0 for one in rows}, check=False)
+    world = build(definitions, load_types(session), uids={one.name: one.uid or 0 for one in rows}, check=())
     return Book(-1, world, {one.uid or 0: one for one in rows})
 
 

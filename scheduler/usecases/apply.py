@@ -71,8 +71,12 @@ def apply(
     merged = _merge(stored, definitions)
     rows = {row.name: row for row in stored_tasks.task_rows(session)}
     uids = _uids(merged, rows)
-    world = build(merged, stored_tasks.load_types(session), uids=uids)
     changes = _changes(stored, merged)
+    edited = {
+        change.name for change in changes if change.kind == "task"
+    }  # others' errors are not for this edit to mend
+    learned = {row.uid or 0: row.learned_duration for row in rows.values() if row.learned_duration is not None}
+    world = build(merged, stored_tasks.load_types(session), uids=uids, estimates=learned, check=edited)
     applied = Applied(changes, lint(world, now), _running(session, changes))
     if applied.errors or dry_run or not changes:
         return applied

@@ -11,6 +11,7 @@ from scheduler.planner import Planned, forecast
 from scheduler.privileges import require
 from scheduler.store.boards import load_board
 from scheduler.store.tasks import load_book
+from scheduler.world import parameter_findings
 
 
 def forecast_stored(
@@ -37,4 +38,5 @@ def forecast_stored(
         last_start=board.last_start,
     )
     wanted = [row for row in rows if row.due_at >= start or (start <= now and row.id)]
-    return wanted, lint(book.world, now)
+    stored = ((row.name, row.type, row.parameters) for row in book.rows.values())
+    return wanted, [*lint(book.world, now), *parameter_findings(stored, book.world.types)]

@@ -64,15 +64,23 @@ def revoke(session: Session, clock: Clock, actor: Actor, name: str, privilege: P
     before = sorted(_privileges(session, user))
     if privilege not in before:
         return False
-    if privilege is Privilege.USERS:
-        # Locked, so that two who take it from each other at once do not both see the other one left.
-        held = select(GrantRow.user_id).where(GrantRow.privilege == Privilege.USERS).with_for_update()
-        managers = session.exec(held).all()
-        if len(managers) == 1:
-            raise Refused(f"'{name}' is the last user manager; make somebody else one first")
+    if privilege is Privilege.USERS and not user_managers(session) - {user.id}:
+        raise Refused(f"'{name}' is the last user manager; make somebody else one first")
     session.delete(session.get(GrantRow, (user.id, privilege)))
     _record(session, clock, actor, "revoke privilege", name, before, [one for one in before if one != privilege])
     return True
+
+
+def user_managers(session: Session) -> set[int | None]:
+    """The IDs of the user managers who can sign in.
+
+    All managers' rows are locked for the transaction, so that two who disempower each other at once do not both see
+    the other one left.
+    """
+    held = select(GrantRow.user_id).where(GrantRow.privilege == Privilege.USERS).with_for_update()
+    managers = set(session.exec(held).all())
+    able = select(UserRow.id).where(col(UserRow.id).in_(managers), col(UserRow.locked_at).is_(None)).with_for_update()
+    return set(session.exec(able).all())
 
 
 def first_admin(session: Session, clock: Clock, actor: Actor) -> str | None:

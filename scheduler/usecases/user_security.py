@@ -10,17 +10,19 @@ from scheduler.clock import Clock
 from scheduler.errors import InvalidInput, Refused
 from scheduler.privileges import require
 from scheduler.store import audit
-from scheduler.usecases.people import PASSWORDS, users
+from scheduler.usecases.people import PASSWORDS, user_managers
 
 
 def reset_password(session: Session, clock: Clock, actor: Actor, user_id: int) -> str:
     """A new one-time password, told once and never stored; every session of the user is over with it."""
     require(actor, Privilege.USERS)
     user = _user(session, user_id)
+    before = {"must_change_password": user.must_change_password}
     password = secrets.token_urlsafe(12)
     user.password_hash, user.must_change_password = PASSWORDS.hash(password), True
     session.add(user)
-    audit.record(session, clock.now(), actor, "reset password", f"user '{user.name}'")
+    after = {"must_change_password": True, "password": "a new one"}
+    audit.record(session, clock.now(), actor, "reset password", f"user '{user.name}'", before=before, after=after)
     return password
 
 
@@ -35,20 +37,15 @@ def set_locked(session: Session, clock: Clock, actor: Actor, user_id: int, locke
         return False
     if locked and user.id == actor.user_id:
         raise Refused("you cannot lock yourself; another user manager can")
-    if locked and not _another_manager(session, actor, user_id):
+    if locked and user_managers(session) == {user_id}:
         raise Refused(f"'{user.name}' is the last user manager; make somebody else one first")
     now = clock.now()
     user.locked_at = now if locked else None
     session.add(user)
-    audit.record(session, now, actor, "lock user" if locked else "unlock user", f"user '{user.name}'")
+    action = "lock user" if locked else "unlock user"
+    subject, before, after = f"user '{user.name}'", {"locked": not locked}, {"locked": locked}
+    audit.record(session, now, actor, action, subject, before=before, after=after)
     return True
-
-
-def _another_manager(session: Session, actor: Actor, user_id: int) -> bool:
-    return any(
-        Privilege.USERS in privileges and row.id != user_id and row.locked_at is None
-        for row, privileges in users(session, actor)
-    )
 
 
 def _user(session: Session, user_id: int) -> UserRow:

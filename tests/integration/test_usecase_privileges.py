@@ -1,0 +1,260 @@
+"""Every use case against every set of privileges: one generated table."""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from importlib import import_module
+from itertools import chain, combinations
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session, select
+
+from models.db import reading, writing
+from models.domain import Actor, Privilege, RunStatus
+from models.tables import AuditRow, GrantRow, TaskRow, UserRow
+from scheduler import usecases
+from scheduler.clock import Clock
+from scheduler.definitions import TaskSection, load_text
+from scheduler.errors import NotAllowed
+from scheduler.privileges import OPERATOR, may
+from scheduler.usecases import apply as apply_module
+from scheduler.usecases import (
+    browse_audit,
+    browse_log,
+    browse_tasks,
+    browse_windows,
+    forecast_stored,
+    people,
+    purge,
+    release_window,
+    reset,
+    run_now,
+    save_task,
+    sessions,
+    show_task,
+    task_list,
+    task_state,
+    user_security,
+    why,
+)
+from tests.desk import Desk, task_named
+
+MANAGE, VIEW, PURGE, USERS = Privilege.MANAGE, Privilege.VIEW, Privilege.PURGE, Privilege.USERS
+GRANTS = {
+    VIEW: frozenset({VIEW, MANAGE, PURGE}),  # Task management and System Purge each imply View
+    MANAGE: frozenset({MANAGE}),
+    PURGE: frozenset({PURGE}),
+    USERS: frozenset({USERS}),
+}
+"""Which granted privileges are enough for the one asked for. Said here again, on purpose."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """One use case: what it takes, how it is called, and whether it changes something."""
+
+    privilege: Privilege
+    call: Callable[[Session, Clock, Actor], Any]
+    changes: bool = False
+
+
+def _task(session: Session, name: str = "a") -> TaskRow:
+    return task_named(session, name)
+
+
+def _save(session: Session, clock: Clock, actor: Actor) -> Any:
+    section = TaskSection(name="a", type="job0", description="edited")
+    return save_task.save_task(session, clock, actor, section, version=_task(session).version)
+
+
+FILE = load_text("tasks: [{name: a, type: job0, description: edited}]", "test")
+DAY = date(2026, 11, 25)
+ACTS = {
+    "task_list": Act(VIEW, lambda s, c, a: task_list.task_list(s, c, a)),
+    "why": Act(VIEW, lambda s, c, a: why.why(s, c, a, _task(s))),
+    "forecast_stored": Act(VIEW, lambda s, c, a: forecast_stored.forecast_stored(s, c, a, c.now(), c.now())),
+    "show_task": Act(VIEW, lambda s, c, a: show_task.show_task(s, c, a, 1)),
+    "earliest_start": Act(VIEW, lambda s, c, a: show_task.earliest_start(s, c, a, 1)),
+    "overview": Act(VIEW, lambda s, c, a: browse_tasks.overview(s, c, a)),
+    "browse_tasks": Act(VIEW, lambda s, c, a: browse_tasks.browse_tasks(s, c, a, browse_tasks.TaskQuery())),
+    "types_in_use": Act(VIEW, lambda s, c, a: browse_tasks.types_in_use(s, a)),
+    "browse_log": Act(VIEW, lambda s, c, a: browse_log.browse_log(s, a, browse_log.LogQuery())),
+    "run_report": Act(VIEW, lambda s, c, a: browse_log.run_report(s, a, 1)),
+    "run_lines": Act(VIEW, lambda s, c, a: browse_log.run_lines(s, a, 1, browse_log.LineQuery())),
+    "runs_of_task": Act(VIEW, lambda s, c, a: browse_log.runs_of_task(s, a, 1)),
+    "durations": Act(VIEW, lambda s, c, a: browse_log.durations(s, a, 1)),
+    "windows": Act(VIEW, lambda s, c, a: browse_windows.windows(s, a)),
+    "coming_occurrences": Act(VIEW, lambda s, c, a: browse_windows.coming_occurrences(s, c, a)),
+    "apply, dry": Act(MANAGE, lambda s, c, a: apply_module.apply(s, c, a, FILE, dry_run=True)),
+    "apply": Act(MANAGE, lambda s, c, a: apply_module.apply(s, c, a, FILE), True),
+    "save_task": Act(MANAGE, lambda s, c, a: _save(s, c, a), True),
+    "run_now": Act(MANAGE, lambda s, c, a: run_now.run_now(s, c, a, _task(s)), True),
+    "set_state": Act(MANAGE, lambda s, c, a: task_state.set_state(s, c, a, _task(s), enabled=False), True),
+    "delete_task": Act(MANAGE, lambda s, c, a: task_state.delete_task(s, c, a, _task(s, "new")), True),
+    "release_window": Act(
+        MANAGE, lambda s, c, a: release_window.release_window(s, c, a, "Daily maintenance", DAY), True
+    ),
+    "preview_reset": Act(MANAGE, lambda s, c, a: reset.preview_reset(s, c, a, _task(s, "failed"))),
+    "purge, dry": Act(PURGE, lambda s, c, a: purge.purge(s, c, a, 0, dry_run=True)),
+    "purge": Act(PURGE, lambda s, c, a: purge.purge(s, c, a, 0), True),
+    "users": Act(USERS, lambda s, c, a: people.users(s, a)),
+    "add_user": Act(USERS, lambda s, c, a: people.add_user(s, c, a, "carl"), True),
+    "grant": Act(USERS, lambda s, c, a: people.grant(s, c, a, "ann", PURGE), True),
+    "revoke": Act(USERS, lambda s, c, a: people.revoke(s, c, a, "ann", VIEW), True),
+    "reset_password": Act(USERS, lambda s, c, a: user_security.reset_password(s, c, a, 1), True),
+    "set_locked": Act(USERS, lambda s, c, a: user_security.set_locked(s, c, a, 1, True), True),
+    "active_sessions": Act(USERS, lambda s, c, a: sessions.active_sessions(s, c, a)),
+}
+ONCE = ("delete_task", "reset_password")  # a second password is another one; what is deleted is not found again
+SETS = [frozenset(chosen) for chosen in chain.from_iterable(combinations(Privilege, n) for n in range(5))]
+
+
+@pytest.fixture(scope="module")
+def _cheap_hash() -> Iterable[None]:
+    """One hash is enough for a table of privileges."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people.PASSWORDS, "hash", lambda password: "hash")
+        yield
+
+
+@pytest.fixture
+def peopled(quick_desk: Desk, _cheap_hash: None) -> Desk:
+    """Task `a` with three old runs, `failed` in need of a reset, `new` that never ran; user `ann` who may view."""
+    desk = quick_desk
+    desk.define(
+        "tasks:\n  - {name: a, type: job0, schedule: {cron: '0 * * * *'}}\n"
+        "  - {name: failed, type: job1}\n  - {name: new, type: job2}\n"
+    )
+    desk.clock.set("2026-11-01T12:00-05:00")
+    for _ in range(3):
+        desk.run_now("a")
+        desk.turn()
+        desk.end("a")
+        desk.clock.move(hours=1)
+    desk.run_now("failed")
+    desk.turn()
+    desk.end("failed", RunStatus.FAILED)
+    desk.clock.set("2026-11-23T12:30-05:00")
+    with writing(desk.engine) as session:
+        ann = UserRow(name="ann", created_at=desk.clock.now())
+        session.add(ann)
+        session.flush()
+        session.add(GrantRow(user_id=ann.id or 0, privilege=VIEW))
+    return desk
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_it_does_it_with_the_privilege_and_refuses_without(peopled: Desk, name: str) -> None:
+    act = ACTS[name]
+    for granted in SETS:
+        enough = bool(granted & GRANTS[act.privilege])
+        actor = Actor("bob", granted)
+        with reading(peopled.engine) as session:
+            if enough:
+                act.call(session, peopled.clock, actor)
+            else:
+                with pytest.raises(NotAllowed) as refusal:
+                    act.call(session, peopled.clock, actor)
+                assert refusal.value.exit_code == 3
+                assert "'bob'" in str(refusal.value) and f"'{act.privilege.value}'" in str(refusal.value)
+                assert not (session.new or session.dirty or session.deleted)
+            session.rollback()
+
+
+@pytest.mark.parametrize("name", [name for name, act in ACTS.items() if act.changes])
+def test_what_changes_something_leaves_one_audit_row_with_before_and_after(peopled: Desk, name: str) -> None:
+    with writing(peopled.engine) as session:
+        ACTS[name].call(session, peopled.clock, Actor("bob", frozenset(Privilege)))
+    (row,) = [row for row in peopled.audit() if row.actor == "bob"]
+    assert row.at == peopled.clock.now()
+    assert row.action and row.subject
+    assert row.before != row.after
+    made, gone = name in ("run_now", "add_user"), name == "delete_task"
+    assert (row.before is None, row.after is None) == (made, gone)
+
+
+@pytest.mark.parametrize("name", [name for name, act in ACTS.items() if act.changes and name not in ONCE])
+def test_doing_it_twice_changes_nothing_more(peopled: Desk, name: str) -> None:
+    actor = Actor("bob", frozenset(Privilege))
+    for _ in range(2):
+        with writing(peopled.engine) as session:
+            try:
+                ACTS[name].call(session, peopled.clock, actor)
+            except Exception as error:
+                assert name == "add_user" and "already" in str(error)
+    assert len([row for row in peopled.audit() if row.actor == "bob"]) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, act in ACTS.items() if not act.changes])
+def test_looking_leaves_no_trace(peopled: Desk, name: str) -> None:
+    before = len(peopled.audit())
+    with writing(peopled.engine) as session:
+        ACTS[name].call(session, peopled.clock, OPERATOR)
+        assert not session.dirty and not session.new
+    assert len(peopled.audit()) == before
+
+
+@pytest.mark.parametrize("granted", SETS)
+def test_a_reset_takes_task_management(peopled: Desk, granted: frozenset[Privilege]) -> None:
+    uid = peopled.task("failed").uid or 0
+    if granted & GRANTS[MANAGE]:
+        reset.reset(peopled.engine, peopled.clock, Actor("bob", granted), uid)
+        assert peopled.task("failed").failed_run_id is None
+    else:
+        with pytest.raises(NotAllowed):
+            reset.reset(peopled.engine, peopled.clock, Actor("bob", granted), uid)
+        assert peopled.task("failed").failed_run_id is not None
+
+
+@pytest.mark.parametrize("granted", SETS)
+def test_the_audit_trail_takes_view_or_user_management(peopled: Desk, granted: frozenset[Privilege]) -> None:
+    with reading(peopled.engine) as session:
+        if granted:
+            assert browse_audit.browse_audit(session, Actor("bob", granted))
+        else:
+            with pytest.raises(NotAllowed):
+                browse_audit.browse_audit(session, Actor("bob", granted))
+
+
+@pytest.mark.parametrize("granted", SETS)
+def test_implied_privileges_are_these_and_no_others(granted: frozenset[Privilege]) -> None:
+    actor = Actor("bob", granted)
+    assert {asked for asked in Privilege if may(actor, asked)} == {
+        asked for asked, enough in GRANTS.items() if granted & enough
+    }
+
+
+def test_a_user_of_the_database_acts_with_exactly_what_was_granted(peopled: Desk) -> None:
+    with reading(peopled.engine) as session:
+        ann = people.actor_named(session, "ann")
+    assert (ann.name, ann.privileges) == ("ann", frozenset({VIEW}))
+    with reading(peopled.engine) as session, pytest.raises(NotAllowed):
+        people.actor_named(session, "nobody")
+
+
+def test_every_use_case_that_takes_an_actor_is_in_the_table() -> None:
+    """A new file in scheduler/usecases has to show up here."""
+    in_table = set(ACTS) | {"reset", "browse_audit", "first_admin", "end_sessions", "all_of_log", "all_lines"}
+    found = set()
+    for module_info in pkgutil.iter_modules(usecases.__path__):
+        module = import_module(f"scheduler.usecases.{module_info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_"):
+                if "actor" in inspect.signature(function).parameters:
+                    found.add(name)
+    assert found - in_table == set()
+
+
+def test_the_audit_has_no_row_of_a_refused_act(peopled: Desk) -> None:
+    with pytest.raises(NotAllowed), writing(peopled.engine) as session:
+        people.grant(session, peopled.clock, Actor("bob", frozenset({VIEW})), "ann", USERS)
+    with reading(peopled.engine) as session:
+        assert session.exec(select(AuditRow).where(AuditRow.actor == "bob")).all() == []
+
+
+def test_the_operator_of_the_machine_may_do_everything(sqlite: Engine) -> None:
+    assert all(may(OPERATOR, privilege) for privilege in Privilege)
