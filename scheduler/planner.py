@@ -85,12 +85,16 @@ def forecast(
     open_runs: Sequence[Run] = (),
     failures: Mapping[int, Failure] | None = None,
     last_start: Mapping[int, datetime] | None = None,
+    lost: Mapping[str, Run] | None = None,
 ) -> list[Planned]:
     """Every run due in `[start, end)` and the chain steps that follow, in the order (start or due, UID).
 
-    open_runs: what is open at `start` (waiting and active), for a forecast of what is stored.
+    open_runs: what is open at `start` (waiting and active), for a forecast of what is stored. lost: the groups that
+    failed runs keep until somebody resets them; in a forecast nobody does.
     """
     board = Board(tasks, calendar, max_running, failures=failures, last_start=last_start)
+    for group, run in (lost or {}).items():
+        board.active_by_group[group] = run
     simulation = _Simulation(board, start)
     simulation.load(open_runs)
     dues = [(due, uid) for uid, task in tasks.items() for due in occurrences(task, start, end)]

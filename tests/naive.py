@@ -201,12 +201,14 @@ class NaiveForecast:
         stored: Sequence[NaiveRun] = (),
         failed: frozenset[int] = frozenset(),
         last_start: Mapping[int, datetime] | None = None,
+        lost: frozenset[str] = frozenset(),
     ) -> None:
         self.tasks = {task.uid: task for task in tasks}
         self.windows = NaiveWindows(windows, start - AHEAD, end + timedelta(days=60))
         self.max_running = max_running
         self.start = start
         self.failed = set(failed)
+        self.lost = lost
         self.last_start = dict(last_start or {})
         self.runs: list[NaiveRun] = list(stored)
         self.open: list[NaiveRun] = list(stored)
@@ -306,7 +308,7 @@ class NaiveForecast:
             holds.append(("reset", None))
         if any(other.task.uid == task.uid for other in running):
             holds.append(("busy", None))
-        if any(other.task.group == task.group for other in running):
+        if task.group in self.lost or any(other.task.group == task.group for other in running):
             holds.append(("group", None))
         if len(running) >= self.max_running:
             holds.append(("capacity", None))

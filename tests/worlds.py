@@ -56,6 +56,7 @@ class World:
     open_runs: list[Run] = field(default_factory=list)
     failures: dict[int, Failure] = field(default_factory=dict)
     last_start: dict[int, datetime] = field(default_factory=dict)
+    lost: dict[str, Run] = field(default_factory=dict)
 
     def stored(self) -> list[NaiveRun]:
         return [
@@ -213,4 +214,11 @@ def worlds(draw: st.DrawFn, *, stored: bool = True) -> World:
             if run.started_at is not None:
                 known = world.last_start.get(run.task.uid, run.started_at)
                 world.last_start[run.task.uid] = max(known, run.started_at)
+        free = {task.group: task for task in tasks.values()}
+        for run in world.open_runs:
+            if run.started_at is not None:
+                free.pop(run.task.group, None)
+        if free and draw(SMALL[4]) == 0:
+            group, task = free.popitem()
+            world.lost[group] = Run(task, start - HOUR, status=RunStatus.FAILED, started_at=start - HOUR)
     return world

@@ -46,6 +46,7 @@ def planned(world: World) -> list[Planned]:
         open_runs=world.open_runs,
         failures=world.failures,
         last_start=world.last_start,
+        lost=world.lost,
     )
 
 
@@ -65,6 +66,7 @@ def naive_rows(world: World) -> list[tuple[object, ...]]:
         stored=world.stored(),
         failed=frozenset(world.failures),
         last_start=world.last_start,
+        lost=frozenset(world.lost),
     )
     return [run.row for run in naive.run()]
 
@@ -252,6 +254,16 @@ def test_runs_that_leave_at_once_are_told_apart_from_what_came_later_in_that_ins
     ]
     held = next(run for run in planned(world) if run.id == 2)
     assert [hold.rule.value for hold in held.holds] == ["window", "busy", "group"]
+
+
+def test_group_of_a_lost_run_is_kept_for_good() -> None:
+    """Its process is not proven gone: only a reset frees the group, and a forecast foresees none."""
+    world = world_of(task(1, schedule=Cron("0 3 * * *")), task(2, group="two", schedule=Cron("0 3 * * *")))
+    world.lost = {"one": Run(world.tasks[1], at(-1), status=RunStatus.FAILED, started_at=at(-1), id=7)}
+    kept, free = planned(world)
+    assert (kept.outcome, [hold.rule for hold in kept.holds]) == ("unplaced", ["group"])
+    assert "run 7" in kept.holds[0].reason and "reset" in kept.holds[0].reason
+    assert (free.outcome, free.started_at) == ("planned", at(3))
 
 
 # The forecast's own words in the contract.
