@@ -9,13 +9,15 @@ from models.domain import Actor, Hold, Privilege, RuleId, Run, Trigger
 from models.tables import TaskRow
 from scheduler.clock import Clock
 from scheduler.occurrences import next_occurrence
-from scheduler.planner import forecast
+from scheduler.planner import Planned, forecast
 from scheduler.privileges import require
 from scheduler.rules import RULES, judge
 from scheduler.store.boards import Picture, load_board
 from scheduler.store.tasks import Book, load_book
 
-_AHEAD = timedelta(days=9)
+_HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=9))
+"""How far behind the due the forecast looks. What comes due after a start cannot move it, so the first horizon that
+holds the start is right, and with many tasks the near ones cost a fraction of the last."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,24 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
     open_runs = [*picture.waiting, *board.active_by_task.values()]
     if run.trigger is Trigger.MANUAL and run.id == 0:  # only thought of; a scheduled one comes due
         open_runs.append(run)
-    rows = forecast(
-        book.tasks,
-        book.world.calendar,
-        board.max_running,
-        now,
-        max(run.due_at, now) + _AHEAD,
-        open_runs=open_runs,
-        failures=board.failures,
-        last_start=board.last_start,
-    )
-    for row in rows:
-        same = row.id == run.id if run.id else (row.task.uid == run.task.uid and row.due_at == run.due_at)
-        if same and row.started_at is not None:
-            return row.started_at
+    for ahead in _HORIZONS:
+        until = max(run.due_at, now) + ahead
+        rows = forecast(
+            book.tasks,
+            book.world.calendar,
+            board.max_running,
+            now,
+            until,
+            open_runs=open_runs,
+            failures=board.failures,
+            last_start=board.last_start,
+        )
+        found = next((row.started_at for row in rows if _is(row, run)), None)
+        if found is not None and (found < until or ahead == _HORIZONS[-1]):
+            return found
     return None
+
+
+def _is(row: Planned, run: Run) -> bool:
+    """Whether the forecast's row is the run that is asked about."""
+    return row.id == run.id if run.id else (row.task.uid == run.task.uid and row.due_at == run.due_at)
