@@ -1,0 +1,186 @@
+"""Reset: look at why, see what will happen, then Finish."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from models.db import reading, writing
+from models.domain import RunStatus
+from scheduler.errors import Refused
+from scheduler.lost import end_lost_runs
+from scheduler.privileges import OPERATOR
+from scheduler.processes import ProcessIdentity, identify, identify_self, is_alive
+from scheduler.run_ledger import LogLine, Outcome
+from scheduler.store.process_side import StoredRunLedger, open_run_ledger
+from scheduler.usecases import reset as module
+from scheduler.usecases.reset import ResetPreview, preview_reset, reset
+from tests.databases import url_of
+from tests.desk import Desk, task_named
+
+GROUP = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+input()
+"""
+REFUSAL = "You can't reset a task that's not running"
+
+
+@pytest.fixture
+def group() -> Iterator[tuple[ProcessIdentity, ProcessIdentity]]:
+    """A process and its child, in a group of their own."""
+    leader = subprocess.Popen(
+        [sys.executable, "-c", GROUP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
+    )
+    assert leader.stdout is not None
+    child = identify(json.loads(leader.stdout.readline()))
+    process = identify(leader.pid)
+    assert process is not None and child is not None
+    reaper = threading.Thread(target=leader.wait)
+    reaper.start()
+    yield process, child
+    leader.kill()
+    reaper.join(10)
+    leader.stdout.close()
+
+
+def _started(desk: Desk, process: ProcessIdentity | None) -> StoredRunLedger:
+    desk.tasks(
+        "name: a, type: job0, retries: 2, schedule: {cron: '0 * * * *'}, timezone: UTC",
+        "name: b, type: job1, schedule: {after: a, spacing: '00:30:00'}",
+    )
+    assert desk.turn("2026-11-23T16:00") == ["a"]
+    ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
+    if process is not None:
+        assert ledger.began(process) and ledger.running()
+    return ledger
+
+
+def _preview(desk: Desk, name: str = "a") -> ResetPreview:
+    with reading(desk.engine) as session:
+        return preview_reset(session, desk.clock, OPERATOR, task_named(session, name))
+
+
+def _reset(desk: Desk, name: str = "a") -> RunStatus:
+    return reset(desk.engine, desk.clock, OPERATOR, desk.task(name).uid or 0)
+
+
+def test_a_running_run_is_cancelled_with_its_whole_process_group(
+    desk: Desk, group: tuple[ProcessIdentity, ProcessIdentity]
+) -> None:
+    ledger = _started(desk, group[0])
+    preview = _preview(desk)
+    assert preview.process == group[0] and preview.process_alive
+    assert preview.warning is not None and str(group[0].pid) in preview.warning
+    assert preview.locks == ["group:job0", "slot:0", "task:1"]
+    assert _reset(desk) is RunStatus.CANCELLED
+    assert not is_alive(group[0]) and not is_alive(group[1])
+    row = desk.run("a")
+    assert (row.status, row.process_id, row.reset_by) == (RunStatus.CANCELLED, 0, OPERATOR.name)
+    assert desk.locks() == set()
+    assert not ledger.ended(Outcome("completed"))
+    ledger.close()
+    assert [row.status for row in desk.runs("b")] == [RunStatus.SKIPPED]
+    (audit,) = desk.audit("reset")
+    assert audit.before == {"run": row.id, "status": "running", "process_id": group[0].pid}
+    assert audit.after == {"run": row.id, "status": "cancelled", "process_id": 0}
+
+
+def test_a_run_that_was_reset_is_not_retried_but_the_task_goes_on(desk: Desk) -> None:
+    _started(desk, None).close()
+    assert _reset(desk) is RunStatus.CANCELLED
+    desk.clock.move(minutes=10)
+    assert desk.turn() == []
+    assert desk.turn("2026-11-23T17:00") == ["a"]
+
+
+def test_a_failed_run_stays_failed_and_needs_no_reset_any_more(desk: Desk) -> None:
+    ledger = _started(desk, identify_self())
+    ledger.log([LogLine(desk.clock.now(), 40, "flow", f"line {n}") for n in range(30)])
+    ledger.receipt({"name": "x.csv", "path": "/import/x.csv", "bytes": 3, "sha256": "ab"})
+    ledger.ended(Outcome("failed", error="ValueError: no such column", errors=4, permanent=True))
+    ledger.close()
+    assert desk.turn("2026-11-23T17:00") == []
+    preview = _preview(desk)
+    assert (preview.status, preview.error, preview.errors) == (RunStatus.FAILED, "ValueError: no such column", 4)
+    assert [line.message for line in preview.last_lines] == [f"line {n}" for n in range(10, 30)]
+    assert preview.skipped == ["b"] and preview.delivered == ["/import/x.csv (3 bytes)"]
+    assert preview.warning is None and not preview.process_alive
+    assert f"{preview.next_start_at:%H:%M}" == "18:00"
+    assert _reset(desk) is RunStatus.FAILED
+    assert desk.task("a").failed_run_id is None
+    assert desk.turn() == ["a"]
+
+
+def test_the_preview_changes_nothing(desk: Desk) -> None:
+    _started(desk, None).close()
+    before = [row.model_dump() for row in desk.runs()], desk.locks(), len(desk.audit())
+    _preview(desk)
+    assert ([row.model_dump() for row in desk.runs()], desk.locks(), len(desk.audit())) == before
+
+
+@pytest.mark.parametrize("how", ["never ran", "waits", "has completed", "was reset before"])
+def test_what_is_neither_running_nor_failed_cannot_be_reset(desk: Desk, how: str) -> None:
+    desk.tasks("name: a, type: job0")
+    if how != "never ran":
+        desk.run_now("a")
+    if how in ("has completed", "was reset before"):
+        desk.turn()
+        desk.end("a", RunStatus.COMPLETED if how == "has completed" else RunStatus.FAILED)
+    if how == "was reset before":
+        _reset(desk)
+    audits = len(desk.audit())
+    for act in (_preview, _reset):
+        with pytest.raises(Refused, match=REFUSAL) as refusal:
+            act(desk)
+        assert refusal.value.exit_code == 4
+    assert len(desk.audit()) == audits
+
+
+def test_a_lost_run_is_reset_although_its_machine_is_gone(desk: Desk) -> None:
+    """Nothing there can be signalled; without this its group would be held for ever."""
+    elsewhere = replace(identify_self(), host="another-machine")
+    ledger = _started(desk, elsewhere)
+    ledger.close()
+    with writing(desk.engine) as session:
+        end_lost_runs(session, identify_self().host, desk.clock.move(minutes=5))
+    assert desk.run("a").process_id == elsewhere.pid and desk.locks() == {"group:job0"}
+    assert _reset(desk) is RunStatus.FAILED
+    assert desk.run("a").process_id == 0 and desk.locks() == set()
+
+
+def test_a_run_in_progress_on_another_machine_is_left_as_it_was(desk: Desk) -> None:
+    ledger = _started(desk, replace(identify_self(), host="another-machine"))
+    with pytest.raises(Refused, match="another-machine"):
+        _reset(desk)
+    row = desk.run("a")
+    assert (row.status, row.cancel_asked_by) == (RunStatus.RUNNING, None)
+    assert ledger.ended(Outcome("completed"))
+    ledger.close()
+
+
+def test_a_run_that_ends_by_itself_while_it_is_reset_keeps_its_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = _started(desk, identify_self())
+
+    def ends_by_itself(process: ProcessIdentity) -> bool:
+        return ledger.ended(Outcome("completed"))
+
+    monkeypatch.setattr(module, "end_group", ends_by_itself)
+    assert _reset(desk) is RunStatus.COMPLETED
+    ledger.close()
+    assert desk.run("a").process_id == 0 and desk.locks() == set()
+
+
+def test_a_reset_frees_its_own_locks_and_no_others(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0", "name: b, type: job1")
+    desk.run_now("a")
+    desk.run_now("b")
+    assert desk.turn() == ["a", "b"]
+    _reset(desk, "a")
+    assert desk.locks() == {"group:job1", "task:2", "slot:1"}
+    assert [row.status for row in desk.runs("b")] == [RunStatus.STARTING]
