@@ -1,6 +1,7 @@
 """What a YAML file says, validated: settings, windows and tasks by name."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta
@@ -72,8 +73,14 @@ def _importer_path(value: str) -> str:
 def _plain_name(value: str) -> str:
     if not value.strip() or value != value.strip():
         raise ValueError("a name cannot be empty, nor begin or end with a space")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in value):
         raise ValueError("a name cannot contain control characters such as line breaks")
+    return value
+
+
+def _storable(value: str) -> str:
+    if "\x00" in value or any(unicodedata.category(letter) == "Cs" for letter in value):
+        raise ValueError("it contains a character that no database can keep, such as NUL; remove it")
     return value
 
 
@@ -87,6 +94,7 @@ Length = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_not_nega
 PositiveLength = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_positive)]
 WallTime = Annotated[time, BeforeValidator(_quoted)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
+PlainText = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
 ImporterPath = Annotated[str, AfterValidator(_importer_path)]
 
@@ -165,8 +173,8 @@ class TaskSection(_Section):
 
     name: Name
     type: Annotated[str, Field(min_length=1)]
-    object: str = ""
-    description: str = ""
+    object: PlainText = ""
+    description: PlainText = ""
     schedule: ScheduleSection | None = None
     timezone: str | None = None
     enabled: bool = True

@@ -68,9 +68,7 @@ def _dues(world: World, ranges: list[tuple[datetime, datetime]]) -> dict[int, li
         elif task.scheduled:
             before = world.tasks[task.schedule.predecessor]
             distance = max(task.schedule.spacing, before.estimate or timedelta(0))
-            dues[task.uid] = [
-                _start(before, due, world.calendar) + distance for due in dues.get(before.uid, ())
-            ]
+            dues[task.uid] = [_start(before, due, world.calendar) + distance for due in dues.get(before.uid, ())]
     return dues
 
 
@@ -132,9 +130,7 @@ def _pairs(members: list[Task], dues: Dues) -> tuple[list[_Pair], bool]:
 
 def _busy(members: list[Task], dues: Dues) -> Spans:
     """When the group's tasks would be in progress, by their starts; a minute at least."""
-    return sorted(
-        (due, due + max(one.estimate or _MINUTE, _MINUTE)) for one in members for due in dues[one.uid]
-    )
+    return sorted((due, due + max(one.estimate or _MINUTE, _MINUTE)) for one in members for due in dues[one.uid])
 
 
 def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
@@ -142,9 +138,7 @@ def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
     shown = [clock_time(due, task.timezone) for due in pair.dates[:3]]
     more = f" and {len(pair.dates) - 3} more" if len(pair.dates) > 3 else ""
     slot = _free_slot(task, pair.dates[0], busy, calendar)
-    advice = (
-        f"the nearest free slot is {clock_time(slot, task.timezone)}" if slot else "that day has no free slot"
-    )
+    advice = f"the nearest free slot is {clock_time(slot, task.timezone)}" if slot else "that day has no free slot"
     message = (
         f"'{pair.first.name}' and '{task.name}' share the group '{task.group}' and would run at the same time on "
         f"{', '.join(shown)}{more}: one waits for the other; {advice}"
@@ -168,9 +162,7 @@ def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar) -> d
     return best
 
 
-def _closed(
-    policy: WindowPolicy, calendar: Calendar, low: datetime, high: datetime
-) -> list[tuple[datetime, datetime]]:
+def _closed(policy: WindowPolicy, calendar: Calendar, low: datetime, high: datetime) -> list[tuple[datetime, datetime]]:
     """When windows keep a task with that policy from running."""
     spans = calendar.every if policy is WindowPolicy.REQUIRE else calendar.reserved
     open_ = [spans.at(low), *spans.between(low, high)]
@@ -231,9 +223,7 @@ def _windows_needed(world: World, now: datetime) -> Iterator[Finding]:
             message = f"'{task.name}' must run in a maintenance window, and there is none; define one"
             yield Finding("L4", Level.ERROR, (task.name,), message)
         elif task.estimate is not None and not world.calendar.can_ever_fit(task.window, task.estimate, now):
-            where = (
-                "no maintenance window" if task.window is WindowPolicy.REQUIRE else "no time between windows"
-            )
+            where = "no maintenance window" if task.window is WindowPolicy.REQUIRE else "no time between windows"
             message = f"'{task.name}' takes about {length_in_words(task.estimate)}: {where} is that long"
             yield Finding("L5", Level.WARNING, (task.name,), message)
 
@@ -248,4 +238,3 @@ def _exporters(world: World) -> Iterator[Finding]:
                 r"settings.customer_importer_file_path, with two leading backslashes, such as '\\flexftp\acme\import'"
             )
             yield Finding("L7", Level.ERROR, (task.name,), message)
-

@@ -16,9 +16,7 @@ def send_mail(recipients: Sequence[str], subject: str, text: str) -> bool:
 
         credentials = EmailServerCredentials.load(BLOCK)
         for recipient in recipients:
-            email_send_message.fn(
-                email_server_credentials=credentials, subject=subject, msg=text, email_to=recipient
-            )
+            email_send_message.fn(email_server_credentials=credentials, subject=subject, msg=text, email_to=recipient)
     except Exception as error:
         log.error("no mail about '%s' could be sent through the block %s: %s", subject, BLOCK, error)
         return False

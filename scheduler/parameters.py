@@ -29,9 +29,7 @@ def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None)
 def _schema_problems(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     from jsonschema import Draft202012Validator  # a fifth of a second that most commands do not need
 
-    for error in sorted(
-        Draft202012Validator(schema).iter_errors(dict(parameters)), key=lambda e: str(e.path)
-    ):
+    for error in sorted(Draft202012Validator(schema).iter_errors(dict(parameters)), key=lambda e: str(e.path)):
         while error.context:  # of a union's complaints the one that got furthest says most
             error = max(error.context, key=lambda one: len(one.absolute_path))
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from models.domain import (
@@ -164,7 +164,7 @@ class _Simulation:
         self._to_come_due: list[tuple[datetime, Key, Planned]] = []
         self._wakes: list[datetime] = []
         self._asleep: dict[datetime, list[Planned]] = {}
-        self._clears: dict[tuple[WindowPolicy, timedelta | None], datetime | None] = {}  # at this instant
+        self._clears: dict[tuple[bool, timedelta | None], datetime | None] = {}  # at this instant
         self._leaving: deque[Planned] = deque()
         self._scheduled: dict[int, list[Planned]] = {}
         # Where held runs are parked, and the ones to judge in this turn.
@@ -389,16 +389,18 @@ class _Simulation:
 
     def _still_window(self, run: Planned) -> bool:
         """As `_still_queues`, for a run that a window keeps until a known instant."""
-        if RuleId.WINDOW in run.overrides or run.task.window is WindowPolicy.ALLOW:
+        task = run.task
+        if (run.overrides and RuleId.WINDOW in run.overrides) or task.window is WindowPolicy.ALLOW:
             return False
-        profile = run.task.window, run.task.estimate
+        profile = task.window is WindowPolicy.AVOID, task.estimate  # an enum's member is slow to look up
         if profile not in self._clears:
-            self._clears[profile] = self.board.calendar.clears_at(*profile, self._now)
+            self._clears[profile] = self.board.calendar.clears_at(task.window, task.estimate, self._now)
         clears_at = self._clears[profile]
         if clears_at is None or clears_at == FOREVER:
             return False
         self._sleep(run, clears_at)
-        self._next_of_chain(run.task)
+        if self._chain_queue:
+            self._next_of_chain(run.task)
         return True
 
     def _sleep(self, run: Planned, until: datetime) -> None:
@@ -409,12 +411,18 @@ class _Simulation:
 
     def _wake(self, runs: Sequence[Planned]) -> None:
         """Those of one group wait for one another again, so only the first of each is judged at once."""
-        groups: dict[str, None] = {}
+        by_group: dict[str, list[tuple[Key, Planned]]] = {}
         for run in runs:
             if run.status is RunStatus.WAITING:
-                heappush(self._group_queue.setdefault(run.task.group, []), (run.key, run))
-                groups[run.task.group] = None
-        for group in groups:
+                by_group.setdefault(run.task.group, []).append((run.key, run))
+        for group, entries in by_group.items():
+            queue = self._group_queue.setdefault(group, [])
+            if len(entries) > len(queue):
+                queue += entries
+                heapify(queue)
+            else:
+                for entry in entries:
+                    heappush(queue, entry)
             self._group_is_free(group)
 
     def _tell(self, run: Planned, hold: Hold) -> None:
@@ -496,11 +504,20 @@ class _Simulation:
     def _group_is_free(self, group: str) -> None:
         """Judge the group's first run that still waits and is not put to sleep by a window."""
         queue = self._group_queue.get(group)
+        slept = 0
         while queue and group not in self.board.active_by_group:
             key, run = heappop(queue)
-            if run.status is RunStatus.WAITING and not self._still_window(run):
+            if run.status is not RunStatus.WAITING:
+                continue
+            if not self._still_window(run):
                 heappush(self._ready, (key, run))
                 return
+            slept += 1
+            if 4 * slept > len(queue):  # probably a window has come for all of them: no need to sort them out
+                entries, queue[:] = queue[:], []
+                queue += [e for e in entries if e[1].status is RunStatus.WAITING and not self._still_window(e[1])]
+                heapify(queue)
+                slept = 0
 
     def _chain_moved(self, task: Task) -> None:
         for queue in self._chain_queue.get(task.root, {}).values():

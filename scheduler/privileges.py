@@ -11,10 +11,7 @@ OPERATOR = Actor("operator of this machine", frozenset(Privilege))
 
 def may(actor: Actor, privilege: Privilege) -> bool:
     """Whether the actor has the privilege, granted or implied."""
-    return any(
-        privilege is granted or privilege in _IMPLIED.get(granted, frozenset())
-        for granted in actor.privileges
-    )
+    return any(privilege is granted or privilege in _IMPLIED.get(granted, frozenset()) for granted in actor.privileges)
 
 
 def require(actor: Actor, privilege: Privilege) -> None:

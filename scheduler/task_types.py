@@ -31,9 +31,7 @@ class TaskType:
     def of_deployment(cls, name: str, tags: list[str], **facts: Any) -> "TaskType":
         """The type that a deployment of this name and tags makes; its group is its own name unless a tag says so."""
         groups = [tag.removeprefix(GROUP_TAG) for tag in tags if tag.startswith(GROUP_TAG)]
-        return cls(
-            name, groups[0] if groups else name, exporter=EXPORTER_TAG in tags, tags=tuple(tags), **facts
-        )
+        return cls(name, groups[0] if groups else name, exporter=EXPORTER_TAG in tags, tags=tuple(tags), **facts)
 
 
 def prefect_yaml() -> Path:

@@ -41,9 +41,7 @@ def _say_in_progress(step: int, name: str) -> str:
     return f"step {step} '{name}' before it is still in progress"
 
 
-def _say_too_soon(
-    step: int, name: str, started_at: datetime, length: timedelta, until: datetime, timezone: str
-) -> str:
+def _say_too_soon(step: int, name: str, started_at: datetime, length: timedelta, until: datetime, timezone: str) -> str:
     return (
         f"step {step} '{name}' started {clock_time(started_at, timezone)}; {length_in_words(length)} must pass, "
         f"until {clock_time(until, timezone)}"

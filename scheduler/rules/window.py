@@ -37,9 +37,7 @@ def _say_require(
     calendar: Calendar, estimate: timedelta | None, now: datetime, until: datetime | None, timezone: str
 ) -> str:
     if until is None:
-        return (
-            "it must run in a maintenance window, and there is none; define one, or change the task's policy"
-        )
+        return "it must run in a maintenance window, and there is none; define one, or change the task's policy"
     if calendar.every.at(now) is None:
         return f"it must run in a maintenance window; the next that fits begins {clock_time(until, timezone)}"
     assert estimate is not None
@@ -47,4 +45,3 @@ def _say_require(
         f"it takes about {length_in_words(estimate)}, longer than what is left of this maintenance window; "
         f"the next that fits begins {clock_time(until, timezone)}"
     )
-

@@ -510,9 +510,7 @@ def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, wh
     unwanted = [r.id or 0 for r in rows if task.historical or r.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)]
     for run_id in unwanted:
         ended: dict[str, Any] = {"ended_at": now, "message": why}
-        record_transition(
-            session, run_id, [RunStatus.WAITING], RunStatus.CANCELLED, now=now, who=who, why=why, **ended
-        )
+        record_transition(session, run_id, [RunStatus.WAITING], RunStatus.CANCELLED, now=now, who=who, why=why, **ended)
     return unwanted
 
 

@@ -20,6 +20,16 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
 )
+_LINE_BREAKS_TO_YAML = frozenset("\x85\u2028\u2029\ufeff\r")
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Text as YAML likes it best, but with escapes where a reader would take a letter for a line break."""
+    style = '"' if _LINE_BREAKS_TO_YAML.intersection(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def as_yaml(definitions: Definitions) -> str:
