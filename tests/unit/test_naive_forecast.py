@@ -266,6 +266,33 @@ def test_group_of_a_lost_run_is_kept_for_good() -> None:
     assert (free.outcome, free.started_at) == ("planned", at(3))
 
 
+def spacing_world() -> World:
+    """Task 4's spacing ends at 01:28, between the other turns, while it waits for a free slot."""
+    first = task(3, group="left")
+    second = task(2, schedule=After(3, 10 * MINUTE), group="right", estimate=78 * MINUTE)
+    third = task(1, schedule=After(2, HOUR), group="left", estimate=87 * MINUTE)
+    beside = task(4, schedule=After(3, 10 * MINUTE), group="right")
+    world = world_of(first, second, third, beside, most=1)
+    tasks = world.tasks
+    world.open_runs = [
+        Run(tasks[3], at(-1), Trigger.MANUAL, id=1, follow=False),
+        Run(tasks[3], at(0) - 10 * MINUTE, id=2, follow=False, overrides=frozenset({"spacing"})),
+        Run(tasks[2], at(0) - 9 * MINUTE, Trigger.CHAIN, RunStatus.RUNNING, at(0), id=3, follow=False),
+        Run(tasks[4], at(0, 45), Trigger.CHAIN, id=4),
+        Run(tasks[1], at(0, 7), Trigger.CHAIN, id=5),
+    ]
+    world.last_start = {2: at(0), 3: at(-3)}
+    return world
+
+
+def test_spacings_end_is_a_turn() -> None:
+    """Run 1 is judged before task 1 starts in the same turn, so `group` holds it from the next turn on: 01:28."""
+    world = spacing_world()
+    assert [row(run) for run in planned(world)] == naive_rows(world)
+    held = next(run for run in planned(world) if run.id == 1)
+    assert [hold.rule.value for hold in held.holds] == ["capacity", "spacing", "group"]
+
+
 # The forecast's own words in the contract.
 
 
