@@ -10,7 +10,7 @@ from models.db import reading, writing
 from models.domain import ACTIVE
 from models.tables import RunRow, TaskRow
 from scheduler.mail import send_mail
-from scheduler.store.settings import get, load_settings
+from scheduler.store.settings import load_settings
 
 log = logging.getLogger("headway.alerts")
 
@@ -18,8 +18,8 @@ log = logging.getLogger("headway.alerts")
 def alert_long_running(engine: Engine, now: datetime) -> list[int]:
     """Alert about runs that are longer in progress than the setting allows, once each; the runs alerted."""
     with reading(engine) as session:
-        limit = load_settings(session).long_running
-        recipients = get(session, "alert_recipients") or []
+        settings = load_settings(session)
+        limit, recipients = settings.long_running, settings.alert_recipients
         late = session.exec(
             select(RunRow, TaskRow.name)
             .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))

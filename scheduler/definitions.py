@@ -99,6 +99,15 @@ Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
 ImporterPath = Annotated[str, AfterValidator(_importer_path)]
 
 
+def _mail_address(value: str) -> str:
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", value):
+        raise ValueError(f"{value!r} is not a mail address, such as ops@example.com")
+    return value
+
+
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -112,6 +121,7 @@ class SettingsSection(_Section):
     recommended_spacing: Length = timedelta(minutes=60)
     long_running: PositiveLength = timedelta(hours=18)
     max_running: int = Field(default=4, ge=1, le=1000)
+    alert_recipients: list[MailAddress] = []
 
 
 class WindowSection(_Section):

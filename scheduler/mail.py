@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from email.message import EmailMessage
 
 log = logging.getLogger("headway.mail")
 BLOCK = "headway-mail"
@@ -11,12 +12,17 @@ def send_mail(recipients: Sequence[str], subject: str, text: str) -> bool:
     """Whether it was sent. Without recipients or block nothing is; a failure is logged, never raised."""
     if not recipients:
         return False
+    message = EmailMessage()
+    message["Subject"] = " ".join(subject.split())
+    message["To"] = ", ".join(recipients)
+    message.set_content(text)
     try:
-        from prefect_email import EmailServerCredentials, email_send_message
+        from prefect_email import EmailServerCredentials
 
         credentials = EmailServerCredentials.load(BLOCK)
-        for recipient in recipients:
-            email_send_message.fn(email_server_credentials=credentials, subject=subject, msg=text, email_to=recipient)
+        message["From"] = credentials.username or "headway@localhost"
+        with credentials.get_server() as server:
+            server.send_message(message)
     except Exception as error:
         log.error("no mail about '%s' could be sent through the block %s: %s", subject, BLOCK, error)
         return False
