@@ -9,15 +9,23 @@ from scheduler.localtime import zone
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r"[^\w.-]+")
+_WIDTH = re.compile(r"0?[1-9]\d?")
 NAMES = ("date", "time", "task", "object", "sequence")
 
 
 def unknown_tokens(text: str) -> list[str]:
     """The tokens in the text that are none, and stray braces, for an error at save time."""
-    unknown = [name for name in _TOKEN.findall(text) if name.partition(":")[0] not in NAMES]
+    unknown = [token for token in _TOKEN.findall(text) if not _is_known(token)]
     if re.search(r"[{}]", _TOKEN.sub("", text)):
         unknown.append("a lone brace")
     return unknown
+
+
+def _is_known(token: str) -> bool:
+    name, colon, form = token.partition(":")
+    if name == "sequence":
+        return not colon or _WIDTH.fullmatch(form) is not None
+    return name in NAMES and (not colon or name in ("date", "time"))
 
 
 def resolve(text: str, *, task: str, object_name: str, due_at: datetime, timezone: str, sequence: int) -> str:
