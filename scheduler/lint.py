@@ -18,7 +18,7 @@ _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
 _MOST_PAIRS = 100
 Dues = Mapping[int, list[datetime]]
-Spans = list[tuple[datetime, datetime]]
+Spans = list[tuple[datetime, datetime, int]]
 
 
 def lint(world: World, now: datetime) -> list[Finding]:
@@ -129,8 +129,10 @@ def _pairs(members: list[Task], dues: Dues) -> tuple[list[_Pair], bool]:
 
 
 def _busy(members: list[Task], dues: Dues) -> Spans:
-    """When the group's tasks would be in progress, by their starts; a minute at least."""
-    return sorted((due, due + max(one.estimate or _MINUTE, _MINUTE)) for one in members for due in dues[one.uid])
+    """When the group's tasks would be in progress, by their starts, a minute at least; and which."""
+    return sorted(
+        (due, due + max(one.estimate or _MINUTE, _MINUTE), one.uid) for one in members for due in dues[one.uid]
+    )
 
 
 def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
@@ -147,10 +149,11 @@ def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
 
 
 def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar) -> datetime | None:
-    """The start nearest to `near`, half a day around, at which nothing of the group is due or in progress."""
+    """The start nearest to `near`, half a day around, at which no other of the group is due or in progress."""
     length = max(task.estimate or _MINUTE, _MINUTE)
     low, high = near - _DAY / 2, near + _DAY / 2
-    around = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
+    near_by = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
+    around = [(start, end) for start, end, uid in near_by if uid != task.uid]
     best: datetime | None = None
     free_from = low
     for start, end in [*sorted(around + _closed(task.window, calendar, low, high)), (high, high)]:

@@ -78,7 +78,14 @@ def test_l1_names_the_dates_and_the_nearest_free_slot() -> None:
     busy = ", expected_duration: '00:30:00'"
     (finding,) = _lint(_cron("a", "0 8 24 11 *", more=busy), _cron("b", "10 8 24 11 *", more=busy))
     assert "Tue 24 Nov 08:10 EST" in finding.message
-    assert "the nearest free slot is Tue 24 Nov 07:30 EST" in finding.message or "08:40" in finding.message
+    assert "the nearest free slot is Tue 24 Nov 08:30 EST" in finding.message
+
+
+def test_l1_offers_no_slot_inside_a_window() -> None:
+    (finding,) = _lint(
+        _cron("a", "58 4 24 11 *"), _cron("b", "58 4 24 11 *", more=", expected_duration: '00:05:00'"), top=NIGHT
+    )
+    assert "the nearest free slot is Tue 24 Nov 04:53 EST" in finding.message
 
 
 def test_l1_counts_a_chains_later_step() -> None:
