@@ -164,7 +164,6 @@ class _Simulation:
         self._to_come_due: list[tuple[datetime, Key, Planned]] = []
         self._wakes: list[datetime] = []
         self._asleep: dict[datetime, list[Planned]] = {}
-        self._clears: dict[tuple[bool, timedelta | None], datetime | None] = {}  # at this instant
         self._leaving: deque[Planned] = deque()
         self._scheduled: dict[int, list[Planned]] = {}
         # Where held runs are parked, and the ones to judge in this turn.
@@ -211,7 +210,6 @@ class _Simulation:
             if now is None:
                 return
             self._now = now
-            self._clears.clear()
             while self._ends and self._ends[0][0] <= now:
                 self._end(heappop(self._ends)[2], now)
             while self._to_come_due and self._to_come_due[0][0] <= now:
@@ -392,10 +390,7 @@ class _Simulation:
         task = run.task
         if (run.overrides and RuleId.WINDOW in run.overrides) or task.window is WindowPolicy.ALLOW:
             return False
-        profile = task.window is WindowPolicy.AVOID, task.estimate  # an enum's member is slow to look up
-        if profile not in self._clears:
-            self._clears[profile] = self.board.calendar.clears_at(task.window, task.estimate, self._now)
-        clears_at = self._clears[profile]
+        clears_at = self.board.calendar.clears_at(task.window, task.estimate, self._now)
         if clears_at is None or clears_at == FOREVER:
             return False
         self._sleep(run, clears_at)

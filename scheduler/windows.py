@@ -178,6 +178,7 @@ class Calendar:
         self.windows = tuple(windows)
         self.reserved = Spans(self.windows, reserved_only=True)
         self.every = Spans(self.windows, reserved_only=False)
+        self._verdicts: tuple[datetime, dict[tuple[bool, timedelta | None], datetime | None]] = FOREVER, {}
 
     def next_edge(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which any span, reserved or not, begins or ends."""
@@ -195,9 +196,17 @@ class Calendar:
         """None where the policy lets a run start now, else the first instant at which it will (or FOREVER)."""
         if policy is WindowPolicy.ALLOW:
             return None
-        if policy is WindowPolicy.AVOID:
-            return self._avoid_clears_at(estimate, now)
-        return self._require_clears_at(estimate, now)
+        at, verdicts = self._verdicts  # many runs are judged at one instant
+        if at != now:
+            verdicts = {}
+            self._verdicts = now, verdicts
+        avoids = policy is WindowPolicy.AVOID
+        try:
+            return verdicts[avoids, estimate]
+        except KeyError:
+            judge = self._avoid_clears_at if avoids else self._require_clears_at
+            verdict = verdicts[avoids, estimate] = judge(estimate, now)
+            return verdict
 
     def _avoid_clears_at(self, estimate: timedelta | None, now: datetime) -> datetime | None:
         inside = self.reserved.at(now)
