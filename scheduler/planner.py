@@ -41,6 +41,8 @@ UNKNOWN_LENGTH = timedelta(minutes=1)
 
 _RANK = {rule: rank for rank, rule in enumerate(RULES)}
 Key = tuple[datetime, int, int]
+Entry = tuple[Key, "Planned"]
+"""A run in a queue."""
 
 
 def turn(board: Board, waiting: Iterable[Run], now: datetime, most: int | None = None) -> list[Run]:
@@ -163,15 +165,15 @@ class _Simulation:
         self._ends: list[tuple[datetime, int, Planned]] = []
         self._to_come_due: list[tuple[datetime, Key, Planned]] = []
         self._wakes: list[datetime] = []
-        self._asleep: dict[datetime, list[Planned]] = {}
+        self._asleep: dict[datetime, list[Entry]] = {}
         self._leaving: deque[Planned] = deque()
         self._scheduled: dict[int, list[Planned]] = {}
         # Where held runs are parked, and the ones to judge in this turn.
-        self._ready: list[tuple[Key, Planned]] = []
-        self._slot_queue: list[tuple[Key, Planned]] = []
-        self._reset_queue: dict[int, list[tuple[Key, Planned]]] = {}
-        self._group_queue: dict[str, list[tuple[Key, Planned]]] = {}
-        self._chain_queue: dict[int, dict[int, list[tuple[Key, Planned]]]] = {}
+        self._ready: list[Entry] = []
+        self._slot_queue: list[Entry] = []
+        self._reset_queue: dict[int, list[Entry]] = {}
+        self._group_queue: dict[str, list[Entry]] = {}
+        self._chain_queue: dict[int, dict[int, list[Entry]]] = {}
         self._untold_busy = _Untold(RuleId.BUSY)
         self._untold_group = _Untold(RuleId.GROUP)
         self._untold_capacity = _Untold(RuleId.CAPACITY)
@@ -357,7 +359,7 @@ class _Simulation:
     def _judge(self, run: Planned, now: datetime) -> None:
         if run.seen and self._still_queues(run):
             return
-        if run.seen and self._still_window(run):
+        if run.seen and self._still_window((run.key, run)):
             self._group_is_free(run.task.group)
             return
         holds = judge(run, self.board, now)
@@ -385,31 +387,33 @@ class _Simulation:
             return False
         return True
 
-    def _still_window(self, run: Planned) -> bool:
+    def _still_window(self, entry: Entry) -> bool:
         """As `_still_queues`, for a run that a window keeps until a known instant."""
+        run = entry[1]
         task = run.task
         if (run.overrides and RuleId.WINDOW in run.overrides) or task.window is WindowPolicy.ALLOW:
             return False
         clears_at = self.board.calendar.clears_at(task.window, task.estimate, self._now)
         if clears_at is None or clears_at == FOREVER:
             return False
-        self._sleep(run, clears_at)
+        self._sleep(entry, clears_at)
         if self._chain_queue:
             self._next_of_chain(run.task)
         return True
 
-    def _sleep(self, run: Planned, until: datetime) -> None:
+    def _sleep(self, entry: Entry, until: datetime) -> None:
         if until not in self._asleep:
             self._asleep[until] = []
             heappush(self._wakes, until)
-        self._asleep[until].append(run)
+        self._asleep[until].append(entry)
 
-    def _wake(self, runs: Sequence[Planned]) -> None:
+    def _wake(self, sleepers: Sequence[Entry]) -> None:
         """Those of one group wait for one another again, so only the first of each is judged at once."""
-        by_group: dict[str, list[tuple[Key, Planned]]] = {}
-        for run in runs:
+        by_group: dict[str, list[Entry]] = {}
+        for entry in sleepers:
+            run = entry[1]
             if run.status is RunStatus.WAITING:
-                by_group.setdefault(run.task.group, []).append((run.key, run))
+                by_group.setdefault(run.task.group, []).append(entry)
         for group, entries in by_group.items():
             queue = self._group_queue.setdefault(group, [])
             if len(entries) > len(queue):
@@ -451,7 +455,7 @@ class _Simulation:
         timed = [by_rule[rule] for rule in (RuleId.SPACING, RuleId.WINDOW) if rule in by_rule]
         for hold in timed:
             if hold.until is not None:
-                self._sleep(run, hold.until)
+                self._sleep((run.key, run), hold.until)
                 return
             if hold.rule is RuleId.SPACING:
                 queues = self._chain_queue.setdefault(task.root, {})
@@ -501,16 +505,16 @@ class _Simulation:
         queue = self._group_queue.get(group)
         slept = 0
         while queue and group not in self.board.active_by_group:
-            key, run = heappop(queue)
-            if run.status is not RunStatus.WAITING:
+            entry = heappop(queue)
+            if entry[1].status is not RunStatus.WAITING:
                 continue
-            if not self._still_window(run):
-                heappush(self._ready, (key, run))
+            if not self._still_window(entry):
+                heappush(self._ready, entry)
                 return
             slept += 1
             if 4 * slept > len(queue):  # probably a window has come for all of them: no need to sort them out
                 entries, queue[:] = queue[:], []
-                queue += [e for e in entries if e[1].status is RunStatus.WAITING and not self._still_window(e[1])]
+                queue += [e for e in entries if e[1].status is RunStatus.WAITING and not self._still_window(e)]
                 heapify(queue)
                 slept = 0
 
@@ -521,7 +525,7 @@ class _Simulation:
     def _next_of_chain(self, task: Task) -> None:
         self._let_next_try(self._chain_queue.get(task.root, {}).get(task.uid))
 
-    def _let_next_try(self, queue: list[tuple[Key, Planned]] | None) -> None:
+    def _let_next_try(self, queue: list[Entry] | None) -> None:
         """Judge the queue's first run that still waits: one that left meanwhile must not use up the chance."""
         while queue:
             entry = heappop(queue)
