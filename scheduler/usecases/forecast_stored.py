@@ -36,6 +36,7 @@ def forecast_stored(
         open_runs=[*picture.waiting, *board.active_by_task.values()],
         failures=board.failures,
         last_start=board.last_start,
+        lost=picture.lost,
     )
     wanted = [row for row in rows if row.due_at >= start or (start <= now and row.id)]
     stored = ((row.name, row.type, row.parameters) for row in book.rows.values())

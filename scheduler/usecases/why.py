@@ -89,6 +89,7 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
             open_runs=open_runs,
             failures=board.failures,
             last_start=board.last_start,
+            lost=picture.lost,
         )
         found = next((row.started_at for row in rows if _is(row, run)), None)
         if found is not None and (found < until or ahead == _HORIZONS[-1]):
