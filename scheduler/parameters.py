@@ -17,12 +17,15 @@ def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None)
         if name not in properties
     ]
     problems += _schema_problems(parameters, schema)
-    for name in tokens.token_fields(schema):
-        value = parameters.get(name)
-        if isinstance(value, str) and (unknown := tokens.unknown_tokens(value)):
+
+    def check(path: str, text: str) -> str:
+        if unknown := tokens.unknown_tokens(text):
             problems.append(
-                f"parameters.{name}: unknown token {unknown[0]!r} in {value!r}; use {', '.join(tokens.NAMES)}"
+                f"parameters.{path}: unknown token {unknown[0]!r} in {text!r}; use {', '.join(tokens.NAMES)}"
             )
+        return text
+
+    tokens.with_texts(parameters, schema, check)
     return problems
 
 

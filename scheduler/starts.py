@@ -118,16 +118,15 @@ def _parameters(task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType,
     if row.parameters is not None and row.attempt > 0:
         return dict(row.parameters)
     parameters = dict(task_row.parameters if row.parameters is None else row.parameters)
-    for name in tokens.token_fields(task_type.parameter_schema):
-        default = (task_type.parameter_schema or {})["properties"][name].get("default")
-        value = parameters.get(name, default)
-        if isinstance(value, str):
-            parameters[name] = tokens.resolve(
-                value,
-                task=task.name,
-                object_name=task_row.object,
-                due_at=row.due_at,
-                timezone=task.timezone,
-                sequence=sequence,
-            )
-    return parameters
+
+    def resolve(_path: str, text: str) -> str:
+        return tokens.resolve(
+            text,
+            task=task.name,
+            object_name=task_row.object,
+            due_at=row.due_at,
+            timezone=task.timezone,
+            sequence=sequence,
+        )
+
+    return tokens.with_texts(parameters, task_type.parameter_schema, resolve)

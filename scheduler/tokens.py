@@ -1,7 +1,7 @@
 """File name tokens: resolved once, when a run is claimed, so that a retry writes the same name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from scheduler.localtime import zone
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r"[^\w.-]+")
 _WIDTH = re.compile(r"0?[1-9]\d?")
+Schema = Mapping[str, Any]
 NAMES = ("date", "time", "task", "object", "sequence")
 
 
@@ -55,7 +56,38 @@ def resolve(text: str, *, task: str, object_name: str, due_at: datetime, timezon
     return _TOKEN.sub(value, text)
 
 
-def token_fields(schema: Mapping[str, Any] | None) -> list[str]:
-    """The parameters whose schema says `"tokens": true`."""
-    properties = (schema or {}).get("properties") or {}
-    return [name for name, field in properties.items() if isinstance(field, dict) and field.get("tokens")]
+def with_texts(
+    parameters: Mapping[str, Any], schema: Mapping[str, Any] | None, change: Callable[[str, str], str]
+) -> dict[str, Any]:
+    """The parameters, where each text whose schema says `"tokens": true` became `change(its path, text)`.
+
+    Those inside nested models too, and defaults; a default that stays as it is, is not added.
+    """
+    return _with_texts(parameters, schema or {}, (schema or {}).get("definitions") or {}, "", change)
+
+
+def _with_texts(
+    values: Mapping[str, Any], schema: Schema, definitions: Schema, at: str, change: Callable[[str, str], str]
+) -> dict[str, Any]:
+    changed = dict(values)
+    for name, field in (schema.get("properties") or {}).items():
+        if not isinstance(field, Mapping):
+            continue
+        before = after = values.get(name, field.get("default"))
+        if field.get("tokens") and isinstance(before, str):
+            after = change(at + name, before)
+        elif isinstance(before, Mapping):
+            for part in _parts(field, definitions):
+                after = _with_texts(after, part, definitions, f"{at}{name}.", change)
+        if after != before:
+            changed[name] = after
+    return changed
+
+
+def _parts(field: Schema, definitions: Schema) -> Iterator[Schema]:
+    """The schemas of the objects that a field may be: its own, the one it refers to, those of a choice."""
+    for one in (field, *(field.get("anyOf") or ()), *(field.get("allOf") or ())):
+        if "$ref" in one:
+            one = definitions.get(str(one["$ref"]).rpartition("/")[2]) or {}
+        if one.get("properties"):
+            yield one

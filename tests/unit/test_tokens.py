@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.tokens import NAMES, resolve, token_fields, unknown_tokens
+from scheduler.tokens import NAMES, resolve, unknown_tokens, with_texts
 from tests.fakes import utc
 
 
@@ -62,7 +62,29 @@ def test_an_unknown_token_is_named_at_save_time_and_refused_at_the_claim(text: s
     assert all(name in str(refusal.value) for name in NAMES)
 
 
-def test_only_parameters_that_say_so_have_tokens() -> None:
-    schema = {"properties": {"file_name": {"tokens": True}, "query": {"type": "string"}, "odd": True}}
-    assert token_fields(schema) == ["file_name"]
-    assert token_fields(None) == token_fields({}) == []
+def test_only_parameters_that_say_so_have_tokens_nested_ones_too() -> None:
+    mail = {"properties": {"subject": {"tokens": True, "default": "{task}"}, "block": {"type": "string"}}}
+    schema = {
+        "definitions": {"Mail": mail},
+        "properties": {
+            "file_name": {"tokens": True, "default": "{date}.csv"},
+            "query": {"type": "string"},
+            "odd": True,
+            "mail": {"anyOf": [{"$ref": "#/definitions/Mail"}, {"type": "null"}]},
+        },
+    }
+    seen: list[str] = []
+
+    def change(path: str, text: str) -> str:
+        seen.append(path)
+        return text.replace("{", "<").replace("}", ">")
+
+    given = {"query": "{date}", "mail": {"block": "{task}"}}
+    assert with_texts(given, schema, change) == {
+        "file_name": "<date>.csv",
+        "query": "{date}",
+        "mail": {"block": "{task}", "subject": "<task>"},
+    }
+    assert seen == ["file_name", "mail.subject"]
+    assert with_texts({"mail": None}, schema, lambda _path, text: text) == {"mail": None}
+    assert with_texts({"a": 1}, None, change) == {"a": 1}
