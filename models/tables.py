@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Column, Enum, Index, UniqueConstraint, t
 from sqlmodel import Field, SQLModel
 
 from models.columns import BigId, Duration, Json, UtcDateTime, new_metadata
-from models.domain import CatchUp, OnErrors, OnFailure, Privilege, RunStatus, Trigger, WindowPolicy
+from models.domain import CatchUp, OnErrors, OnFailure, PickUp, Privilege, RunStatus, Trigger, WindowPolicy
 
 metadata = new_metadata()
 
@@ -140,6 +140,7 @@ class RunRow(_Row, table=True):
     reset_by: str | None = None
     cancel_asked_by: str | None = None
     alerted_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))  # long-running alert sent
+    failure_alerted_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))  # "it failed" sent
 
 
 class RunEventRow(_Row, table=True):
@@ -171,10 +172,14 @@ class RunLogRow(_Row, table=True):
     message: str
 
 
+_LYING = "pickup = 'lying'"
+
+
 class RunFileRow(_Row, table=True):
-    """A file that a run delivered: its receipt."""
+    """A file that a run delivered: its receipt, and, at the importer path, whether it was picked up."""
 
     __tablename__ = "run_file"
+    __table_args__ = (Index("ix_run_file_lying", "id", sqlite_where=text(_LYING), postgresql_where=text(_LYING)),)
 
     id: int | None = Field(default=None, sa_column=Column(BigId(), primary_key=True, autoincrement=True))
     run_id: int = Field(foreign_key="run.id", index=True, ondelete="CASCADE")
@@ -184,6 +189,9 @@ class RunFileRow(_Row, table=True):
     bytes: int = 0
     sha256: str = ""
     receipt: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json(), nullable=False))
+    pickup: PickUp | None = Field(default=None, sa_column=Column(_enum(PickUp)))  # None: nobody is to pick it up
+    pickup_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))  # when it was seen so
+    overdue_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))  # when it was warned about
 
 
 class LockRow(_Row, table=True):
@@ -283,6 +291,16 @@ class WorkerRow(_Row, table=True):
     seen_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False, index=True))
     stopped_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
     engine_problem: str | None = None  # why it cannot reach Prefect
+
+
+class ChoreRow(_Row, table=True):
+    """Something that one worker at a time does now and then. Whoever moves `next_at` on does it."""
+
+    __tablename__ = "chore"
+
+    name: str = Field(primary_key=True)
+    next_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+    worker_id: str = ""
 
 
 class SignInRow(_Row, table=True):

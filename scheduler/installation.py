@@ -10,7 +10,7 @@ from scheduler.store import settings
 from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import TaskType, prefect_yaml, types_in
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest migration; models/migrations/versions holds it."""
 
 
