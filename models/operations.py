@@ -284,7 +284,10 @@ class Disposition(OperationsModel, table=True):
 
 
 class Attempt(OperationsModel, table=True):
-    """One try at a record in a campaign, also one where nothing was dialled (`is_call_attempt` false)."""
+    """One try at a record in a campaign, also one where nothing was dialled (`is_call_attempt` false).
+
+    A call attempt is open until it has a call disposition.
+    """
 
     __table_args__ = (
         sa.Index(None, "campaign_uid", "started_at", "uid"),
@@ -387,9 +390,10 @@ class ExclusionEntry(OperationsModel, table=True):
 
 
 class Watermark(OperationsModel, table=True):
-    """How far an export has got: the next one takes what lies behind (`reached_at`, `reached_uid`).
+    """How far an export has got: the newest row (`reached_at`, `reached_uid`) that it has delivered.
 
-    It is moved only after the file has been delivered, so a failed export loses nothing.
+    It is moved only after the file has been delivered, so a failed export loses nothing. `consumer` names
+    who exports, `stream` what.
     """
 
     consumer: str = Field(max_length=100, primary_key=True)
@@ -418,4 +422,66 @@ class FileLoad(OperationsModel, table=True):
     processed: int
     errors: int
     error_file: str = ""
+    duplicates: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # good rows that were there already
     loaded_at: datetime = _instant()
+
+
+class FileExport(OperationsModel, table=True):
+    """A file with new rows, written down before it is sent, so that whoever comes next can end what was begun.
+
+    Pending (`delivered_at` is None) there is one of a consumer and stream at most; `file_export_part` holds its
+    content meanwhile. `sending_at`: from then on the file may have arrived. `reached_at` and `reached_uid` are
+    what the watermark becomes. `run_key` is the scheduler's run that made it.
+    """
+
+    __tablename__ = "file_export"
+    __table_args__ = (
+        sa.Index(
+            "uq_file_export_pending",
+            "consumer",
+            "stream",
+            unique=True,
+            sqlite_where=sa.text("delivered_at IS NULL"),
+            postgresql_where=sa.text("delivered_at IS NULL"),
+        ),
+        sa.Index(None, "run_key"),
+    )
+
+    uid: int | None = _key()
+    consumer: str = Field(max_length=100)
+    stream: str = Field(max_length=100)
+    run_key: str | None = Field(default=None, max_length=100)
+    file_name: str = Field(max_length=255)
+    ready_name: str = Field(default="", max_length=255)
+    processed: int
+    bytes: int = Field(sa_type=sa.BigInteger)
+    sha256: str = Field(max_length=64)
+    reached_at: datetime = _instant()
+    reached_uid: int = 0
+    made_at: datetime = _instant()
+    sending_at: datetime | None = _instant(nullable=True)
+    delivered_at: datetime | None = _instant(nullable=True)
+    receipts: list[dict[str, Any]] = _json(list)
+
+
+class FileExportPart(OperationsModel, table=True):
+    """A piece of a pending file's content, compressed (zlib); the pieces in order are the file."""
+
+    __tablename__ = "file_export_part"
+
+    export_uid: int = Field(foreign_key="file_export.uid", primary_key=True, ondelete="CASCADE")
+    number: int = Field(primary_key=True)
+    content: bytes
+
+
+class ExportedRow(OperationsModel, table=True):
+    """A row that an export took, as it was at `row_at`: so late ones near the watermark are told from those taken.
+
+    Only rows not much older than the watermark are kept here.
+    """
+
+    __tablename__ = "exported_row"
+
+    row_uid: int = Field(primary_key=True)
+    export_uid: int = Field(foreign_key="file_export.uid", primary_key=True, index=True, ondelete="CASCADE")
+    row_at: datetime = _instant()
