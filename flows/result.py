@@ -6,6 +6,7 @@ so they survive the process) and the result that it returns.
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.context import FlowRunContext
@@ -54,6 +55,37 @@ def run_key() -> str | None:
         return None
     run, _, attempt = (flow_run.idempotency_key or "").rpartition(":")
     return run if run and attempt.isdigit() else str(flow_run.id)
+
+
+def run_due() -> datetime:
+    """The instant at which the run came due, aware UTC: the same for each of its attempts.
+
+    The scheduler hands it over as a label of the flow run. In plain Prefect it is the time for which the
+    flow run was scheduled, and outside a flow run it is now.
+    """
+    due = _label("headway.due")
+    if due:
+        return datetime.fromisoformat(due).astimezone(UTC)
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    scheduled = flow_run.expected_start_time if flow_run else None
+    return scheduled.astimezone(UTC) if scheduled else datetime.now(UTC)
+
+
+def run_zone() -> str:
+    """IANA name of the task's time zone (or the settings', where the task names none); UTC in plain Prefect."""
+    return _label("headway.zone") or "UTC"
+
+
+def run_object() -> str:
+    """Name of the task's object; empty where it has none, and in plain Prefect."""
+    return _label("headway.object")
+
+
+def _label(name: str) -> str:
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    return str(flow_run.labels.get(name) or "") if flow_run else ""
 
 
 class _Throttle:

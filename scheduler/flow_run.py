@@ -55,6 +55,7 @@ def _create(client: "SyncPrefectClient", order: StartOrder) -> "FlowRun":
             state=Pending(),
             name=order.name,
             tags=order.tags,
+            labels=dict(order.labels),
             # With the run's id alone, a retry would get the finished flow run back.
             idempotency_key=f"{order.run_id}:{order.attempt}",
         )
@@ -92,7 +93,9 @@ def _as_pending(client: "SyncPrefectClient", flow_run: "FlowRun") -> "FlowRun":
 
 
 def _with_parameters(client: "SyncPrefectClient", flow_run: "FlowRun", order: StartOrder) -> "FlowRun":
-    """With what the claim made of its parameters: file names, for instance, are resolved there."""
+    """With what the claim made of its parameters (file names, for instance, are resolved there), and its labels."""
+    if order.labels:
+        client.update_flow_run_labels(flow_run.id, dict(order.labels))
     wanted = {**flow_run.parameters, **order.parameters}
     if wanted == flow_run.parameters:
         return flow_run

@@ -106,6 +106,11 @@ def _claim(
         name=f"{task.name} {run.id}",
         tags=[f"task:{task.uid}"],
         due_at=row.due_at.isoformat(),
+        labels={
+            "headway.due": row.due_at.isoformat(),
+            "headway.zone": task.timezone,
+            "headway.object": book.rows[task.uid].object,
+        },
     )
 
 

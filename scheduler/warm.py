@@ -44,6 +44,8 @@ class StartOrder:
     tags: list[str] = field(default_factory=list)
     due_at: str = ""
     """ISO 8601 with offset."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of the flow run: what the flow may know of its task, the same for each attempt."""
 
 
 @dataclass(frozen=True)
