@@ -8,9 +8,8 @@ Its counts: *processed* is the number of good rows (also those that the table ha
 number of bad rows, *bytes* the size of the files read, *files* the receipts of the error files.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,23 +22,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from blocks.database import Database
 from flows.data_export import load_database
 from flows.delivery import TRANSFER
+from flows.file_loads import Load, Receipt, Source, import_files, import_staged, keep_load
 from flows.file_readers import FileFormat, OpenFile, open_rows, open_text
-from flows.files import sha256_of, unbraced, work_folder
-from flows.incoming import (
-    After,
-    OnMissing,
-    Place,
-    error_file_name,
-    fetch,
-    find_files,
-    place_of,
-    put_away,
-    put_error_file,
-    wait_for_files,
-)
-from flows.result import BadRows, InputRefused, RunResult, completed, report_progress, run_key
+from flows.files import unbraced
+from flows.incoming import After, OnMissing, Place, place_of
+from flows.result import InputRefused, RunResult, completed, report_progress
 from flows.staging import StagedRow, Staging, make_key, row_problem, shown_key
-from models.operations import FileLoad, LookupEntry, LookupTable
+from models.operations import LookupEntry, LookupTable
 
 Policy = Literal["add", "update", "replace"]
 TASK_TYPE = "lookup_import"
@@ -105,83 +94,26 @@ def lookup_import(
     target = load_database(database)
     place = place_of(source, importer, drop_folder, folder)
     rules = Rules(lookup, policy, key_columns, required_columns, file, allow_empty, create_table)
-    loads = loads_of_this_run(target)
-    if loads:  # by an earlier attempt of this run; what it has put away is not missing
-        names = find_files(place, file_name)
-    else:
-        names = wait_for_files(place, file_name, on_missing, timedelta(minutes=wait_minutes))
-    if policy == "replace" and len({*names, *loads}) > 1:
-        raise InputRefused(
-            f"{len(names)} files fit '{file_name}': {', '.join(names[:5])}. Policy replace takes one: "
-            "each would throw out what the one before has loaded."
-        )
-    receipts: list[dict[str, Any]] = []
-    for name in names:
-        with work_folder() as work:
-            fetch(place, name, work / "source")
-            if name in loads and not _is_the_same(work / "source", loads[name]):
-                get_run_logger().warning(f"{name} is a new file, which came after this run's: left for the next run.")
-                continue
-            if name not in loads:
-                loads[name], receipt = import_file(place, name, work, rules, target)
-                receipts += [receipt] if receipt else []
-        put_away(place, name, after, archive_folder)
-    report_progress(get_run_logger(), 100, sum(load["processed"] for load in loads.values()))
-    return completed(_result(lookup, list(loads.values()), receipts))
+    files = Source(place, file_name, on_missing, wait_minutes, after, archive_folder)
+
+    def import_one(name: str, work: Path) -> tuple[Load, Receipt | None]:
+        return import_file(place, name, work, rules, target)
+
+    imported = import_files(files, target, import_one, one_only=policy == "replace")
+    return completed(imported.result(f"{imported.processed:,} rows into {lookup}"))
 
 
-def _result(lookup: str, loads: Sequence[dict[str, Any]], receipts: list[dict[str, Any]]) -> RunResult:
-    processed = sum(load["processed"] for load in loads)
-    errors = sum(load["errors"] for load in loads)
-    files = ", ".join(load["file_name"] for load in loads) or "no file"
-    summary = f"{processed:,} rows into {lookup} from {files}"
-    if errors:
-        where = ", ".join(load["error_file"] for load in loads if load["error_file"])
-        summary += f"; {errors:,} bad rows in {where}"
-    size = sum(load["bytes"] for load in loads)
-    return RunResult(processed=processed, errors=errors, bytes=size, files=receipts, summary=summary)
+def import_file(place: Place, name: str, work: Path, rules: Rules, target: Database) -> tuple[Load, Receipt | None]:
+    """Load a fetched file; returns what was loaded (as `file_load` keeps it) and the error file's receipt."""
 
-
-def _is_the_same(local: Path, load: dict[str, Any]) -> bool:
-    return bool(sha256_of(local) == load["sha256"])
-
-
-def import_file(
-    place: Place, name: str, work: Path, rules: Rules, target: Database
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Load a fetched file; returns what was loaded (as `file_load` keeps it) and the error file's receipt.
-
-    The order makes a crash harmless: bad rows are put beside the source first, then the load is committed
-    together with the note that this run has loaded this file, then the file is put away.
-    """
-    local = work / "source"
-    with Staging(work / "staging.db") as staging:
+    def sort(local: Path, staging: Staging) -> None:
         sort_rows(local, name, rules, target, staging)
-        error_file = error_file_name(name) if staging.bad else ""
-        if error_file:
-            staging.write_error_file(work / "errors.csv")
-        receipt = put_error_file(place, work / "errors.csv" if error_file else None, error_file_name(name))
-        _log_bad_rows(staging, name, error_file)
-        load = {
-            "run_key": run_key(),
-            "task_type": TASK_TYPE,
-            "target": rules.lookup,
-            "file_name": name,
-            "bytes": local.stat().st_size,
-            "sha256": sha256_of(local),
-            "processed": staging.good,
-            "errors": staging.bad,
-            "error_file": error_file,
-        }
+
+    def load_good(staging: Staging, load: Load) -> Load:
         load_rows(target, rules, staging, load)
-    return load, receipt
+        return load
 
-
-def _log_bad_rows(staging: Staging, name: str, error_file: str) -> None:
-    bad_rows = BadRows(get_run_logger(), name)
-    for line, reason, _ in staging.bad_rows():
-        bad_rows.add(line, reason)
-    bad_rows.finish(error_file)
+    return import_staged(place, name, work, {"task_type": TASK_TYPE, "target": rules.lookup}, sort, load_good)
 
 
 def sort_rows(local: Path, name: str, rules: Rules, target: Database, staging: Staging) -> None:
@@ -262,7 +194,7 @@ def _settle_known_keys(target: Database, lookup_uid: int, staging: Staging) -> N
 
 
 @task(name="load", **TRANSFER)
-def load_rows(target: Database, rules: Rules, staging: Staging, load: dict[str, Any]) -> None:
+def load_rows(target: Database, rules: Rules, staging: Staging, load: Load) -> None:
     """Change the lookup table in one transaction: all good rows, or none."""
     engine = target.engine()
     try:
@@ -271,7 +203,7 @@ def load_rows(target: Database, rules: Rules, staging: Staging, load: dict[str, 
             if rules.policy == "replace":
                 _clear(connection, table_uid, rules, load)
             _insert(connection, table_uid, staging, load["processed"])
-            connection.execute(sa.insert(FileLoad), {**load, "loaded_at": datetime.now(UTC)})
+            keep_load(connection, load)
     finally:
         engine.dispose()
 
@@ -290,7 +222,7 @@ def _locked_table(connection: sa.Connection, rules: Rules) -> int:
     return int(uid)
 
 
-def _clear(connection: sa.Connection, table_uid: int, rules: Rules, load: dict[str, Any]) -> None:
+def _clear(connection: sa.Connection, table_uid: int, rules: Rules, load: Load) -> None:
     entries = LookupEntry.__table__  # type: ignore[attr-defined]
     theirs = entries.c.lookup_uid == table_uid
     if not load["processed"] and not rules.allow_empty:
@@ -314,13 +246,3 @@ def _insert(connection: sa.Connection, table_uid: int, staging: Staging, total: 
         connection.execute(statement, rows)
         done += len(rows)
         report_progress(logger, READING_SHARE + (100 - READING_SHARE) * done / (total + 1), done)
-
-
-def loads_of_this_run(target: Database) -> dict[str, dict[str, Any]]:
-    """Files that an earlier attempt of this run has loaded, by name."""
-    key = run_key()
-    if key is None:
-        return {}
-    with target.reading() as connection:
-        rows = connection.execute(sa.select(FileLoad).where(FileLoad.run_key == key)).mappings()  # type: ignore[arg-type]
-        return {row["file_name"]: dict(row) for row in rows}

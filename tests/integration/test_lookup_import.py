@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from blocks.database import Database
 from blocks.drop_folder import DropFolder
-from flows import incoming
+from flows import file_loads, incoming
 from flows import lookup_import as module
 from flows.lookup_import import lookup_import
 from models.operations import FileLoad, LookupEntry, LookupTable
@@ -314,7 +314,14 @@ def state_of_the_world(server: FaultServer, database: Database) -> tuple[object,
     return names(server), text, entries(database), loads(database)
 
 
-STEPS = ["fetch", "sort_rows", "put_error_file", "load_rows", "put_away", "_result"]
+STEPS = {
+    "fetch": file_loads,
+    "sort_rows": module,
+    "put_error_file": file_loads,
+    "load_rows": module,
+    "put_away": file_loads,
+    "Imported.result": file_loads,
+}
 CRASHES = [
     *[(step, when, "add") for step in STEPS for when in ("before", "after")],
     ("load_rows", "after", "update"),
@@ -326,9 +333,11 @@ CRASHES = [
 def test_a_second_attempt_after_a_crash_ends_as_if_nothing_had_happened(
     server, own_world, tmp_path, monkeypatch, step, when, policy
 ):
-    monkeypatch.setattr(module, "run_key", lambda: "run-7")
+    monkeypatch.setattr(file_loads, "run_key", lambda: "run-7")
     put(server, "codes.csv", SOURCE)
-    original = getattr(module, step)
+    *above, step = step.split(".")
+    owner = getattr(STEPS[".".join([*above, step])], above[0]) if above else STEPS[step]
+    original = getattr(owner, step)
 
     def crashing(*args, **kwargs):
         if when == "after":
@@ -336,7 +345,7 @@ def test_a_second_attempt_after_a_crash_ends_as_if_nothing_had_happened(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, step, crashing)
+        patch.setattr(owner, step, crashing)
         with pytest.raises(Crash):
             lookup_import(lookup="violation_codes", file_name="codes.csv", policy=policy)
     second = import_codes(policy=policy).done()
@@ -353,7 +362,7 @@ def test_a_second_attempt_after_a_crash_ends_as_if_nothing_had_happened(
 
 def test_a_new_file_of_the_same_name_is_left_for_the_next_run(server, own_world, monkeypatch):
     """The first attempt has loaded and archived its file; before the second one another file arrives."""
-    monkeypatch.setattr(module, "run_key", lambda: "run-7")
+    monkeypatch.setattr(file_loads, "run_key", lambda: "run-7")
     put(server, "codes.csv", CODES)
     import_codes().done()
     put(server, "codes.csv", "code,fine\nEXPM,99.00\n")
