@@ -35,6 +35,15 @@ class NotAllowed(SchedulerError):
         )
 
 
+class MachineOnly(SchedulerError):
+    """That is for the operator of the machine."""
+
+    exit_code = 3
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(f"'{actor}' is not allowed to do that: it is for the operator of the machine, without --as")
+
+
 class Refused(SchedulerError):
     """The state of things does not allow it now."""
 

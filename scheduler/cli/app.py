@@ -8,7 +8,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from scheduler.cli import definitions, people, runs, services, tasks
+from scheduler.cli import backups, definitions, people, runs, services, tasks
 from scheduler.cli.common import STATE, fail
 from scheduler.errors import SchedulerError
 
@@ -33,7 +33,7 @@ def _everywhere(
     STATE.as_user = as_user or None
 
 
-for module in (services, definitions, tasks, runs, people):
+for module in (services, definitions, tasks, runs, people, backups):
     module.register(app)
 
 

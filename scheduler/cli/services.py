@@ -1,11 +1,18 @@
 """Commands that run things: up, demo, status, worker, deploy, host-key."""
 
 import time
+from typing import TYPE_CHECKING
 
 import typer
 
 from scheduler.cli.common import print_json, print_table, say
 from scheduler.errors import InvalidInput, Unreachable
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from scheduler.demo import Demo
+    from scheduler.services import Stack
 
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 
@@ -35,13 +42,23 @@ def demo() -> None:
 
 
 def _run(stack: "object", *, demo: bool) -> None:
+    from models.db import home
     from scheduler.demo import Demo
-    from scheduler.prefect_server import ServerError
-    from scheduler.services import Stack, dashboard_port, save_up, status, stop_on_signals
+    from scheduler.in_use import in_use
+    from scheduler.services import Stack, stop_on_signals
 
     assert isinstance(stack, Stack)
     stop = stop_on_signals()
     world = Demo(say) if demo else None
+    with in_use(home()):
+        _run_until(stop, stack, world)
+    say("Stopped.")
+
+
+def _run_until(stop: "Event", stack: "Stack", world: "Demo | None") -> None:
+    from scheduler.prefect_server import ServerError
+    from scheduler.services import dashboard_port, save_up, status
+
     try:
         if world is not None:
             world.before()
@@ -66,7 +83,6 @@ def _run(stack: "object", *, demo: bool) -> None:
         stack.stop()
         if world is not None:
             world.close()
-    say("Stopped.")
 
 
 def status(
@@ -95,7 +111,9 @@ def worker() -> None:
     """One more worker, on this machine or another: same HEADWAY_DATABASE_URL, same PREFECT_API_URL."""
     import logging
 
+    from models.db import home
     from scheduler.cli.common import engine
+    from scheduler.in_use import in_use
     from scheduler.parent import end_with_parent
     from scheduler.services import sync_importer_path, use_prefect
     from scheduler.worker import run_worker
@@ -103,8 +121,9 @@ def worker() -> None:
     logging.getLogger("headway").setLevel(logging.INFO)
     end_with_parent()
     engine().dispose()
-    sync_importer_path(use_prefect())
-    run_worker()
+    with in_use(home()):
+        sync_importer_path(use_prefect())
+        run_worker()
 
 
 def deploy() -> None:
@@ -128,7 +147,8 @@ def host_key(
     import sys
     from importlib import import_module
 
-    from scheduler.services import SFTP_SLUG, use_prefect
+    from scheduler.services import use_prefect
+    from scheduler.task_types import SFTP_SLUG
 
     blocks = import_module("blocks.sftp")  # an entry point may look into both towers
     try:

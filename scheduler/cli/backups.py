@@ -1,0 +1,49 @@
+"""Commands that keep HEADWAY_HOME safe: backup, restore."""
+
+from pathlib import Path
+
+import typer
+
+from scheduler.cli.common import STATE, say
+from scheduler.errors import MachineOnly
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(backup)
+    app.command()(restore)
+
+
+def backup(
+    folder: Path = typer.Argument(..., metavar="DIR", help="A new folder."),
+) -> None:
+    """Copy everything in HEADWAY_HOME to a new folder, while it runs. It holds keys and secrets: keep it safe."""
+    from models.db import home
+    from scheduler.backup import back_up
+
+    _machine_only()
+    made = back_up(home(), folder.absolute())
+    say(f"{len(made.files)} files, {made.bytes:,} bytes in {folder}.")
+    for what in made.outside:
+        say(f"Not in it: {what}.")
+
+
+def restore(
+    folder: Path = typer.Argument(..., metavar="DIR", help="What `headway backup` made."),
+    replace: bool = typer.Option(False, "--replace", help="Set aside the HEADWAY_HOME that is there."),
+) -> None:
+    """Put a back-up in HEADWAY_HOME's place, after checking every file. Refused while anything runs on it."""
+    from models.db import home
+    from scheduler.backup import restore as put_back
+
+    _machine_only()
+    restored, aside = put_back(folder.absolute(), home(), replace=replace)
+    say(f"{len(restored.files)} files of {restored.made_at} are in {home()}.")
+    if aside is not None:
+        say(f"What was there before is in {aside}.")
+    for what in restored.outside:
+        say(f"Not restored: {what}.")
+
+
+def _machine_only() -> None:
+    if STATE.as_user is not None:
+        raise MachineOnly(STATE.as_user)

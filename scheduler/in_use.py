@@ -1,0 +1,43 @@
+"""Who uses a HEADWAY_HOME: `up` and each worker hold a lock on it as long as they live."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scheduler.errors import Refused, Unreachable
+
+LOCK_FILE = "in-use.lock"
+
+
+@contextmanager
+def in_use(home: Path) -> Iterator[None]:
+    """Keep the home from being replaced; it may be shared by many. Ends with the process, however that ends."""
+    with _locked(home, fcntl.LOCK_SH, "is being restored; start again when that is done"):
+        yield
+
+
+@contextmanager
+def not_in_use(home: Path) -> Iterator[None]:
+    """Refused while anything runs on this home; nothing can start on it meanwhile."""
+    with _locked(home, fcntl.LOCK_EX, "is in use: stop `headway up` and its workers first"):
+        yield
+
+
+@contextmanager
+def _locked(home: Path, kind: int, why_not: str) -> Iterator[None]:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(home / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise Unreachable(f"HEADWAY_HOME cannot be used: {error}") from None
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise Refused(f"{home} {why_not}") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
