@@ -1,14 +1,13 @@
-"""The task page's buttons: Run now, Enable, Historical, Reset, Delete. Each asks the use case, which may refuse."""
+"""The task page's buttons: Run now, Enable, Historical, Reset, Edit, Delete. The use case may refuse any of them."""
 
 import streamlit as st
 from sqlmodel import Session
 
 from dashboard import ui, words
-from dashboard.data import CLOCK, engine
-from models.domain import OVERRIDABLE, SHOWN_AS, Privilege
+from dashboard.data import CLOCK
+from models.domain import OVERRIDABLE, Actor, Privilege
 from models.tables import TaskRow
 from scheduler.errors import Refused
-from scheduler.usecases.reset import ResetPreview, preview_reset, reset
 from scheduler.usecases.run_now import Asked, run_now
 from scheduler.usecases.show_task import TaskView, earliest_start
 from scheduler.usecases.task_state import delete_task, set_state
@@ -20,27 +19,38 @@ def buttons(view: TaskView, zone: str) -> None:
         return
     row = view.row
     places = st.columns(6)
-    if places[0].button("Run now", key="run_now", type="primary", width="stretch", disabled=row.historical):
+    old = "Historical tasks cannot be run" if row.historical else None
+    if places[0].button("Run now", key="run_now", type="primary", width="stretch", disabled=row.historical, help=old):
         _run_now(view, zone)
     if places[1].button("Reset", key="reset", width="stretch", help="Look at why it failed, then Finish"):
-        _reset(row.uid or 0, row.name, zone)
-    places[4].link_button("Edit", f"/define?task={row.uid}", width="stretch")
-    enable = "Disable" if row.enabled else "Enable"
-    if places[2].button(enable, key="enable", width="stretch"):
-        _set(row.uid or 0, f"'{row.name}' is {enable.lower()}d.", enabled=not row.enabled)
+        st.switch_page("app_pages/reset.py", query_params={"task": str(row.uid)})
+    if places[2].button("Disable" if row.enabled else "Enable", key="enable", width="stretch"):
+        _change(view, f"'{row.name}' is {'disabled' if row.enabled else 'enabled'}.", enabled=not row.enabled)
     historical = "In use again" if row.historical else "Historical"
     if places[3].button(historical, key="historical", width="stretch", help="Marks a task that is no longer in use"):
-        _set(row.uid or 0, f"'{row.name}': {historical}.", historical=not row.historical)
-    if view.line.last_result is None and view.open_run is None:
+        told = f"'{row.name}' is {'in use again' if row.historical else 'historical now'}."
+        _change(view, told, historical=not row.historical)
+    if places[4].button("Edit", key="edit", width="stretch"):
+        st.switch_page("app_pages/define.py", query_params={"task": str(row.uid)})
+    if not view.has_run:
         if places[5].button("Delete", key="delete", width="stretch", help="Only a task that never ran"):
             _delete(row.uid or 0, row.name)
 
 
-def _task(session: Session, uid: int) -> TaskRow:
+def task_of(session: Session, uid: int) -> TaskRow:
+    """The task's row in this transaction. Refused where somebody has deleted it meanwhile."""
     row = session.get(TaskRow, uid)
     if row is None:
         raise Refused(f"task {uid} has been deleted meanwhile")
     return row
+
+
+def start_in_words(uid: int, rules: frozenset[str], zone: str) -> str:
+    """When a run asked for now would start, by the forecast."""
+    at = ui.fetch(lambda session, actor: earliest_start(session, CLOCK, actor, uid, rules, book=ui.book(session)))
+    if at is None:
+        return "not before somebody acts (see Why)"
+    return "at once" if (at - CLOCK.now()).total_seconds() < 60 else words.day_and_time(at, zone)
 
 
 @st.dialog("Run now")
@@ -48,72 +58,63 @@ def _run_now(view: TaskView, zone: str) -> None:
     """As soon as possible, under the same rules; says when that will be before anybody clicks."""
     uid = view.row.uid or 0
     st.text(f"{view.row.name}\nIt means: as soon as possible, under the same rules as everything else.")
+    if view.line.needs_reset:
+        st.error("It failed and needs a reset first.")
+        if st.button("To the reset", key="run_to_reset", type="primary"):
+            st.switch_page("app_pages/reset.py", query_params={"task": str(uid)})
+        return
     rules = [rule for rule in sorted(OVERRIDABLE) if st.checkbox(f"Override {rule}", key=f"run_override_{rule}")]
     reason = st.text_input("Reason for the override (kept in the audit trail)", key="run_reason") if rules else ""
-    follow = False
-    if view.chain:
-        follow = st.checkbox("Go on to the following steps", key="run_follow")
-    at = ui.fetch(
-        lambda session, actor: earliest_start(session, CLOCK, actor, uid, frozenset(rules), book=ui.book(session))
-    )
-    soon = at is not None and (at - CLOCK.now()).total_seconds() < 60
-    when = "at once" if soon else words.day_and_time(at, zone) if at else "not before somebody acts (see Why)"
-    st.markdown(f"It would start: **{words.plain(when)}**")
+    follow = bool(view.chain) and st.checkbox("Go on to the following steps", key="run_follow")
+    st.markdown(f"It would start: **{words.plain(start_in_words(uid, frozenset(rules), zone))}**")
     if st.button("Run now", key="run_now_go", type="primary"):
-        ui.act(
-            lambda session, actor: run_now(
-                session,
-                CLOCK,
-                actor,
-                _task(session, uid),
-                follow=follow,
-                override=frozenset(rules),
-                reason=reason or None,
-            ),
-            _asked,
-        )
+        ask_to_run(uid, follow=follow, override=frozenset(rules), reason=reason or None)
+
+
+def ask_to_run(
+    uid: int,
+    *,
+    follow: bool = False,
+    override: frozenset[str] = frozenset(),
+    reason: str | None = None,
+    rerun: bool = True,
+) -> Asked | None:
+    """Run now; None where it was refused, with the reason on screen."""
+    return ui.act(
+        lambda session, actor: run_now(
+            session, CLOCK, actor, task_of(session, uid), follow=follow, override=override, reason=reason
+        ),
+        _asked,
+        rerun=rerun,
+    )
 
 
 def _asked(asked: Asked) -> str:
     return f"Run {asked.run_id} waits for its turn." if asked.new else f"Run {asked.run_id} waits already."
 
 
-@st.dialog("Reset", width="large")
-def _reset(uid: int, name: str, zone: str) -> None:
-    """Why it failed, what will happen, the warning, Finish."""
-    preview = ui.fetch(lambda session, actor: preview_reset(session, CLOCK, actor, _task(session, uid)))
-    _show(preview, zone)
-    if st.button("Finish", key="reset_finish", type="primary"):
-        ui.act_alone(
-            lambda actor: reset(engine(), CLOCK, actor, uid),
-            lambda status: f"'{name}' is reset. Run {preview.run_id}: {SHOWN_AS[status]}; process ID 0.",
-        )
+def _change(view: TaskView, told: str, *, enabled: bool | None = None, historical: bool | None = None) -> None:
+    """At once, unless it has a process ID: then somebody has to say that they know."""
+    if view.line.process_id:
+        _confirm(view, told, enabled, historical)
+    else:
+        _set(view.row.uid or 0, told, enabled, historical, confirmed=False)
 
 
-def _show(preview: ResetPreview, zone: str) -> None:
-    st.text(f"{preview.task}, run {preview.run_id}: {SHOWN_AS[preview.status]}, {preview.errors} errors")
-    if preview.error:
-        st.error(words.plain(preview.error))
-    if preview.last_lines:
-        st.caption("The last log lines")
-        st.code("\n".join(line.message for line in preview.last_lines[-8:]), language=None, wrap_lines=True)
-    ui.facts(
-        [
-            ("Process", "ended by Finish" if preview.process_alive else "none is alive"),
-            ("Locks that will be freed", ", ".join(preview.locks) or "none"),
-            ("Next start", words.in_zone(preview.next_start_at, zone) or "none"),
-        ]
+@st.dialog("It is running")
+def _confirm(view: TaskView, told: str, enabled: bool | None, historical: bool | None) -> None:
+    st.warning(
+        f"'{words.plain(view.row.name)}' has the process ID {view.line.process_id}: changing it now could break the "
+        "process. The running process keeps the parameters it started with."
     )
-    st.text(f"Steps that were skipped: {', '.join(preview.skipped) or 'none'}")
-    st.text(f"Files already delivered: {', '.join(preview.delivered) or 'none'}")
-    if preview.warning:
-        st.warning(words.plain(preview.warning))
+    if st.button("Change it all the same", key="change_confirmed", type="primary"):
+        _set(view.row.uid or 0, told, enabled, historical, confirmed=True)
 
 
-def _set(uid: int, told: str, *, enabled: bool | None = None, historical: bool | None = None) -> None:
+def _set(uid: int, told: str, enabled: bool | None, historical: bool | None, *, confirmed: bool) -> None:
     ui.act(
         lambda session, actor: set_state(
-            session, CLOCK, actor, _task(session, uid), enabled=enabled, historical=historical
+            session, CLOCK, actor, task_of(session, uid), enabled=enabled, historical=historical, confirmed=confirmed
         ),
         told,
     )
@@ -123,4 +124,10 @@ def _set(uid: int, told: str, *, enabled: bool | None = None, historical: bool |
 def _delete(uid: int, name: str) -> None:
     st.text(f"Delete '{name}'? It never ran, so nothing of the log is lost.")
     if st.button("Delete it", key="delete_go", type="primary"):
-        ui.act(lambda session, actor: delete_task(session, CLOCK, actor, _task(session, uid)), f"'{name}' is deleted.")
+        if ui.act(lambda session, actor: _deleted(session, actor, uid), f"'{name}' is deleted.", rerun=False):
+            st.switch_page("app_pages/tasks.py")
+
+
+def _deleted(session: Session, actor: Actor, uid: int) -> bool:
+    delete_task(session, CLOCK, actor, task_of(session, uid))
+    return True

@@ -1,5 +1,6 @@
 """Task: the show page of one task, at an address of its own (/task?task=UID)."""
 
+import html
 from datetime import timedelta
 
 import altair as alt
@@ -12,7 +13,7 @@ from models.domain import FOREVER, SHOWN_AS, Hold, WindowPolicy
 from models.tables import RunRow
 from scheduler.store.logs import BAD
 from scheduler.usecases.browse_log import durations, runs_of_task
-from scheduler.usecases.show_task import TaskView, show_task
+from scheduler.usecases.show_task import Step, TaskView, show_task
 
 MINUTE = timedelta(minutes=1)
 _WINDOWS = {
@@ -21,6 +22,12 @@ _WINDOWS = {
     WindowPolicy.ALLOW: "may run in maintenance windows",
 }
 _RUNS = ["Start time", "Result", "Duration", "Processed", "Errors", "Error", "Report Detail"]
+_COLOURS = {
+    "Completed": "#3a9d5d",
+    "Completed - With Errors": "#d98a00",
+    "Execution failed": "#e5484d",
+    "Cancelled": "#8b949e",
+}
 _RULES = {
     "reset": "Needs no reset",
     "busy": "Not running already",
@@ -35,7 +42,7 @@ _RULES = {
 def general(view: TaskView) -> None:
     row, known, line = view.row, view.known, view.line
     ui.heading(row.name)
-    state = "Execution failed" if line.needs_reset else line.state or "Nothing planned"
+    state = "Execution failed" if line.needs_reset and not view.open_run else line.state or "Nothing planned"
     colour = "red" if line.needs_reset else "green" if line.process_id else "blue" if line.state else "gray"
     marks = [f":{colour}-badge[{state}]"]
     marks += [":gray-badge[Disabled]"] * (not row.enabled) + [
@@ -63,22 +70,25 @@ def general(view: TaskView) -> None:
 
 
 def chain(view: TaskView) -> None:
-    """The chain as a small picture: each step a box, the spacing on its arrow."""
+    """The chain as a small picture: its steps from left to right, each with the time to keep behind the one before."""
     if not view.chain:
         return
     st.markdown("#### Chain")
-    boxes = []
+    names = {step.uid: step.name for step in view.chain}
+    columns: dict[int, list[str]] = {}
     for step in view.chain:
-        style = ',style="bold,filled",fillcolor="#dbe8ff"' if step.uid == view.row.uid else ""
-        label = f"Step {step.step}: {_dot(step.name)}"
-        boxes.append(f'{step.uid} [shape=box,fontname="sans-serif",fontsize=11,label="{label}"{style}]')
-        if step.after_uid is not None:
-            boxes.append(f'{step.after_uid} -> {step.uid} [fontsize=10,label=" {words.length(step.spacing)}"]')
-    st.graphviz_chart("digraph {rankdir=LR; bgcolor=transparent; " + "; ".join(boxes) + "}")
+        columns.setdefault(step.step, []).append(_box(step, names, here=step.uid == view.row.uid))
+    steps = "".join(f'<div class="step">{"".join(boxes)}</div>' for _, boxes in sorted(columns.items()))
+    st.html(f'<div class="chain">{steps}</div>')
 
 
-def _dot(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')[:60]
+def _box(step: Step, names: dict[int, str], *, here: bool) -> str:
+    name = words.tag("strong", step.name) if here else f'<a href="/task?task={step.uid}">{html.escape(step.name)}</a>'
+    number = f"Step {step.step}"
+    if step.after_uid is not None:
+        number += f", {words.length(step.spacing)} after the start of '{names.get(step.after_uid, '?')}'"
+    current = ' aria-current="true"' if here else ""
+    return f"<div{current}>{words.tag('small', number)}<br>{name}</div>"
 
 
 def why_card(view: TaskView, zone: str) -> None:
@@ -116,18 +126,21 @@ def _verdict(rule: str, hold: Hold | None, zone: str) -> str:
 def starts(view: TaskView, zone: str) -> None:
     st.markdown("#### Next starts")
     if not view.starts:
-        st.caption("Nothing is planned by its own schedule.")
+        why_not = "it is historical" if view.row.historical else "it is disabled" if not view.row.enabled else ""
+        after = view.row.after_uid is not None
+        said = "It starts behind the step before it, as the chain shows." if after else "It has no times of its own."
+        st.caption(f"Nothing is planned: {why_not}." if why_not else said)
         return
     own = view.known.timezone if view.known else zone
     rows = [
         [
             words.in_zone(start.at, own),
             words.in_zone(start.at, "UTC"),
-            "clocks change that day" if start.clock_changes else "",
+            "change that day" if start.clock_changes else "",
         ]
         for start in view.starts
     ]
-    st.dataframe(pd.DataFrame(rows, columns=[f"Due ({own})", "UTC", ""]), hide_index=True)
+    st.dataframe(pd.DataFrame(rows, columns=[f"Due ({own})", "UTC", "Clocks"]), hide_index=True)
 
 
 def history(view: TaskView, zone: str) -> None:
@@ -178,7 +191,7 @@ def trend(uid: int, zone: str) -> None:
     chart = chart.encode(
         x=alt.X("Start:N", sort=None, axis=alt.Axis(labels=False)),
         y="Minutes:Q",
-        color="Result:N",
+        color=alt.Color("Result:N", scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values()))),
         tooltip=["Start", "Minutes", "Result"],
     )
     st.altair_chart(chart.properties(height=160))

@@ -5,24 +5,13 @@ import streamlit as st
 
 from dashboard import ui, words
 from dashboard.data import CLOCK
+from models.domain import Privilege
 from scheduler.usecases.browse_tasks import TaskQuery, browse_tasks, types_in_use
 from scheduler.usecases.task_list import TaskLine
 
 COLUMNS = [
-    *(
-        "Task",
-        "Open",
-        "Start time",
-        "Object",
-        "State",
-        "Progress",
-        "Waits because",
-        "Last result",
-        "Type",
-        "UID",
-        "Step",
-    ),
-    *("Attempts", "Process ID"),
+    *("Start time", "Object", "Task", "Open", "UID", "Type", "Step", "Attempts", "State", "Progress", "Process ID"),
+    *("Last result", "Reason"),
 ]
 _MOST = 300
 
@@ -30,21 +19,21 @@ _MOST = 300
 def row_of(line: TaskLine, zone: str) -> list[object]:
     """One task in the order of COLUMNS."""
     state = "Execution failed" if line.needs_reset and line.state in ("", "Scheduled") else line.state
-    reason = f"needs a reset{'; ' + line.reason if line.reason else ''}" if line.needs_reset else line.reason
+    reasons = ["needs a reset"] * line.needs_reset + [one for one in (line.stuck, line.reason) if one]
     return [
-        line.name,
-        f"/task?task={line.uid}",
         words.in_zone(line.next_start_at, zone),
         line.object,
-        state if line.enabled else f"{state} (disabled)".strip(),
-        line.progress,
-        reason,
-        line.last_result or "",
-        line.type,
+        line.name,
+        f"/task?task={line.uid}",
         line.uid,
+        line.type,
         line.step,
         line.attempts,
+        "Stuck" if line.stuck else state if line.enabled else f"{state} (disabled)".strip(),
+        line.progress,
         line.process_id,
+        line.last_result or "",
+        "; ".join(reasons),
     ]
 
 
@@ -73,7 +62,7 @@ def table() -> None:
         lambda session, actor: browse_tasks(session, CLOCK, actor, query, book=ui.book(session), limit=_MOST)
     )
     if not page.lines:
-        st.info("No task matches. *Clear* shows every task; `headway apply` or *Define task* makes new ones.")
+        nothing(query)
         return
     zone = ui.zone()
     st.session_state.tasks_shown = [line.uid for line in page.lines]
@@ -85,21 +74,42 @@ def table() -> None:
         height=ui.height(len(frame)),
         on_select=picked,
         selection_mode="single-row",
-        column_config={
-            "Task": st.column_config.TextColumn(width=190),
-            "Open": st.column_config.LinkColumn(width=60, display_text="Open"),
-            "Object": st.column_config.TextColumn(width=110),
-            "Progress": st.column_config.ProgressColumn(width=100, min_value=0, max_value=100, format="%.0f%%"),
-            "Waits because": st.column_config.TextColumn(width=300),
-        },
+        column_config=_WIDTHS,
     )
     if page.matching > len(page.lines):
         st.caption(f"The first {len(page.lines)} of {page.matching} tasks. Search to see the others.")
     details({line.uid: line for line in page.lines}.get(st.session_state.get("tasks_picked") or 0))
 
 
+_WIDTHS = {
+    "Start time": st.column_config.TextColumn(width=138, help="The next one; of a waiting run the one it came due at"),
+    "Object": st.column_config.TextColumn(width=85),
+    "Task": st.column_config.TextColumn(width=150),
+    "Open": st.column_config.LinkColumn(width=46, display_text="Open"),
+    "UID": st.column_config.NumberColumn(width=40, format="%d"),
+    "Type": st.column_config.TextColumn(width=95),
+    "Step": st.column_config.Column(width=42),
+    "Attempts": st.column_config.NumberColumn(width=66),
+    "State": st.column_config.TextColumn(width=105),
+    "Progress": st.column_config.ProgressColumn(width=80, min_value=0, max_value=100, format="%.0f%%"),
+    "Process ID": st.column_config.NumberColumn(width=74, format="%d", help="0: it is not running"),
+    "Last result": st.column_config.TextColumn(width=104),
+    "Reason": st.column_config.TextColumn(width=420, help="Why it waits, or what somebody has to do"),
+}
+
+
+def nothing(query: TaskQuery) -> None:
+    """An empty list, and what to do about it."""
+    if query.search or query.types or not query.everything:
+        st.info("No task matches. *Clear* shows literally every task, scheduled and unscheduled.")
+    else:
+        st.info("There is no task yet.")
+    if ui.allowed(Privilege.MANAGE):
+        st.link_button("Define a task", "/define", icon=":material/edit_calendar:")
+
+
 def _style(line: TaskLine) -> str:
-    if line.needs_reset:
+    if line.needs_reset or line.stuck:
         return ui.RED
     return ui.AMBER if line.last_result == "Completed - With Errors" else ""
 
@@ -112,9 +122,13 @@ def details(line: TaskLine | None) -> None:
     with st.container(border=True):
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.text(f"{line.name} (UID {line.uid})\n{words.process_in_words(line.process_id, line.state)}")
-        if line.reason:
-            left.text(f"Waits because: {line.reason}")
+        for why in (line.stuck, line.reason):
+            if why:
+                left.text(why[:1].upper() + why[1:])
         right.link_button("Open task", f"/task?task={line.uid}", width="stretch")
+        if line.needs_reset and ui.allowed(Privilege.MANAGE):
+            left.text("It failed, and waits until somebody has looked.")
+            right.link_button("Reset", f"/reset?task={line.uid}", width="stretch", type="primary")
 
 
 st.markdown("## Scheduled and in progress")

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement
@@ -13,6 +13,7 @@ from sqlmodel import Session, case, col, func, or_, select
 from models.domain import ACTIVE, FOREVER, Actor, OnFailure, Privilege, RunStatus
 from models.tables import RunRow, TaskRow
 from scheduler.clock import Clock
+from scheduler.localtime import length_in_words
 from scheduler.privileges import require
 from scheduler.rules import judge
 from scheduler.store import logs, workers
@@ -67,13 +68,11 @@ def overview(session: Session, clock: Clock, actor: Actor, *, book: Book | None 
     picture = load_board(session, book, now)
     due = [run for run in picture.waiting if run.due_at <= now]
     active = [row for row in picture.rows.values() if row.status in ACTIVE]
-    silent = {row.id for row in workers.orphaned(session, now)}
-    long = book.world.settings.long_running
     calendar = book.world.calendar
     ahead = calendar.reserved.after(now)
     return Overview(
         failed=session.exec(select(func.count()).select_from(TaskRow).where(_needs_reset())).one(),
-        stuck=sum(row.id in silent or (row.started_at is not None and now - row.started_at > long) for row in active),
+        stuck=len(_stuck(session, book, picture, now)),
         late=sum(now - run.due_at > LATE_AFTER for run in due),
         waiting=len(due),
         running=len(active),
@@ -92,8 +91,11 @@ def browse_tasks(
     book = load_book(session, book)
     picture = load_board(session, book, now)
     where = _matches(query)
+    stuck = _stuck(session, book, picture, now)
     open_uids = select(RunRow.task_uid).where(col(RunRow.ended_at).is_(None))
-    rank = case((_needs_reset(), 0), (col(TaskRow.uid).in_(open_uids), 1), else_=2)
+    rank = case(
+        (_needs_reset(), 0), (col(TaskRow.uid).in_(list(stuck)), 1), (col(TaskRow.uid).in_(open_uids), 2), else_=3
+    )
     statement = (
         select(TaskRow)
         .where(*where)
@@ -102,7 +104,24 @@ def browse_tasks(
     )
     rows = list(session.exec(statement).all())
     matching = session.exec(select(func.count()).select_from(TaskRow).where(*where)).one()
-    return TaskPage(lines_of(session, book, picture, rows, now), matching)
+    lines = lines_of(session, book, picture, rows, now)
+    return TaskPage([replace(line, stuck=stuck.get(line.uid, "")) for line in lines], matching)
+
+
+def _stuck(session: Session, book: Book, picture: Picture, now: datetime) -> dict[int, str]:
+    """Tasks in progress that somebody should look at, by UID, with why."""
+    silent = {row.id for row in workers.orphaned(session, now)}
+    long = book.world.settings.long_running
+    found: dict[int, str] = {}
+    for row in picture.rows.values():
+        if row.status not in ACTIVE:
+            continue
+        if row.id in silent:
+            found[row.task_uid] = "its worker is silent: the next worker's turn settles it, or a reset"
+        elif row.started_at is not None and now - row.started_at > long:
+            lasting, allowed = length_in_words(now - row.started_at), length_in_words(long)
+            found[row.task_uid] = f"in progress for {lasting}, longer than {allowed}"
+    return found
 
 
 def _needs_reset() -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from models.domain import Actor, After, Cron, Once, Privilege, RunStatus, Task
 from models.tables import RunRow, TaskRow
@@ -45,7 +45,8 @@ class TaskView:
     """A task's row, its line as in the list, and what follows from both.
 
     known: the task as the rules see it, None where its definition is broken. chain: all its steps in order, empty
-    for a task in no chain. open_run_id: its open run, if any. failed: the run that needs a reset.
+    for a task in no chain. open_run: its open run, if any. failed: the run that needs a reset. has_run: whether the
+    ledger knows any run of it.
     """
 
     row: TaskRow
@@ -57,6 +58,7 @@ class TaskView:
     schedule: str
     open_run: RunRow | None
     failed: RunRow | None
+    has_run: bool
     version: int
 
 
@@ -84,6 +86,7 @@ def show_task(session: Session, clock: Clock, actor: Actor, uid: int, *, book: B
         schedule=schedule_in_words(known, book) if known else "its definition is broken",
         open_run=runs[0] if runs else None,
         failed=session.get(RunRow, row.failed_run_id) if row.failed_run_id else None,
+        has_run=session.exec(select(RunRow.id).where(RunRow.task_uid == uid).limit(1)).first() is not None,
         version=row.version,
     )
 

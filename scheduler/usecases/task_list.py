@@ -20,7 +20,8 @@ from scheduler.usecases.reset import needs_reset
 class TaskLine:
     """One task of the list. state: Scheduled, or its open run's, or empty where nothing is to come.
 
-    reason: why its waiting run waits. progress: percent. last_result: as shown, None if it never ran.
+    reason: why its waiting run waits. progress: percent. last_result: as shown, None if it never ran. stuck: why
+    somebody should look at its run in progress, where that was asked about.
     """
 
     uid: int
@@ -38,6 +39,7 @@ class TaskLine:
     last_result: str | None
     needs_reset: bool
     reason: str
+    stuck: str = ""
 
 
 def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool = False) -> list[TaskLine]:
