@@ -135,8 +135,9 @@ class SftpServer(Block):
         """
         if not self.importer_path:
             raise TransferError(
-                f"SFTP server '{self.host}' has no importer path, and exports may go nowhere else: set "
-                r"importer_path in its block, for example \\flexftp\acme\import.",
+                f"SFTP server '{self.host}' has no importer path, and exports may go nowhere else: set the Customer "
+                "Importer File Path (Configuration, or settings.customer_importer_file_path in a file for `headway "
+                r"apply`) with two leading backslashes, for example \\flexftp\acme\import.",
                 permanent=True,
             )
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import count
@@ -111,6 +111,24 @@ class SftpSession:
     def exists(self, folder: str, name: str) -> bool:
         """Whether a file of that name is there."""
         return self.stat(folder, name) is not None
+
+    def look(self, folder: str, names: Sequence[str]) -> dict[str, RemoteFile | None]:
+        """What the server tells of each of these files; None for one that is not there.
+
+        An error where the folder itself is not there: then nothing can be said of the files.
+        """
+        path = remote_folder(self._root, folder)
+
+        def one_by_one(connection: Connection) -> dict[str, RemoteFile | None]:
+            with explained("look into", path, connection.address):
+                connection.protocol.stat(path)
+                found = {name: connection.protocol.stat_or_none(join(path, check_name(name))) for name in names}
+            return {
+                name: None if there is None or there.is_folder else _remote_file(name, there)
+                for name, there in found.items()
+            }
+
+        return self._run(one_by_one)[0]
 
     def remove(self, folder: str, name: str) -> None:
         """Deletes one file; an error where it is not there."""

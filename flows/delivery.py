@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from prefect.tasks import Task
+from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from blocks.database import DatabaseError
@@ -16,6 +17,10 @@ from blocks.sftp import SftpServer
 from blocks.transfer import TransferError
 from flows.result import InputRefused, announce_receipt
 
+PATH_IS_SET = (
+    "The importer path is the setting Customer Importer File Path: Configuration, or "
+    "settings.customer_importer_file_path in a file for `headway apply`."
+)
 OnBytes = Callable[[int], None]
 """Called with the bytes sent so far."""
 
@@ -39,15 +44,25 @@ TRANSFER: dict[str, Any] = {
 
 
 def load_importer(name: str) -> SftpServer:
-    """The SFTP block that holds the configured importer path. Raises InputRefused where there is none."""
+    """The SFTP block that holds the configured importer path. Raises InputRefused where there is none, or no good one.
+
+    So that an export is refused before its rows are read, and never after.
+    """
     try:
         block = SftpServer.load(name)
+    except ValidationError as error:
+        told = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+        raise InputRefused(f"The SFTP block '{name}' cannot be used: {told} {PATH_IS_SET}") from error
     except ValueError as error:
         raise InputRefused(
             f"The importer '{name}' is not configured: there is no SFTP block of that name. "
             "Make it, with the Customer Importer File Path, and run the task again."
         ) from error
     assert isinstance(block, SftpServer)
+    try:
+        block.importer_folder()
+    except TransferError as error:
+        raise InputRefused(str(error)) from error
     return block
 
 
@@ -55,8 +70,8 @@ def load_importer(name: str) -> SftpServer:
 def deliver(importer: SftpServer, local: Path, name: str, on_bytes: OnBytes) -> dict[str, Any]:
     """Put the file at the importer path under its final name; returns the receipt, announced already."""
     with importer.connect() as session:
-        receipt = session.deliver(
-            local, importer.importer_folder(), name, on_progress=lambda sent, *_: on_bytes(sent)
-        ).as_dict()
+        sent = session.deliver(local, importer.importer_folder(), name, on_progress=lambda sent, *_: on_bytes(sent))
+    # The block's name says whose importer is to pick it up: the scheduler looks there later.
+    receipt = {**sent.as_dict(), "block": importer._block_document_name}
     announce_receipt(get_run_logger(), receipt)
     return receipt

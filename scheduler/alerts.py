@@ -1,18 +1,28 @@
-"""The one alert a run that takes too long: by mail where a mail block is set, else to the log."""
+"""Alerts about runs, one each: it takes too long; it failed. By mail where a mail block is set, and to the log.
+
+Whoever sets a run's mark sends the mail, so that several workers send one; and it is sent after that is committed, so
+that no mail server is waited for in a transaction. A worker that dies in between leaves its line unsent.
+"""
 
 import logging
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, update
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from models.db import reading, writing
-from models.domain import ACTIVE
+from models.domain import ACTIVE, OnFailure, RunStatus
 from models.tables import RunRow, TaskRow
 from scheduler.mail import send_mail
 from scheduler.store.settings import load_settings
 
 log = logging.getLogger("headway.alerts")
+
+NEWS_FOR = timedelta(days=1)
+_LONGEST_RUN = timedelta(days=14)
+_MOST_IN_A_MAIL = 50
+_LONGEST_SUBJECT = 150
 
 
 def alert_long_running(engine: Engine, now: datetime) -> list[int]:
@@ -33,7 +43,7 @@ def alert_long_running(engine: Engine, now: datetime) -> list[int]:
     alerted = []
     for row, name in late:
         assert row.id is not None
-        with writing(engine) as session:  # whoever sets the mark sends the alert, so that several workers send one
+        with writing(engine) as session:
             mark = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.alerted_at).is_(None))
             if session.execute(mark.values(alerted_at=now)).rowcount != 1:  # type: ignore[attr-defined]
                 continue
@@ -44,3 +54,59 @@ def alert_long_running(engine: Engine, now: datetime) -> list[int]:
         send_mail(recipients, subject, text)
         alerted.append(row.id)
     return alerted
+
+
+def alert_failures(engine: Engine, now: datetime) -> list[int]:
+    """Alert about runs that failed in the last day, once each; the runs alerted. What fails together is one mail."""
+    with reading(engine) as session:
+        settings = load_settings(session)
+        found = session.exec(
+            select(RunRow, TaskRow)
+            .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
+            .where(
+                RunRow.status == RunStatus.FAILED,
+                col(RunRow.sorted_at) > now - _LONGEST_RUN,
+                col(RunRow.ended_at) > now - NEWS_FOR,
+                col(RunRow.failure_alerted_at).is_(None),
+            )
+            .order_by(col(RunRow.ended_at), col(RunRow.id))
+            .limit(_MOST_IN_A_MAIL)
+        ).all()
+    if not found:
+        return []
+    with writing(engine) as session:
+        ours = [(run, task) for run, task in found if _mark_failure(session, run.id, now)]
+    if settings.alert_on_failure and ours:
+        subject, text = _told(ours)
+        log.warning("%s", subject)
+        send_mail(settings.alert_recipients, subject, text)
+    return [run.id or 0 for run, _ in ours]
+
+
+def _mark_failure(session: Session, run_id: int | None, now: datetime) -> bool:
+    mark = update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.failure_alerted_at).is_(None))
+    return bool(session.execute(mark.values(failure_alerted_at=now)).rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _told(failed: Sequence[tuple[RunRow, TaskRow]]) -> tuple[str, str]:
+    """Subject and text of the mail about these runs."""
+    names = list(dict.fromkeys(f"'{task.name}'" for _, task in failed))
+    if len(failed) == 1:
+        subject = f"Headway: {names[0]} failed: {failed[0][0].error or failed[0][0].message}"
+    else:
+        subject = f"Headway: {len(failed)} runs failed: {', '.join(names)}"
+    if len(subject) > _LONGEST_SUBJECT:
+        subject = subject[: _LONGEST_SUBJECT - 1] + "…"
+    return subject, "\n\n".join(_paragraph(run, task) for run, task in failed)
+
+
+def _paragraph(run: RunRow, task: TaskRow) -> str:
+    ended = f"{run.ended_at:%Y-%m-%d %H:%M} UTC" if run.ended_at else "-"
+    lines = [
+        f"Run {run.id} of '{task.name}' ({run.type}) failed at {ended}, attempt {run.attempt}:",
+        f"  {run.error or run.message or 'no error is recorded'}",
+        f"See why: headway log {run.id}",
+    ]
+    if task.on_failure is OnFailure.HOLD:
+        lines.append(f"It does not run again before somebody resets it: headway reset '{task.name}'")
+    return "\n".join(lines)

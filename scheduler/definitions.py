@@ -122,6 +122,9 @@ class SettingsSection(_Section):
     long_running: PositiveLength = timedelta(hours=18)
     max_running: int = Field(default=4, ge=1, le=1000)
     alert_recipients: list[MailAddress] = []
+    retention_days: int | None = Field(default=None, ge=1, le=100_000)
+    alert_on_failure: bool = True
+    pickup_after: PositiveLength | None = timedelta(hours=4)
 
 
 class WindowSection(_Section):

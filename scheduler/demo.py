@@ -15,7 +15,8 @@ from scheduler.errors import InvalidInput
 from scheduler.installation import open_database
 from scheduler.prefect_api import PrefectApi
 from scheduler.privileges import OPERATOR
-from scheduler.services import IMPORTER_BLOCK, SFTP_SLUG, sync_importer_path
+from scheduler.services import sync_importer_path
+from scheduler.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from scheduler.usecases.apply import apply
 from scheduler.usecases.find import find_task
 from scheduler.usecases.run_now import run_now

@@ -17,9 +17,12 @@ from models.db import database_url, make_engine, reading, writing
 from models.domain import ACTIVE, RunStatus
 from models.tables import RunRow, TaskTypeRow
 from scheduler.adoption import Adoption, adopt
-from scheduler.alerts import alert_long_running
+from scheduler.alerts import alert_failures, alert_long_running
 from scheduler.clock import Clock, SystemClock
+from scheduler.importer import keep_importer_path
 from scheduler.lost import end_lost_runs
+from scheduler.pickup import EVERY as LOOK_FOR_FILES
+from scheduler.pickup import PickupWatch
 from scheduler.prefect_api import PrefectApi, PrefectError
 from scheduler.processes import end_group, identify_self
 from scheduler.run_ledger import ExitCode
@@ -38,8 +41,7 @@ IDLE_SECONDS = 5.0  # how often a turn is taken although nothing changed
 BEAT_SECONDS = 10.0
 HEALTH_SECONDS = 5.0
 CANCEL_SECONDS = 3.0
-
-CATCH_UP_BACK = timedelta(days=2)
+ALERT_SECONDS = 10.0
 
 End = Literal["completed", "failed", "cancelled", "crashed"]
 _TOLD_AS: dict[RunStatus, End] = {
@@ -67,6 +69,8 @@ class SchedulerLoop:
         self._draining: list[WarmServer] = []
         self._warm_for: tuple[object, ...] | None = None
         self._problem: str | None = "not asked yet"
+        self._prefect_knows = False  # of every run that ended here: it may have, while no worker could tell it
+        self._pickup = PickupWatch(engine, prefect, self.worker_id)
         self._stopping = threading.Event()
         self._no_starts = threading.Event()
         self._wake = threading.Event()
@@ -90,6 +94,8 @@ class SchedulerLoop:
             ("signs of life", self._beat, BEAT_SECONDS),
             ("engine", self._check_engine, HEALTH_SECONDS),
             ("cancellations", self._watch_cancellations, CANCEL_SECONDS),
+            ("alerts", self._alert, ALERT_SECONDS),
+            ("pick-up", self._look_for_files, LOOK_FOR_FILES.total_seconds()),
         ):
             target = work if seconds is None else self._every(seconds, work)
             thread = threading.Thread(target=target, name=f"headway {name}", daemon=True)
@@ -106,6 +112,7 @@ class SchedulerLoop:
             server.stop()
         self._stopping.set()
         self._wake.set()
+        self._pickup.stop()
         for thread in self._threads:
             thread.join(5)
         try:
@@ -166,12 +173,23 @@ class SchedulerLoop:
                 now=now,
                 problem=self._engine_problem(),
             )
+        self._lead_exporters(turn.orders, self._book)
         for order in turn.orders:
             self._begin(order)
         if turn.orders:
             return now  # there may be more
         latest = now + timedelta(seconds=HELD_SECONDS if turn.held else IDLE_SECONDS)
         return min(latest, turn.next_due_at) if turn.next_due_at else latest
+
+    def _lead_exporters(self, orders: list[StartOrder], book: Book) -> None:
+        """Before an exporter starts, its block says what the setting says: somebody may have edited either."""
+        exporters = {one.deployment_id for one in book.world.types.values() if one.exporter}
+        if not exporters.intersection(order.deployment_id for order in orders):
+            return
+        try:
+            keep_importer_path(self._engine, self._prefect)
+        except PrefectError as error:  # then the run's own process finds Prefect away, too
+            log.warning("the importer's block could not be looked at: %s", error)
 
     def _engine_problem(self) -> str | None:
         return None if self._problem is None else f"Prefect cannot be reached: {self._problem}"
@@ -259,26 +277,20 @@ class SchedulerLoop:
             return None
 
     def _catch_up_prefect(self) -> None:
-        """After an outage: flow runs that ended here while Prefect could not be told, are told now."""
-        with reading(self._engine) as session:
-            since = self._clock.now() - CATCH_UP_BACK
-            rows = session.exec(
-                select(RunRow).where(
-                    col(RunRow.sorted_at) > since,
-                    col(RunRow.ended_at).is_not(None),
-                    col(RunRow.flow_run_id).is_not(None),
-                )
-            ).all()
-        ended = {row.flow_run_id: row for row in rows if row.flow_run_id}
+        """Flow runs that ended here while Prefect could not be told (it was away, or no worker was up) are told now."""
         try:
-            states = self._prefect.states(ended)
+            unfinished = self._prefect.unfinished()
         except PrefectError as error:
-            log.warning("Prefect could not be caught up, it will be after its next outage: %s", error)
+            log.warning("Prefect could not be caught up, it will be later: %s", error)
             return
-        for flow_run_id, state in states.items():
-            row = ended[flow_run_id]
-            if not state.terminal and row.status in _TOLD_AS:
-                self._tell_prefect(flow_run_id, _TOLD_AS[row.status], row.error or row.message)
+        with reading(self._engine) as session:
+            rows = session.exec(
+                select(RunRow).where(col(RunRow.ended_at).is_not(None), col(RunRow.flow_run_id).in_(unfinished))
+            ).all()
+        for row in rows:
+            if row.flow_run_id and row.status in _TOLD_AS:
+                self._tell_prefect(row.flow_run_id, _TOLD_AS[row.status], row.error or row.message)
+        self._prefect_knows = True
 
     def _tell_prefect(self, flow_run_id: str, how: End, message: str) -> None:
         try:
@@ -329,16 +341,26 @@ class SchedulerLoop:
             lost = end_lost_runs(session, self._process.host, now)
         for flow_run_id in lost:
             self._tell_prefect(flow_run_id, "crashed", "its worker was lost")
-        alert_long_running(self._engine, now)
+
+    def _alert(self) -> None:
+        """On a thread of its own: a mail server that is slow to answer must not make this worker look dead."""
+        alert_long_running(self._engine, self._clock.now())
+        alert_failures(self._engine, self._clock.now())
+
+    def _look_for_files(self) -> None:
+        if self._problem is None:
+            self._pickup.round(self._clock.now())
 
     def _check_engine(self) -> None:
         problem = self._prefect.health()
+        if problem is not None:
+            self._prefect_knows = False
+        elif not self._prefect_knows:
+            self._catch_up_prefect()
         if problem != self._problem:
             self._problem = problem
             log.warning("Prefect cannot be reached: %s", problem) if problem else log.info("Prefect answers again")
             self._beat()
-            if problem is None:
-                self._catch_up_prefect()
             self._wake.set()
 
     def _every(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:

@@ -178,6 +178,14 @@ class PrefectApi(PrefectHttp):
         by_state = {"state": {"type": {"any_": ["CANCELLING", "CANCELLED"]}}}
         return list(self._states(flow_run_ids, by_state))
 
+    def unfinished(self) -> list[str]:
+        """Ids of the pool's flow runs that Prefect believes to be on their way: pending, running or cancelling."""
+        wanted = {
+            "work_pools": {"name": {"any_": [WORK_POOL]}},
+            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
+        }
+        return [str(row["id"]) for row in self._pages("/flow_runs/filter", wanted)]
+
     def hold(self, flow_run_id: str, reason: str, until: datetime) -> bool:
         """The flow run waits: Scheduled, called Held, with the reason; a worker polls it again at `until`.
 

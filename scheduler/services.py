@@ -20,6 +20,7 @@ from models.db import database_url, home, make_engine, reading, sqlite_in_use, w
 from scheduler import parent
 from scheduler.clock import SystemClock
 from scheduler.errors import SchedulerError, Unreachable
+from scheduler.importer import keep_importer_path
 from scheduler.installation import install, open_database, with_schema
 from scheduler.prefect_api import PrefectApi, PrefectError, PrefectUnreachable
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment
@@ -31,7 +32,6 @@ from scheduler.usecases.people import first_admin
 
 BLOCK_MODULES = ("blocks.sftp", "blocks.database", "prefect_email")
 DATABASE_SLUG, OPERATIONS_BLOCK = "headway-database", "operations"
-SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
 _RESTART_SECONDS = 5.0
 
 
@@ -124,13 +124,7 @@ def sync_importer_path(prefect: PrefectApi | None = None) -> bool:
         api = prefect or use_prefect()
         if api.health(timeout_seconds=1) is not None:
             return False
-        with reading(open_database()) as session:
-            path = settings.load_settings(session).customer_importer_file_path
-        fields = api.block(SFTP_SLUG, IMPORTER_BLOCK, secrets=True)
-        if fields is None or fields.get("importer_path") == path:
-            return fields is not None
-        api.save_block(SFTP_SLUG, IMPORTER_BLOCK, {**fields, "importer_path": path})
-        return True
+        return keep_importer_path(open_database(), api)
     except PrefectError:
         return False
 

@@ -13,6 +13,8 @@ POOL = "headway"
 GROUP_TAG = "group:"
 EXPORTER_TAG = "exporter"
 
+SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
+"""The Prefect block (type and name) of the server and folder that exporters deliver to."""
 
 @dataclass(frozen=True)
 class TaskType:

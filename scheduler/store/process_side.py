@@ -8,12 +8,14 @@ from sqlalchemy import insert, update
 from sqlmodel import Session, col
 
 from models.db import make_engine, writing
-from models.domain import ACTIVE, RunStatus, Trigger
+from models.domain import ACTIVE, PickUp, RunStatus, Trigger
 from models.tables import RunFileRow, RunLogRow, RunRow
 from scheduler.processes import ProcessIdentity
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store.ledger import Ending, end_run, free_locks, record_transition
+from scheduler.store.pickups import take_name
 from scheduler.store.tasks import chain_book
+from scheduler.task_types import IMPORTER_BLOCK
 
 _KINDS = {"failed": RunStatus.FAILED, "cancelled": RunStatus.CANCELLED}
 
@@ -80,15 +82,21 @@ class StoredRunLedger:
         with writing(self._engine) as session:
             if not self._mine(session):
                 return False
+            now, path, consumed = datetime.now(UTC), str(receipt.get("path", "")), bool(receipt.get("consumed"))
+            watched = receipt.get("block") == IMPORTER_BLOCK and bool(path)
+            if watched:
+                take_name(session, path, now)
             session.add(
                 RunFileRow(
                     run_id=self._run_id,
-                    at=datetime.now(UTC),
+                    at=now,
                     name=str(receipt.get("name", "")),
-                    path=str(receipt.get("path", "")),
+                    path=path,
                     bytes=int(receipt.get("bytes") or 0),
                     sha256=str(receipt.get("sha256", "")),
                     receipt=receipt,
+                    pickup=PickUp.CONSUMED if consumed else PickUp.LYING if watched else None,
+                    pickup_at=now if consumed else None,
                 )
             )
         return True
