@@ -80,9 +80,8 @@ def board(axis: Axis, kind: str | None, search: str) -> None:
     draw(place, look(forecast(axis)), axis, kind)
 
 
-def draw(
-    place: "st.delta_generator.DeltaGenerator", found: DayBoard, axis: Axis, kind: str | None, note: str = ""
-) -> None:
+def draw(place: DeltaGenerator, found: DayBoard, axis: Axis, kind: str | None, note: str = "") -> None:
+    """Picture and table, in place of what stood there."""
     by_task = kind is not None and not found.slots
     lanes, left_out = lanes_of(found, kind)
     with place.container():
