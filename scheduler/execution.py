@@ -203,7 +203,7 @@ class _Execution:
             return state_failure(flow_run.state)
         try:
             self._ledger.write(lambda ledger: ledger.bind(str(flow_run.id)))
-            flow = load_flow(self._order, flow_run)
+            flow = load_flow(client, self._order, flow_run)
         except _Terminated:
             set_state(client, flow_run, "Cancelled", "Ended before it started.")
             raise

@@ -103,23 +103,43 @@ def _with_parameters(client: "SyncPrefectClient", flow_run: "FlowRun", order: St
     return flow_run.model_copy(update={"parameters": wanted})
 
 
-def load_flow(order: StartOrder, flow_run: "FlowRun") -> "Flow[..., Any]":
+def load_flow(client: "SyncPrefectClient", order: StartOrder, flow_run: "FlowRun") -> "Flow[..., Any]":
     """The flow by the order's entrypoint, out of a module that is imported already where that is so.
 
+    What is not Headway's own is fetched as its deployment says: by its pull steps, as any Prefect worker does.
     Raises whatever its import raises, and LookupError if the module has no such flow.
     """
     from prefect import Flow
     from prefect.flows import load_flow_from_entrypoint, load_flow_from_flow_run
 
-    if order.entrypoint is None:
+    module, _, name = (order.entrypoint or "").rpartition(".")
+    not_found: ModuleNotFoundError | None = None
+    if order.entrypoint and ":" not in order.entrypoint:
+        try:
+            found = getattr(importlib.import_module(module), name, None)
+        except ModuleNotFoundError as error:
+            if not _is_missing(module, error):
+                raise
+            not_found = error
+        else:
+            if isinstance(found, Flow):
+                return found
+            raise LookupError(f"Module '{module}' has no flow '{name}'.")
+    if order.entrypoint is None or _has_pull_steps(client, flow_run):
+        sys.path.insert(0, "")  # the folder that the steps go to: a module of it can be imported then
         return asyncio.run(load_flow_from_flow_run(flow_run, use_placeholder_flow=False))
-    if ":" in order.entrypoint:
-        return load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
-    module, _, name = order.entrypoint.rpartition(".")
-    found = getattr(importlib.import_module(module), name, None)
-    if isinstance(found, Flow):
-        return found
-    raise LookupError(f"Module '{module}' has no flow '{name}'.")
+    if not_found is not None:
+        raise not_found
+    return load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
+
+
+def _is_missing(module: str, error: ModuleNotFoundError) -> bool:
+    """Whether it is the module itself that is not there, as against something that it imports."""
+    return error.name is not None and (module == error.name or module.startswith(f"{error.name}."))
+
+
+def _has_pull_steps(client: "SyncPrefectClient", flow_run: "FlowRun") -> bool:
+    return flow_run.deployment_id is not None and bool(client.read_deployment(flow_run.deployment_id).pull_steps)
 
 
 def set_state(client: "SyncPrefectClient", flow_run: "FlowRun", name: str, message: str) -> None:

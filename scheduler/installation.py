@@ -8,7 +8,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Unreachable
 from scheduler.store import settings
 from scheduler.store.tasks import load_types, save_types
-from scheduler.task_types import TaskType, prefect_yaml, types_in
+from scheduler.task_types import TaskType, known_types
 
 SCHEMA = "0003"
 """The newest migration; models/migrations/versions holds it."""
@@ -52,7 +52,7 @@ def install(engine: Engine) -> None:
     with writing(engine) as session:
         settings.install(session)
         if not load_types(session):
-            types = [with_schema(one) for one in types_in(prefect_yaml()).values()]
+            types = [with_schema(one) for one in known_types().values()]
             save_types(session, types, SystemClock().now())
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,15 @@ from sqlalchemy.exc import ArgumentError
 from models.db import database_url, home, make_engine, reading, sqlite_in_use, writing
 from scheduler import parent
 from scheduler.clock import SystemClock
-from scheduler.errors import SchedulerError, Unreachable
+from scheduler.errors import InvalidInput, SchedulerError, Unreachable
 from scheduler.importer import keep_importer_path
 from scheduler.installation import install, open_database, with_schema
-from scheduler.prefect_api import PrefectApi, PrefectError, PrefectUnreachable
+from scheduler.prefect_api import Deployment, PrefectApi, PrefectError, PrefectUnreachable
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment
 from scheduler.privileges import OPERATOR
 from scheduler.store import settings, workers
 from scheduler.store.tasks import save_types
-from scheduler.task_types import TaskType, prefect_yaml
+from scheduler.task_types import TaskType, all_prefect_yamls
 from scheduler.usecases.people import first_admin
 
 BLOCK_MODULES = ("blocks.sftp", "blocks.database", "prefect_email")
@@ -67,13 +67,19 @@ def use_prefect() -> PrefectApi:
 # Deploying
 
 
-def deploy(prefect: PrefectApi, file: Path | None = None) -> list[TaskType]:
-    """Deploy a prefect.yaml and read the task types back from Prefect. Unreachable if Prefect does not answer."""
+def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
+    """Deploy these prefect.yamls and read the task types back from Prefect. Unreachable if Prefect does not answer.
+
+    What other files have deployed on the pool stays a task type.
+    """
     engine = open_database()
     try:
         prefect.ensure_work_pool()
         prefect.register_block_types(BLOCK_MODULES)
-        prefect.deploy(file or prefect_yaml())
+        for file in files:
+            prefect.deploy(file)
+        found = prefect.deployments()
+        _refuse_same_names(found)
         types = [
             TaskType.of_deployment(
                 one.name,
@@ -83,7 +89,7 @@ def deploy(prefect: PrefectApi, file: Path | None = None) -> list[TaskType]:
                 deployment_id=one.id,
                 parameter_schema=one.parameter_schema,
             )
-            for one in prefect.deployments()
+            for one in found
         ]
         _own_blocks(prefect)
     except PrefectUnreachable as error:
@@ -95,6 +101,19 @@ def deploy(prefect: PrefectApi, file: Path | None = None) -> list[TaskType]:
         save_types(session, types, SystemClock().now())
     sync_importer_path(prefect)
     return types
+
+
+def _refuse_same_names(deployments: Sequence[Deployment]) -> None:
+    """A task names its type by the deployment's name alone, so that name must be unique on the pool."""
+    by_name: dict[str, Deployment] = {}
+    for one in deployments:
+        other = by_name.setdefault(one.name, one)
+        if other is not one:
+            raise InvalidInput(
+                f"two deployments of the pool are named '{one.name}', of the flows '{other.flow_name}' and "
+                f"'{one.flow_name}': a task type's name is unique. Rename one in its prefect.yaml, and remove the old "
+                f"one with `prefect deployment delete '{one.flow_name}/{one.name}'`"
+            )
 
 
 def _with_all_of_its_schema(task_type: TaskType) -> TaskType:
@@ -196,7 +215,7 @@ class Stack:
             self.server.start()
         prefect = use_prefect()
         self.tell("Deploying the task types ...")
-        types = deploy(prefect)
+        types = deploy(prefect, *all_prefect_yamls())
         self.tell(f"{len(types)} task types: {', '.join(one.name for one in types)}.")
         return prefect
 

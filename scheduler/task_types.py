@@ -1,6 +1,6 @@
 """Task types: what a deployment says about the tasks made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from scheduler.errors import InvalidInput
 
 POOL = "headway"
 GROUP_TAG = "group:"
+HEADWAY_TAG = "headway"
+"""Makes a deployment on another work pool a task type, too: its runs are handed to that pool."""
 EXPORTER_TAG = "exporter"
 
 SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
@@ -39,7 +41,30 @@ class TaskType:
 def prefect_yaml() -> Path:
     """The prefect.yaml of the working folder, else Headway's own."""
     here = Path.cwd() / "prefect.yaml"
-    return here if here.exists() else Path(__file__).resolve().parent.parent / "prefect.yaml"
+    return here if here.exists() else OWN_PREFECT_YAML
+
+
+def all_prefect_yamls() -> list[Path]:
+    """Headway's own, and behind it the working folder's where that is another."""
+    both = dict.fromkeys((OWN_PREFECT_YAML, prefect_yaml().resolve()))
+    return [file for file in both if file.exists()] or [OWN_PREFECT_YAML]
+
+
+def known_types() -> dict[str, TaskType]:
+    """The shipped task types, and those of the working folder's prefect.yaml over them. Schemas are not at hand."""
+    return {name: one for file in all_prefect_yamls() for name, one in types_in(file).items()}
+
+
+OWN_PREFECT_YAML = Path(__file__).resolve().parent.parent / "prefect.yaml"
+
+
+def is_task_type(work_pool: str | None, tags: Collection[str]) -> bool:
+    """Whether a deployment is a task type: on the headway pool, or on another and tagged `headway`."""
+    return work_pool == POOL or HEADWAY_TAG in tags
+
+
+def _pool_of(deployment: Mapping[str, Any]) -> str:
+    return str((deployment.get("work_pool") or {}).get("name") or POOL)
 
 
 def types_in(path: Path) -> dict[str, TaskType]:

@@ -49,13 +49,13 @@ def plan(
         _plan_stored(from_, to, as_json)
         return
     from scheduler.lint import lint
-    from scheduler.task_types import prefect_yaml, types_in
+    from scheduler.task_types import known_types
     from scheduler.world import build
 
     definitions = load_file(file)
     zone = (definitions.settings or SettingsSection()).timezone
     start, end = _range(from_, to, zone, now)
-    world = build(definitions, types_in(prefect_yaml()))
+    world = build(definitions, known_types())
     findings = lint(world, start)
     runs = forecast(world.tasks, world.calendar, world.limits.max_running, start, end)
     if as_json:

@@ -1,6 +1,7 @@
 """Commands that run things: up, demo, status, worker, deploy, host-key."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -126,13 +127,19 @@ def worker() -> None:
         run_worker()
 
 
-def deploy() -> None:
-    """Deploy prefect.yaml (of the working folder, else Headway's own) and refresh the task types."""
+def deploy(
+    file: Path | None = typer.Argument(
+        None, metavar="[FILE]", help="A prefect.yaml (default: the working folder's, else Headway's own)."
+    ),
+) -> None:
+    """Deploy a prefect.yaml and refresh the task types. What other files have deployed on the pool stays."""
     from scheduler.services import deploy as deploy_all
     from scheduler.services import use_prefect
     from scheduler.task_types import prefect_yaml
 
-    types = deploy_all(use_prefect(), prefect_yaml())
+    if file is not None and not file.is_file():
+        raise InvalidInput(f"{file}: there is no such file; name a prefect.yaml")
+    types = deploy_all(use_prefect(), (file or prefect_yaml()).resolve())
     rows = [[one.name, one.group, "exporter" if one.exporter else "", one.description] for one in types]
     print_table(["Type", "Group", "", "Description"], rows, "prefect.yaml deploys nothing on the headway pool.")
 
