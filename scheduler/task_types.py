@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from scheduler.errors import InvalidInput
+from scheduler.privileges import needed_for
 
 POOL = "headway"
 GROUP_TAG = "group:"
@@ -34,6 +35,10 @@ class TaskType:
     @classmethod
     def of_deployment(cls, name: str, tags: list[str], **facts: Any) -> "TaskType":
         """The type that a deployment of this name and tags makes; its group is its own name unless a tag says so."""
+        try:
+            needed_for(tags)
+        except InvalidInput as error:
+            raise InvalidInput(f"deployment '{name}': {error}") from None
         groups = [tag.removeprefix(GROUP_TAG) for tag in tags if tag.startswith(GROUP_TAG)]
         return cls(name, groups[0] if groups else name, exporter=EXPORTER_TAG in tags, tags=tuple(tags), **facts)
 

@@ -237,21 +237,51 @@ def _report(run: str, as_json: bool) -> None:
 
 
 def purge(
-    older_than: int = typer.Option(..., "--older-than", metavar="DAYS", help="Runs that ended more days ago go."),
+    older_than: int = typer.Option(
+        None,
+        "--older-than",
+        metavar="DAYS",
+        help="Runs that ended more days ago go; left out: the setting retention_days, or only what --rule names.",
+    ),
+    rules: list[str] = typer.Option(
+        [],
+        "--rule",
+        metavar="TYPE:RESULT:DAYS",
+        help="Other days for a type and result; * is any, `keep` is never. The first that fits decides. Repeatable.",
+    ),
+    types: list[str] = typer.Option([], "--type", metavar="TYPE", help="Only runs of this type. Repeatable."),
+    results: list[str] = typer.Option(
+        [], "--result", metavar="RESULT", help="Only runs that ended so, such as completed. Repeatable."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only count what would go."),
+    reason: str = typer.Option("", "--reason", metavar="TEXT", help="Kept in the audit trail."),
+    progress: bool = typer.Option(False, "--progress", help="Tell on stderr how far it is: DELETED/ALL, a line each."),
     as_json: bool = _JSON,
 ) -> None:
     """Purge old runs and their logs. Open runs, each task's last run, unreset failures and the audit trail stay."""
+    from scheduler.retention import Retention, results_of, rule_of
     from scheduler.usecases.purge import purge as delete_old
+    from scheduler.usecases.purge import would_go
 
-    with write() as (session, actor):
-        purged = delete_old(session, SystemClock(), actor, older_than, dry_run=dry_run)
+    kinds = frozenset(types)
+    retention = Retention(older_than, tuple(rule_of(text) for text in rules), kinds, results_of(results))
+    with read() as (session, actor):
+        purged = would_go(session, SystemClock(), actor, retention) if dry_run else None
+    if purged is None:
+
+        def tell(done: int, of: int) -> None:
+            if progress:
+                print(f"{done}/{of}", file=sys.stderr, flush=True)
+
+        purged = delete_old(engine(), SystemClock(), actor, retention, reason=reason or None, on_progress=tell)
     counts = [{"type": kind, "result": result, "runs": count} for (kind, result), count in purged.runs.items()]
     if as_json:
         document = {"dry_run": dry_run, "before": iso(purged.before), "runs": purged.total, "lines": purged.lines}
-        print_json({**document, "kept": purged.kept, "counts": counts})
+        print_json({**document, "kept": purged.kept, "kept_why": purged.kept_why, "counts": counts})
         return
     rows = [[kind, SHOWN_AS[RunStatus(result)], str(count)] for (kind, result), count in purged.runs.items()]
     print_table(["Type", "Result", "Runs"], rows, "Nothing is old enough to go.")
     word = "would go" if dry_run else "are gone"
     say(f"{purged.total} runs and {purged.lines} log lines {word}; {purged.kept} old ones stay.")
+    for why, count in purged.kept_why.items():
+        say(f"  {count}: {why}")

@@ -50,6 +50,12 @@ def load_types(session: Session) -> dict[str, TaskType]:
     }
 
 
+def tags_of(session: Session, type_name: str) -> list[str]:
+    """The tags of a task type; none for one that is not known."""
+    row = session.get(TaskTypeRow, type_name)
+    return [] if row is None else list(row.tags)
+
+
 def save_types(session: Session, types: Iterable[TaskType], now: datetime) -> None:
     """Make the stored task types those given. One that tasks still use stays, without its deployment."""
     used = set(session.exec(select(TaskRow.type).distinct()).all())

@@ -15,11 +15,12 @@ from scheduler.clock import Clock
 from scheduler.definitions import Definitions, SettingsSection, TaskSection, WindowSection
 from scheduler.errors import Refused
 from scheduler.lint import lint
-from scheduler.privileges import require
+from scheduler.privileges import require, require_for_type
 from scheduler.store import audit
 from scheduler.store import settings as stored_settings
 from scheduler.store import tasks as stored_tasks
 from scheduler.store.ledger import account_before_edit, cancel_unwanted
+from scheduler.task_types import TaskType
 from scheduler.world import World, build
 
 
@@ -64,6 +65,8 @@ def apply(
 
     confirmed: whether somebody knows that tasks with a process ID other than 0 are among the changed ones ("it could
     break the process"); Refused without. Nothing is written where the lint finds an error, nor in a dry run.
+    NotAllowed also where a changed task's type asks for a further privilege, or the retention changes without System
+    Purge.
     """
     require(actor, Privilege.MANAGE)
     now = clock.now()
@@ -72,11 +75,13 @@ def apply(
     rows = {row.name: row for row in stored_tasks.task_rows(session)}
     uids = _uids(merged, rows)
     changes = _changes(stored, merged)
+    types = stored_tasks.load_types(session)
+    _require_more(actor, changes, types)
     edited = {
         change.name for change in changes if change.kind == "task"
     }  # others' errors are not for this edit to mend
     learned = {row.uid or 0: row.learned_duration for row in rows.values() if row.learned_duration is not None}
-    world = build(merged, stored_tasks.load_types(session), uids=uids, estimates=learned, check=edited)
+    world = build(merged, types, uids=uids, estimates=learned, check=edited)
     applied = Applied(changes, lint(world, now), _running(session, changes))
     if applied.errors or dry_run or not changes:
         return applied
@@ -92,6 +97,16 @@ def apply(
         if change.kind == "task" and {"enabled", "historical"} & set(change.fields()):
             cancel_unwanted(session, book, uids[change.name], now=now, who=actor.name)
     return applied
+
+
+def _require_more(actor: Actor, changes: list[Change], types: dict[str, TaskType]) -> None:
+    """What a task's type asks for besides Task management; and nobody purges by way of the settings."""
+    for change in changes:
+        if change.kind == "settings" and "retention_days" in change.fields():
+            require(actor, Privilege.PURGE)
+        for facts in (change.before, change.after) if change.kind == "task" else ():
+            if facts is not None and facts["type"] in types:
+                require_for_type(actor, types[facts["type"]].tags)
 
 
 def _merge(stored: Definitions, given: Definitions) -> Definitions:

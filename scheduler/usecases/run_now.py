@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from models.domain import OVERRIDABLE, Actor, OnFailure, Privilege, RunStatus, Trigger
 from models.tables import RunRow, TaskRow
 from scheduler.clock import Clock
 from scheduler.errors import InvalidInput, Refused
-from scheduler.privileges import require
+from scheduler.privileges import require, require_for_type
 from scheduler.store import audit
 from scheduler.store.ledger import add_run
-from scheduler.store.tasks import load_book
+from scheduler.store.tasks import load_book, tags_of
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ def run_now(
     """Add a waiting run that is due now, or answer with the manual run that waits already.
 
     override: rules lifted for this run alone (window, spacing), with a reason. Refused: the task is historical, or
-    needs a reset.
+    needs a reset. It takes the privilege that the task's type asks for, too, and with `follow` those of the next steps.
     """
     require(actor, Privilege.MANAGE)
+    for kind in _types_to_run(session, task, follow):
+        require_for_type(actor, tags_of(session, kind))
     _check_override(override, reason)
     if task.historical:
         raise Refused(f"'{task.name}' is historical, no longer in use: it cannot be run")
@@ -80,6 +82,19 @@ def run_now(
         session, now, actor, "run now", f"task {task.uid} '{task.name}'", after={"run": row.id, **values}, reason=reason
     )
     return Asked(row.id, row.due_at, True)
+
+
+def _types_to_run(session: Session, task: TaskRow, follow: bool) -> set[str]:
+    """The task's type and, where the following steps run too, theirs."""
+    types, uids = {task.type}, {task.uid}
+    found = [task.uid] if follow else []
+    while found:
+        statement = select(TaskRow.uid, TaskRow.type).where(col(TaskRow.after_uid).in_(found))
+        steps = [(uid, kind) for uid, kind in session.exec(statement).all() if uid not in uids]
+        found = [uid for uid, _ in steps]
+        uids |= set(found)
+        types |= {kind for _, kind in steps}
+    return types
 
 
 def _check_override(override: frozenset[str], reason: str | None) -> None:

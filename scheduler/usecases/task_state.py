@@ -8,10 +8,10 @@ from models.domain import Actor, Privilege
 from models.tables import TaskRow
 from scheduler.clock import Clock
 from scheduler.errors import Refused
-from scheduler.privileges import require
+from scheduler.privileges import require, require_for_type
 from scheduler.store import audit, settings
 from scheduler.store.ledger import account_before_edit, cancel_unwanted
-from scheduler.store.tasks import facts, has_process, has_run, load_book, reschedule
+from scheduler.store.tasks import facts, has_process, has_run, load_book, reschedule, tags_of
 
 
 def set_state(
@@ -28,7 +28,8 @@ def set_state(
 
     It comes due from now on: nothing is made up for of the time in which it was disabled. What waits of the schedule of
     a disabled or historical task is cancelled. confirmed: whether somebody
-    knows that it has a process ID other than 0 ("it could break the process"); Refused without.
+    knows that it has a process ID other than 0 ("it could break the process"); Refused without. To enable it takes the
+    privilege that its type asks for, too.
     """
     require(actor, Privilege.MANAGE)
     before = {"enabled": task.enabled, "historical": task.historical}
@@ -38,6 +39,8 @@ def set_state(
     }
     if after == before:
         return False
+    if after["enabled"] and not after["historical"]:
+        require_for_type(actor, tags_of(session, task.type))
     if not confirmed and has_process(session, task):
         raise Refused(
             f"'{task.name}' has a process ID: it is running, and changing it could break the process; confirm first"

@@ -19,8 +19,11 @@ from models.tables import AuditRow, GrantRow, TaskRow, UserRow
 from scheduler import usecases
 from scheduler.clock import Clock
 from scheduler.definitions import TaskSection, load_text
-from scheduler.errors import NotAllowed
+from scheduler.errors import InvalidInput, NotAllowed
 from scheduler.privileges import OPERATOR, may
+from scheduler.retention import Retention
+from scheduler.store.tasks import load_types, save_types
+from scheduler.task_types import TaskType
 from scheduler.usecases import apply as apply_module
 from scheduler.usecases import (
     browse_audit,
@@ -99,8 +102,7 @@ ACTS = {
         MANAGE, lambda s, c, a: release_window.release_window(s, c, a, "Daily maintenance", DAY), True
     ),
     "preview_reset": Act(MANAGE, lambda s, c, a: reset.preview_reset(s, c, a, _task(s, "failed"))),
-    "purge, dry": Act(PURGE, lambda s, c, a: purge.purge(s, c, a, 0, dry_run=True)),
-    "purge": Act(PURGE, lambda s, c, a: purge.purge(s, c, a, 0), True),
+    "would_go": Act(PURGE, lambda s, c, a: purge.would_go(s, c, a, Retention(0))),
     "users": Act(USERS, lambda s, c, a: people.users(s, a)),
     "add_user": Act(USERS, lambda s, c, a: people.add_user(s, c, a, "carl"), True),
     "grant": Act(USERS, lambda s, c, a: people.grant(s, c, a, "ann", PURGE), True),
@@ -211,6 +213,84 @@ def test_a_reset_takes_task_management(peopled: Desk, granted: frozenset[Privile
 
 
 @pytest.mark.parametrize("granted", SETS)
+def test_a_purge_takes_system_purge_and_leaves_one_audit_row(peopled: Desk, granted: frozenset[Privilege]) -> None:
+    before = len(peopled.runs())
+    actor = Actor("bob", granted)
+    for _ in range(2):
+        if granted & GRANTS[PURGE]:
+            purge.purge(peopled.engine, peopled.clock, actor, Retention(0))
+        else:
+            with pytest.raises(NotAllowed):
+                purge.purge(peopled.engine, peopled.clock, actor, Retention(0))
+    gone, rows = before - len(peopled.runs()), [row for row in peopled.audit() if row.actor == "bob"]
+    assert (gone > 0) == (len(rows) == 1) == bool(granted & GRANTS[PURGE])
+
+
+# What a type asks for besides: purging by way of a task
+
+
+SOMETHING_MORE = {
+    "make": lambda d, a: d.define("tasks: [{name: other, type: sweep}]", a),
+    "make, dry": lambda d, a: d.define("tasks: [{name: other, type: sweep}]", a, dry_run=True),
+    "edit": lambda d, a: d.define("tasks: [{name: sweeper, type: sweep, description: x, enabled: false}]", a),
+    "turn into one": lambda d, a: d.define("tasks: [{name: a, type: sweep}]", a),
+    "turn from one": lambda d, a: d.define("tasks: [{name: sweeper, type: job3}]", a),
+    "enable": lambda d, a: _state(d, a, enabled=True),
+    "run": lambda d, a: d.run_now("sweeper", a),
+    "run as the step behind": lambda d, a: d.run_now("before", a, follow=True),
+    "keep for fewer days": lambda d, a: d.define("settings: {retention_days: 1}", a),
+}
+NOTHING_MORE = {
+    "run the step before alone": lambda d, a: d.run_now("before", a),
+    "edit another": lambda d, a: d.define("tasks: [{name: a, type: job0, description: x}]", a),
+    "other settings": lambda d, a: d.define("settings: {max_running: 3}", a),
+    "disable": lambda d, a: (_state(d, OPERATOR, enabled=True), _state(d, a, enabled=False)),
+    "mark historical": lambda d, a: _state(d, a, historical=True),
+}
+
+
+def _state(desk: Desk, actor: Actor, **state: bool) -> None:
+    with writing(desk.engine) as session:
+        assert task_state.set_state(session, desk.clock, actor, task_named(session, "sweeper"), **state)
+
+
+@pytest.fixture
+def swept(quick_desk: Desk) -> Desk:
+    """`sweeper` of a type with the tag `privilege:purge`, disabled, as the step behind `before`; and `a`."""
+    with writing(quick_desk.engine) as session:
+        types = [*load_types(session).values(), TaskType.of_deployment("sweep", ["privilege:purge"])]
+        save_types(session, types, quick_desk.clock.now())
+    quick_desk.define(
+        "settings: {min_spacing: '00:00:00'}\ntasks: [{name: before, type: job1}, {name: a, type: job0},"
+        " {name: sweeper, type: sweep, enabled: false, schedule: {after: before, spacing: '00:00:00'}}]"
+    )
+    return quick_desk
+
+
+@pytest.mark.parametrize("what", SOMETHING_MORE)
+def test_a_type_can_ask_for_a_privilege_besides(swept: Desk, what: str) -> None:
+    audits, runs = len(swept.audit()), len(swept.runs())
+    with pytest.raises(NotAllowed) as refusal:
+        SOMETHING_MORE[what](swept, Actor("bob", frozenset({MANAGE})))
+    assert refusal.value.privilege == PURGE
+    assert (len(swept.audit()), len(swept.runs())) == (audits, runs)
+    with pytest.raises(NotAllowed) as refusal:
+        SOMETHING_MORE[what](swept, Actor("bob", frozenset({PURGE})))
+    assert refusal.value.privilege == MANAGE
+    SOMETHING_MORE[what](swept, Actor("bob", frozenset({MANAGE, PURGE})))
+
+
+@pytest.mark.parametrize("what", NOTHING_MORE)
+def test_what_runs_nothing_of_that_type_asks_for_no_more(swept: Desk, what: str) -> None:
+    NOTHING_MORE[what](swept, Actor("bob", frozenset({MANAGE})))
+
+
+def test_a_tag_that_names_no_privilege_is_an_error_at_deploy() -> None:
+    with pytest.raises(InvalidInput, match="deployment 'x': the tag 'privilege:purges' names no privilege"):
+        TaskType.of_deployment("x", ["privilege:purges"])
+
+
+@pytest.mark.parametrize("granted", SETS)
 def test_the_audit_trail_takes_view_or_user_management(peopled: Desk, granted: frozenset[Privilege]) -> None:
     with reading(peopled.engine) as session:
         if granted:
@@ -238,7 +318,7 @@ def test_a_user_of_the_database_acts_with_exactly_what_was_granted(peopled: Desk
 
 def test_every_use_case_that_takes_an_actor_is_in_the_table() -> None:
     """A new file in scheduler/usecases has to show up here."""
-    in_table = set(ACTS) | {"reset", "browse_audit", "first_admin", "end_sessions", "all_of_log", "all_lines"}
+    in_table = set(ACTS) | {"reset", "purge", "browse_audit", "first_admin", "end_sessions", "all_of_log", "all_lines"}
     found = set()
     for module_info in pkgutil.iter_modules(usecases.__path__):
         module = import_module(f"scheduler.usecases.{module_info.name}")

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import date
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -12,10 +13,11 @@ from models.domain import Actor, Privilege, RunStatus
 from models.tables import RunEventRow, RunFileRow, RunLogRow
 from scheduler.errors import InvalidInput, NotAllowed, Refused
 from scheduler.privileges import OPERATOR
+from scheduler.retention import Retention, results_of, rule_of
 from scheduler.run_ledger import LogLine
 from scheduler.store.process_side import open_run_ledger
 from scheduler.usecases import people, user_security
-from scheduler.usecases.purge import Purged, purge
+from scheduler.usecases.purge import Purged, purge, would_go
 from scheduler.usecases.release_window import release_window
 from tests.databases import url_of
 from tests.desk import Desk
@@ -75,9 +77,12 @@ def test_what_is_no_occurrence_cannot_be_released(desk: Desk, name: str, day: da
 # Purge
 
 
-def _purge(desk: Desk, days: int, **options: bool) -> Purged:
-    with writing(desk.engine) as session:
-        return purge(session, desk.clock, OPERATOR, days, **options)
+def _purge(desk: Desk, days: int | None, dry_run: bool = False, **more: Any) -> Purged:
+    retention = Retention(days, **more)
+    if not dry_run:
+        return purge(desk.engine, desk.clock, OPERATOR, retention, pause=lambda seconds: None)
+    with reading(desk.engine) as session:
+        return would_go(session, desk.clock, OPERATOR, retention)
 
 
 def _history(desk: Desk) -> None:
@@ -109,6 +114,7 @@ def test_a_dry_run_shows_the_counts_and_deletes_nothing(desk: Desk) -> None:
     counted = _purge(desk, 30, dry_run=True)
     assert counted.runs == {("job0", "completed"): 1, ("job0", "completed_with_errors"): 1, ("job1", "completed"): 1}
     assert (counted.total, counted.lines, counted.kept) == (3, 5, 2)
+    assert counted.kept_why == {"the last run of its task": 1, "a failure that nobody has reset": 1}
     assert len(desk.runs()) == 6 and desk.audit("purge") == []
 
 
@@ -156,6 +162,92 @@ def test_only_what_is_older_than_that_goes(desk: Desk) -> None:
     assert _purge(desk, 2, dry_run=True).total == 1
     with pytest.raises(InvalidInput, match="--older-than -1"):
         _purge(desk, -1)
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        ({"types": frozenset({"job1"})}, {("job1", "completed"): 1}),
+        ({"results": results_of(["completed_with_errors"])}, {("job0", "completed_with_errors"): 1}),
+        # the first rule that fits decides
+        ({"rules": (rule_of("job0:completed:keep"), rule_of("job0:*:30"), rule_of("*:*:keep"))}, None),
+        ({"rules": (rule_of("job0:*:keep"),)}, {("job1", "completed"): 1}),
+        ({"rules": (rule_of("*:completed:400"),)}, {("job0", "completed_with_errors"): 1}),
+    ],
+)
+def test_days_by_type_and_result(desk: Desk, options: Any, gone: Any) -> None:
+    _history(desk)
+    gone = gone or {("job0", "completed_with_errors"): 1}
+    assert _purge(desk, 30, dry_run=True, **options).runs == gone
+    assert _purge(desk, 30, **options).runs == gone
+    assert len(desk.runs()) == 6 - sum(gone.values())
+
+
+def test_with_rules_alone_nothing_else_goes(desk: Desk) -> None:
+    _history(desk)
+    assert _purge(desk, None, rules=(rule_of("job1:*:30"),)).runs == {("job1", "completed"): 1}
+
+
+def test_without_days_the_setting_counts_and_without_it_nothing_happens(desk: Desk) -> None:
+    _history(desk)
+    for dry_run in (True, False):
+        with pytest.raises(InvalidInput, match="--older-than DAYS, or set `retention_days`"):
+            _purge(desk, None, dry_run)
+    desk.define("settings: {retention_days: 400}")
+    assert _purge(desk, None).total == 0
+    desk.define("settings: {retention_days: 30}")
+    assert _purge(desk, None).total == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: rule_of("data_export:completed"), "TYPE:RESULT:DAYS"),
+        (lambda: rule_of("a:completed:soon"), "'soon' is no number of days"),
+        (lambda: rule_of("a:running:3"), "'running' is no result of an ended run"),
+        (lambda: results_of(["waiting"]), "'waiting' is no result of an ended run"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_named(make: Any, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        make()
+
+
+def test_a_type_that_does_not_exist_is_an_error(quick_desk: Desk) -> None:
+    with pytest.raises(InvalidInput, match="'jobb' is no task type; there are: "):
+        _purge(quick_desk, 30, types=frozenset({"jobb"}))
+
+
+def test_it_goes_in_small_steps_and_says_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.usecases.purge.CHUNK_RUNS", 2)
+    monkeypatch.setattr("scheduler.usecases.purge.CHUNK_LINES", 2)
+    _history(desk)
+    told: list[tuple[int, int]] = []
+
+    def others_may_write(_seconds: float) -> None:
+        with writing(desk.engine) as session:  # would wait for its lock for ever if the purge had a transaction open
+            session.add(RunEventRow(run_id=desk.run("c").id or 0, at=desk.clock.now(), after="x", who="x"))
+
+    retention = Retention(30)
+    show = lambda done, of: told.append((done, of))  # noqa: E731
+    purged = purge(desk.engine, desk.clock, OPERATOR, retention, on_progress=show, pause=others_may_write)
+    assert told == [(2, 3), (3, 3)]
+    assert (purged.total, purged.lines) == (3, 5)
+
+
+def test_a_purge_that_was_interrupted_is_finished_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.usecases.purge.CHUNK_RUNS", 1)
+    _history(desk)
+
+    def killed(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purge(desk.engine, desk.clock, OPERATOR, Retention(30), pause=killed)
+    assert len(desk.runs()) == 5
+    assert [row.after["runs"] for row in desk.audit("purge")] == [3]  # on record before the first one went
+    assert _purge(desk, 30).total == 2
+    assert len(desk.runs()) == 3
 
 
 def test_what_is_left_can_go_on(desk: Desk) -> None:
