@@ -260,9 +260,11 @@ def test_a_task_is_defined_and_the_second_of_two_editors_is_told(stack: Dashboar
 
 def test_an_occurrence_is_released_and_reserved_again(stack: Dashboard, visit: Open) -> None:
     page = visit("bob", "/windows")
-    page.get_by_role("button", name="Release").first.click()
+    page.get_by_role("button", name="Release", exact=True).first.click()
+    page.get_by_role("button", name="Release it").click()
     expect(page.get_by_text("Released by")).to_be_visible(timeout=SLOW)
-    page.get_by_role("button", name="Reserve").click()
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    page.get_by_role("button", name="Reserve it").click()
     expect(page.get_by_text("Released by")).to_have_count(0, timeout=SLOW)
     with reading(stack.world.engine) as session:
         actions = session.exec(select(AuditRow.action).where(AuditRow.subject.startswith("window"))).all()
