@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from prefect.blocks.core import Block
@@ -87,18 +89,23 @@ class Database(Block):
             engine.dispose()
 
     @contextmanager
-    def stream(self, query: str | sa.Select[Any]) -> Iterator[ResultStream]:
+    def stream(self, query: str | sa.Select[Any] | sa.TextClause) -> Iterator[ResultStream]:
         """The rows of one reading query, fetched as they are consumed; memory does not grow with them.
 
-        A text goes to the database as it is (no placeholders). Raises DatabaseError.
+        A text goes to the database as it is (no placeholders); `sqlalchemy.text(...)` is one whose `:name` stand for
+        the values bound to it. On SQLite either may call headway_local(instant, zone). Raises DatabaseError.
         """
         with self.reading() as connection:
-            connection = connection.execution_options(yield_per=BATCH_ROWS, no_parameters=True)
-            result = connection.exec_driver_sql(query) if isinstance(query, str) else connection.execute(query)
+            result = _started(connection.execution_options(yield_per=BATCH_ROWS), query)
             if not result.returns_rows:
                 raise DatabaseError("The query returns no rows: it must be a SELECT.")
             # The size is given again: without it a text's result would be fetched whole.
             yield ResultStream(list(result.keys()), result.partitions(BATCH_ROWS))
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`. Raises DatabaseError where it is neither."""
+        return self._checked_url().get_backend_name()
 
     def table_like(self, name: str) -> str:
         """The table of that name, or the one that people mean by it: `Calling lists` is `calling_list`."""
@@ -171,6 +178,13 @@ class Database(Block):
         return sa.make_url(self.url.get_secret_value()).render_as_string(hide_password=True)
 
 
+def _started(connection: sa.Connection, query: str | sa.Select[Any] | sa.TextClause) -> sa.CursorResult[Any]:
+    if isinstance(query, sa.TextClause):
+        return connection.execute(query)  # its percent signs were doubled: the driver has to look at them
+    connection = connection.execution_options(no_parameters=True)
+    return connection.exec_driver_sql(query) if isinstance(query, str) else connection.execute(query)
+
+
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """Turn a driver's error into a sentence. Lost connections may be tried again, the rest may not."""
@@ -205,8 +219,18 @@ def _forbid_writing(connection: Any, _record: object) -> None:
         )
         return int(driver.SQLITE_OK if allowed else driver.SQLITE_DENY)
 
+    connection.create_function("headway_local", 2, _local_time, deterministic=True)
     connection.execute("PRAGMA query_only = ON")
     connection.set_authorizer(authorize)
+
+
+def _local_time(instant: str | None, zone: str | None) -> str | None:
+    """An instant as models.columns.UtcDateTime keeps it in SQLite, as wall time there: 2026-11-20 16:00:00."""
+    if instant is None or zone is None:
+        return None
+    moment = datetime.fromisoformat(instant)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _limit_time(connection: sa.Connection, seconds: int) -> None:

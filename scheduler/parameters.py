@@ -1,4 +1,9 @@
-"""A task's parameters held against its type's schema, at save time rather than at 3 a.m."""
+"""A task's parameters held against its type's schema, at save time rather than at 3 a.m.
+
+Two keywords of a field's schema are ours. `schema_by: {OTHER: {VALUE: SCHEMA}}` says that the field has to fit the
+schema that belongs to the value of the parameter OTHER: a report's parameters depend on which report it is. `wanted`
+says in words what a pattern asks for.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +22,7 @@ def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None)
         if name not in properties
     ]
     problems += _schema_problems(parameters, schema)
+    problems += _problems_by_choice(parameters, properties)
 
     def check(path: str, text: str) -> str:
         if unknown := tokens.unknown_tokens(text):
@@ -29,11 +35,22 @@ def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None)
     return problems
 
 
-def _schema_problems(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+def _problems_by_choice(parameters: Mapping[str, Any], properties: Mapping[str, Any]) -> Iterator[str]:
+    """Of the fields whose schema depends on another parameter. A choice that is none is that one's own problem."""
+    for name, field in properties.items():
+        value = parameters.get(name, field.get("default"))
+        for other, schemas in (field.get("schema_by") or {}).items():
+            choice = parameters.get(other, (properties.get(other) or {}).get("default"))
+            if isinstance(choice, str) and choice in schemas and isinstance(value, Mapping):
+                yield from _schema_problems(value, schemas[choice], f".{name}")
+
+
+def _schema_problems(values: Mapping[str, Any], schema: Mapping[str, Any], at: str = "") -> Iterator[str]:
     from jsonschema import Draft202012Validator  # a fifth of a second that most commands do not need
 
-    for error in sorted(Draft202012Validator(schema).iter_errors(dict(parameters)), key=lambda e: str(e.path)):
+    for error in sorted(Draft202012Validator(schema).iter_errors(dict(values)), key=lambda e: str(e.path)):
         while error.context:  # of a union's complaints the one that got furthest says most
             error = max(error.context, key=lambda one: len(one.absolute_path))
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-        yield f"parameters{place}: {error.message}"
+        wanted = error.schema.get("wanted") if isinstance(error.schema, Mapping) else None
+        yield f"parameters{at}{place}: {f'{error.instance!r} is not {wanted}' if wanted else error.message}"

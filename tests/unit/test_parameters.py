@@ -56,3 +56,58 @@ def test_every_problem_is_told_at_once() -> None:
 @pytest.mark.parametrize("schema", [None, {}])
 def test_without_a_schema_there_is_nothing_to_hold_them_against(schema: dict[str, Any] | None) -> None:
     assert problems_in({"anything": 1}, schema) == []
+
+
+BY_REPORT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "report": {"type": "string", "enum": ["slow", "all"], "default": "slow"},
+        "values": {
+            "type": "object",
+            "default": {},
+            "schema_by": {
+                "report": {
+                    "slow": {
+                        "type": "object",
+                        "required": ["least"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "least": {"type": "integer"},
+                            "day": {
+                                "anyOf": [
+                                    {"type": "string", "pattern": "^today$", "wanted": "a day: today"},
+                                    {"type": "null"},
+                                ]
+                            },
+                        },
+                    },
+                    "all": {"type": "object"},
+                }
+            },
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problems"),
+    [
+        ({"values": {"least": 3}}, []),  # the report's default says which schema
+        ({"report": "slow", "values": {"least": 3, "day": None}}, []),
+        ({"report": "all", "values": {"whatever": 1}}, []),
+        ({}, ["parameters.values: 'least' is a required property"]),
+        ({"values": {"least": "x"}}, ["parameters.values.least: 'x' is not of type 'integer'"]),
+        ({"values": {"least": 3, "day": "noon"}}, ["parameters.values.day: 'noon' is not a day: today"]),
+        ({"report": "all", "values": 5}, ["parameters.values: 5 is not of type 'object'"]),
+        ({"report": "none", "values": {}}, ["parameters.report: 'none' is not one of ['slow', 'all']"]),
+        ({"report": ["slow"]}, None),  # no choice at all: its own problem, told once each
+    ],
+)
+def test_a_schema_that_depends_on_another_parameter(parameters: dict[str, Any], problems: list[str] | None) -> None:
+    found = problems_in(parameters, BY_REPORT)
+    assert found == problems if problems is not None else all(one.startswith("parameters.report:") for one in found)
+
+
+def test_what_such_a_schema_forbids_is_named() -> None:
+    (problem,) = problems_in({"values": {"least": 3, "leest": 4}}, BY_REPORT)
+    assert problem.startswith("parameters.values:") and "leest" in problem
