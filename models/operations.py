@@ -253,7 +253,7 @@ class Record(OperationsModel, table=True):
     uid: int | None = _key()
     list_uid: int = Field(foreign_key="calling_list.uid")
     key: str = Field(max_length=400)
-    account: str = Field(default="", index=True)
+    account: str = ""
     state: str = Field(default="", max_length=2)
     postal_code: str = Field(default="", max_length=10)
     fields: dict[str, Any] = _json(dict)
@@ -262,13 +262,17 @@ class Record(OperationsModel, table=True):
 
 
 class RecordPhone(OperationsModel, table=True):
-    """A record's phone numbers, in the order in which they are tried (position from 1)."""
+    """A record's valid phone numbers (E.164), in the order in which they are tried (position from 1, with gaps).
+
+    How the file wrote a number stays in the record's `fields`.
+    """
 
     __tablename__ = "record_phone"
+    __table_args__ = {"sqlite_with_rowid": False}
 
     record_uid: int = Field(foreign_key="record.uid", primary_key=True, ondelete="CASCADE")
     position: int = Field(primary_key=True)
-    number: str = Field(max_length=20, index=True)
+    number: str = Field(max_length=20)
 
 
 class Disposition(OperationsModel, table=True):
@@ -325,7 +329,7 @@ class RecordResult(OperationsModel, table=True):
     campaign_uid: int = Field(foreign_key="campaign.uid", primary_key=True)
     record_uid: int = Field(foreign_key="record.uid", primary_key=True, index=True)
     disposition_uid: int | None = Field(default=None, foreign_key="disposition.uid")
-    last_attempt_uid: int | None = Field(default=None, foreign_key="attempt.uid")
+    last_attempt_uid: int | None = Field(default=None, foreign_key="attempt.uid", index=True)
     attempts: int = 0
     completed: bool = False
     out_of_quota: bool = False

@@ -13,6 +13,7 @@ from models.db import sqlite_module
 
 MIGRATIONS = Path(__file__).with_name("operations_migrations")
 VERSION_TABLE = "operations_version"  # its own, so that ledger and operations may share one PostgreSQL
+PAGE_BYTES = 16_384  # of a new SQLite file: loading a million records takes two thirds of the time with 4,096
 MIGRATION_LOCK = 0x48454144  # PostgreSQL advisory lock: two processes that start together migrate in turn
 BUSY_SECONDS = 60
 
@@ -51,7 +52,7 @@ def upgrade_operations(url: str) -> None:
 
 
 def _prepare_sqlite_file(engine: sa.Engine) -> None:
-    """Make the folder, and choose the journal: WAL lets an export read while an import writes.
+    """Make the folder, and choose page size and journal: WAL lets an export read while an import writes.
 
     WAL only with a SQLite that has the fix of sqlite.org/wal.html#walresetbug; the choice stays in the file.
     """
@@ -60,6 +61,7 @@ def _prepare_sqlite_file(engine: sa.Engine) -> None:
     journal = "WAL" if sqlite_module().sqlite_version_info >= (3, 51, 3) else "DELETE"
     with engine.connect() as connection:
         driver_connection: Any = connection.connection.driver_connection
+        driver_connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # holds for a file with nothing in it yet
         gives_up_at = time.monotonic() + BUSY_SECONDS
         while driver_connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
             try:
