@@ -5,7 +5,9 @@ from functools import lru_cache
 from sqlalchemy import Engine
 
 from scheduler.clock import SystemClock
+from scheduler.errors import SchedulerError
 from scheduler.installation import open_database
+from scheduler.prefect_api import PrefectApi
 
 CLOCK = SystemClock()
 
@@ -14,3 +16,11 @@ CLOCK = SystemClock()
 def engine() -> Engine:
     """One engine for the whole process. Unreachable (and asked again next time) while the database is away."""
     return open_database()
+
+
+def block_names(type_slug: str) -> list[tuple[str, str]]:
+    """The (ID, name) of each Prefect block of that type; none where Prefect cannot be asked."""
+    try:
+        return PrefectApi.from_environment().block_names(type_slug)
+    except SchedulerError:
+        return []

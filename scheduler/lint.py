@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -21,11 +21,15 @@ Dues = Mapping[int, list[datetime]]
 Spans = list[tuple[datetime, datetime, int]]
 
 
-def lint(world: World, now: datetime) -> list[Finding]:
-    """Every finding, in the order of their ids; those that kept a task out of the world come along."""
-    dues = _dues(world, _ranges(world.tasks.values(), now))
+def lint(world: World, now: datetime, *, about: Collection[str] | None = None) -> list[Finding]:
+    """Every finding, in the order of their ids; those that kept a task out of the world come along.
+
+    about: names of tasks; of collisions and windows (L1, L3) only what concerns these is looked for.
+    """
+    named = [task for task in world.tasks.values() if about is None or task.name in about]
+    dues = _dues(world, _ranges(world.tasks.values(), now), _concerned(world, named) if about is not None else None)
     findings = list(world.findings)
-    findings += _collisions(world, dues)
+    findings += _collisions(world, dues, {task.uid for task in named} if about is not None else None)
     findings += _spacings(world)
     findings += _due_in_windows(world, dues)
     findings += _windows_needed(world, now)
@@ -59,10 +63,13 @@ def _clock_changes(timezone: str, today: date) -> tuple[datetime, ...]:
     )
 
 
-def _dues(world: World, ranges: list[tuple[datetime, datetime]]) -> dict[int, list[datetime]]:
+def _dues(
+    world: World, ranges: list[tuple[datetime, datetime]], only: Collection[int] | None = None
+) -> dict[int, list[datetime]]:
     """When each task comes due; a chain's later step as windows and spacing alone would have it."""
     dues: dict[int, list[datetime]] = {}
-    for task in sorted(world.tasks.values(), key=lambda task: task.step):
+    wanted = world.tasks.values() if only is None else [world.tasks[uid] for uid in only]
+    for task in sorted(wanted, key=lambda task: task.step):
         if not isinstance(task.schedule, After):
             dues[task.uid] = [due for start, end in ranges for due in occurrences(task, start, end)]
         elif task.scheduled:
@@ -87,7 +94,13 @@ class _Pair:
     dates: list[datetime] = field(default_factory=list)
 
 
-def _collisions(world: World, dues: Dues) -> Iterator[Finding]:
+def _concerned(world: World, named: list[Task]) -> set[int]:
+    """All whose times have to be known to say what these tasks collide with."""
+    groups = {task.group for task in named}
+    return _with_predecessors(world, [task for task in world.tasks.values() if task.group in groups])
+
+
+def _collisions(world: World, dues: Dues, only: Collection[int] | None = None) -> Iterator[Finding]:
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in world.tasks.values():
         if dues.get(task.uid):
@@ -95,7 +108,7 @@ def _collisions(world: World, dues: Dues) -> Iterator[Finding]:
     for name, members in groups.items():
         if len(members) < 2:
             continue
-        pairs, all_told = _pairs(members, dues)
+        pairs, all_told = _pairs(members, dues, only)
         busy = _busy(members, dues) if pairs else []
         for pair in pairs:
             yield _collision(pair, busy, world.calendar)
@@ -107,8 +120,11 @@ def _collisions(world: World, dues: Dues) -> Iterator[Finding]:
             yield Finding("L1", Level.WARNING, (), message)
 
 
-def _pairs(members: list[Task], dues: Dues) -> tuple[list[_Pair], bool]:
-    """The pairs that are due in one minute or overlap by estimate, and whether these are all."""
+def _pairs(members: list[Task], dues: Dues, only: Collection[int] | None) -> tuple[list[_Pair], bool]:
+    """The pairs that are due in one minute or overlap by estimate, and whether these are all.
+
+    only: pairs that have one of these UIDs in them.
+    """
     by_due = sorted(((due, task) for task in members for due in dues[task.uid]), key=lambda one: one[0])
     found: dict[tuple[int, int], _Pair] = {}
     active: list[tuple[datetime, datetime, Task]] = []
@@ -116,7 +132,7 @@ def _pairs(members: list[Task], dues: Dues) -> tuple[list[_Pair], bool]:
         minute = due.replace(second=0, microsecond=0)
         active = [one for one in active if one[1] > due or one[0] == minute]
         for _, _, other in active:
-            if other.uid == task.uid:
+            if other.uid == task.uid or (only is not None and task.uid not in only and other.uid not in only):
                 continue
             first, second = sorted((other, task), key=lambda one: one.uid)
             pair = found.setdefault((first.uid, second.uid), _Pair(first, second))
@@ -176,6 +192,44 @@ def _closed(policy: WindowPolicy, calendar: Calendar, low: datetime, high: datet
         return []
     edges = [low, *(edge for window in windows for edge in window), high]
     return [(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)]
+
+
+def free_shifts(world: World, task: Task, now: datetime) -> Iterator[timedelta]:
+    """By how much to move the task so that it collides with nothing of its group and needs to wait for no window.
+
+    In whole steps of five minutes, half a day either way, the smallest first. Looks at the days that the lint looks
+    at; a shift is of elapsed time, so that on a night of a clock change it may come out an hour off: look again.
+    """
+    members = _with_predecessors(world, [one for one in world.tasks.values() if one.group == task.group])
+    dues = _dues(world, _ranges(world.tasks.values(), now), members)
+    others = [one for one in world.tasks.values() if one.group == task.group and one.uid != task.uid]
+    busy = _busy([one for one in others if dues.get(one.uid)], dues)
+    length = max(task.estimate or _MINUTE, _MINUTE)
+    longest = max((end - start for start, end, _ in busy), default=_MINUTE)
+    half = int(_DAY / 2 / _MINUTE)
+    taken = bytearray(2 * half + 1)
+    for due in dues.get(task.uid, ()):
+        low, high = due - _DAY / 2, due + _DAY / 2 + length
+        near_by = busy[bisect_left(busy, (low - longest,)) : bisect_left(busy, (high,))]
+        closed = _closed(task.window, world.calendar, low, high)
+        for start, end in [*((start, end) for start, end, _ in near_by), *closed]:
+            first = max((start - due - length) // _MINUTE + 1, -half)
+            last = min(-((due - end) // _MINUTE) - 1, half)
+            if last >= first:
+                taken[first + half : last + half + 1] = b"\1" * (last - first + 1)
+    steps = sorted(range(-half + half % 5, half + 1, 5), key=abs)
+    return (step * _MINUTE for step in steps if step and not taken[step + half])
+
+
+def _with_predecessors(world: World, tasks: list[Task]) -> set[int]:
+    """The UIDs of these tasks and of all steps before them."""
+    found: set[int] = set()
+    for task in tasks:
+        at: Task | None = task
+        while at is not None and at.uid not in found:
+            found.add(at.uid)
+            at = world.tasks[at.schedule.predecessor] if isinstance(at.schedule, After) else None
+    return found
 
 
 # L2 to L5, L7

@@ -1,109 +1,98 @@
-"""Define task: General, Schedule, Parameters; the lint beside it; the last step shows what changes."""
+"""Define task: General, Schedule, Parameters; the lint beside them; the last step shows what saving would change."""
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
 import streamlit as st
 from pydantic import ValidationError
+from sqlmodel import Session
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from dashboard.parameter_form import form
-from models.domain import CatchUp, Level, OnErrors, OnFailure, Privilege, WindowPolicy
-from scheduler.definitions import Definitions, ScheduleSection, TaskSection, explain
+from dashboard import define_schedule, ui, words
+from dashboard.data import CLOCK, block_names
+from dashboard.define_side import asks_for_confirmation, broken, difference, lint_card
+from dashboard.define_state import forget, is_fresh, key, seed
+from dashboard.parameter_form import Form
+from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
+from scheduler.definitions import ScheduleSection, TaskSection, explain
 from scheduler.errors import InvalidInput
 from scheduler.store.tasks import load_types, section, task_rows
 from scheduler.usecases.apply import Applied
-from scheduler.usecases.export import as_yaml
 from scheduler.usecases.find import find_task
+from scheduler.usecases.preview_task import Preview, preview_task
 from scheduler.usecases.save_task import save_task
 
-_KINDS = ["No times of its own", "Cron", "Once", "After another task"]
+STEPS = ["1 General", "2 Schedule", "3 Define Task Parameters"]
+_OPTIONS = {
+    "window": ("Maintenance windows", WindowPolicy, "avoid: not inside one. require: only inside one. allow: whenever"),
+    "on_failure": ("After a failure", OnFailure, "hold: waits until somebody resets it. continue: runs next time"),
+    "on_errors": ("Chain after errors", OnErrors, "Whether the next step follows a run that counted errors"),
+    "catch_up": ("Catch up", CatchUp, "After a standstill: the latest occurrence only, or all of them"),
+}
+_MINUTE = timedelta(minutes=1)
 
 
-def _key(name: str) -> str:
-    """A widget's key: its own for each task, so that nothing of one form gets into another."""
-    return f"define_{ui.query_number('task') or 'new'}_{name}"
-
-
-def general(old: TaskSection | None, types: list[str]) -> dict[str, Any]:
+def general(old: TaskSection | None, types: dict[str, Any]) -> dict[str, Any]:
+    names = sorted(types)
     left, right = st.columns(2)
-    name = left.text_input("Task name", old.name if old else "", key=_key("name"), disabled=old is not None)
-    kind = right.selectbox("Type", types, types.index(old.type) if old and old.type in types else 0, key=_key("type"))
+    seed("name", old.name if old else "")
+    name = left.text_input("Task name", key=key("name"), disabled=old is not None, help="Unique; it stays as it is")
+    seed("type", old.type if old and old.type in types else names[0] if names else None)
+    kind = right.selectbox("Type", names, key=key("type"))
+    seed("object", old.object if old else "")
+    seed("description", old.description if old else "")
+    seed("enabled", old.enabled if old else True)
+    seed("historical", old.historical if old else False)
+    if kind and types[kind].description:
+        st.caption(words.plain(types[kind].description.splitlines()[0]))
     return {
-        "name": old.name if old else name,
+        "name": old.name if old else name.strip(),
         "type": kind,
-        "object": left.text_input("Object", old.object if old else "", key=_key("object")),
-        "description": right.text_input("Description", old.description if old else "", key=_key("description")),
-        "enabled": left.checkbox("Enabled", old.enabled if old else True, key=_key("enabled")),
-        "historical": right.checkbox(
-            "Historical", old.historical if old else False, key=_key("historical"), help="No longer in use"
-        ),
+        "object": left.text_input("Object", key=key("object"), help="What it works on, such as Citations"),
+        "description": right.text_input("Description", key=key("description")),
+        "enabled": left.checkbox("Enabled", key=key("enabled")),
+        "historical": right.checkbox("Historical", key=key("historical"), help="No longer in use"),
     }
 
 
-def schedule(old: TaskSection | None, names: list[str]) -> dict[str, Any]:
-    now = old.schedule if old else None
-    index = 0 if now is None else 1 if now.cron else 2 if now.once else 3
-    kind = st.radio("When", _KINDS, index, key=_key("kind"), horizontal=True)
-    found: dict[str, Any] = {"schedule": None}
-    if kind == "Cron":
-        cron = st.text_input("Minute, hour, day, month, weekday", (now and now.cron) or "15 1 * * *", key=_key("cron"))
-        found["schedule"] = {"cron": cron}
-    elif kind == "Once":
-        at = (now and now.once) or datetime.combine(CLOCK.now().date() + timedelta(days=1), time(8))
-        day, clock = st.columns(2)
-        on, when = (
-            day.date_input("Day", at.date(), key=_key("day")),
-            clock.time_input("At", at.time(), key=_key("at")),
-        )
-        found["schedule"] = {"once": datetime.combine(on, when).isoformat()}
-    elif kind == "After another task" and names:
-        before = now.after if now and now.after in names else names[0]
-        minutes = int(now.spacing / timedelta(minutes=1)) if now and now.spacing else 60
-        after = st.selectbox("After", names, names.index(before), key=_key("after"))
-        spacing = st.number_input("Least minutes between the two starts", 0, 100_000, minutes, key=_key("spacing"))
-        found["schedule"] = {"after": after, "spacing": timedelta(minutes=int(spacing))}
-    zones = ["The settings' time zone", *sorted(available_timezones())]
-    zone = st.selectbox(
-        "Time zone", zones, zones.index(old.timezone) if old and old.timezone in zones else 0, key=_key("zone")
-    )
-    found["timezone"] = None if zone == zones[0] else zone
-    return {**found, **rules(old)}
-
-
 def rules(old: TaskSection | None) -> dict[str, Any]:
-    places = st.columns(4)
+    """How it keeps its distance, and what happens when it fails."""
     chosen: dict[str, Any] = {}
-    for place, (name, label, kind) in zip(
-        places,
-        [
-            ("window", "Maintenance windows", WindowPolicy),
-            ("on_failure", "After a failure", OnFailure),
-            ("on_errors", "Chain after errors", OnErrors),
-            ("catch_up", "Catch up", CatchUp),
-        ],
-        strict=True,
-    ):
+    for place, (name, (label, kind, about)) in zip(st.columns(4), _OPTIONS.items(), strict=True):
         options = list(kind)
-        now = getattr(old, name) if old else options[0]
-        chosen[name] = place.selectbox(label, options, options.index(now), key=_key(name))
+        seed(name, getattr(old, name) if old else options[0])
+        chosen[name] = place.selectbox(label, options, key=key(name), help=about)
     left, middle, right = st.columns(3)
-    expected = old.expected_duration if old else None
-    minutes = left.number_input(
-        "Expected minutes (0: learn it)", 0, 100_000, int(expected / timedelta(minutes=1)) if expected else 0,
-        key=_key("expected"),
-    )  # fmt: skip
-    kept = expected is not None and int(expected / timedelta(minutes=1)) == int(minutes)
-    chosen["expected_duration"] = expected if kept else timedelta(minutes=int(minutes)) if minutes else None
-    chosen["retries"] = int(middle.number_input("Retries", 0, 100, old.retries if old else 0, key=_key("retries")))
-    delay = old.retry_delay if old else timedelta(minutes=5)
-    given = int(
-        right.number_input("Retry after (minutes)", 0, 100_000, int(delay / timedelta(minutes=1)), key=_key("delay"))
-    )
-    chosen["retry_delay"] = delay if given == int(delay / timedelta(minutes=1)) else timedelta(minutes=given)
+    expected, delay = (old.expected_duration, old.retry_delay) if old else (None, 5 * _MINUTE)
+    seed("expected", int(expected / _MINUTE) if expected else 0)
+    seed("retries", old.retries if old else 0)
+    seed("delay", int(delay / _MINUTE))
+    about = "0: the 95th percentile of its last 20 runs"
+    minutes = int(left.number_input("Expected minutes", 0, 100_000, key=key("expected"), help=about))
+    chosen["retries"] = int(middle.number_input("Retries", 0, 100, key=key("retries")))
+    after = int(right.number_input("Retry after (minutes)", 0, 100_000, key=key("delay")))
+    kept = expected is not None and int(expected / _MINUTE) == minutes  # its seconds, too, if nobody has touched it
+    chosen["expected_duration"] = expected if kept else minutes * _MINUTE if minutes else None
+    chosen["retry_delay"] = delay if int(delay / _MINUTE) == after else after * _MINUTE
     return chosen
+
+
+def zone_of_task(old: TaskSection | None) -> str | None:
+    zones = ["The settings' time zone", *sorted(available_timezones())]
+    seed("zone", old.timezone if old and old.timezone in zones else zones[0])
+    chosen = st.selectbox("Time zone", zones, key=key("zone"))
+    return None if chosen == zones[0] else chosen
+
+
+def parameters(old: TaskSection | None, kind: str | None, types: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The parameters as the form has them, and what is wrong with them; that stands beside its field, too."""
+    schema = types[kind].parameter_schema if kind in types else None
+    stored = old.parameters if old and old.type == kind else {}
+    if not schema or not schema.get("properties"):
+        st.caption("This type has no parameters that are known here; `headway deploy` reads them from Prefect.")
+        return stored, []
+    form = Form(schema, stored, key(f"parameter_{kind}"), block_names)
+    return form.values, form.problems()
 
 
 def checked(values: dict[str, Any]) -> tuple[TaskSection | None, list[str]]:
@@ -116,41 +105,48 @@ def checked(values: dict[str, Any]) -> tuple[TaskSection | None, list[str]]:
         return None, explain(error)
 
 
-def review(found: TaskSection, version: int | None, problems: list[str]) -> None:
-    """What saving would change, what the lint says of it, and the YAML."""
-    applied = ui.fetch_now(save_task, found, version=version, dry_run=True)
-    for finding in applied.findings:
-        if found.name in finding.tasks:
-            show = st.error if finding.level is Level.ERROR else st.warning
-            show(words.plain(f"{finding.id}: {finding.message}"))
-    for change in applied.changes:
-        before, after = change.before or {}, change.after or {}
-        for name in change.fields() if change.before else []:
-            st.text(f"{name}: {before.get(name)!r} becomes {after.get(name)!r}")
-    if not applied.changes:
-        st.caption("Nothing has changed so far.")
-    with st.expander("As YAML"):
-        st.code(as_yaml(Definitions.model_construct(tasks=[found])).partition("tasks:")[2], language="yaml")
-    confirmed = True
-    if applied.running:
-        confirmed = st.checkbox(
-            "It is running now: editing it could break the process. The running process keeps the parameters it "
-            "started with. Save it all the same",
-            key=_key("confirmed"),
-        )
+def go_to(step: str) -> None:
+    st.session_state[key("step")] = step
+
+
+def ways(number: int) -> None:
+    """Back and Next, as in every wizard; the tabs do the same."""
+    back, on, _ = st.columns([1, 1, 3]) if number else (None, *st.columns([1, 4]))
+    if back:
+        back.button("Back", key=key(f"back_{number}"), on_click=go_to, args=(STEPS[number - 1],), width="stretch")
+    if number < len(STEPS) - 1:
+        on.button("Next", key=key(f"next_{number}"), on_click=go_to, args=(STEPS[number + 1],), width="stretch")
+
+
+def save_button(found: TaskSection, version: int | None, preview: Preview, problems: list[str]) -> None:
+    confirmed = asks_for_confirmation(preview, key("confirmed"))
+    applied = preview.applied
     stuck = bool(applied.errors or problems) or not applied.changes or not confirmed
-    if st.button("Save", key=_key("save"), type="primary", disabled=stuck):
-        ui.act(lambda session, actor: _save(session, actor, found, version), f"'{found.name}' is saved.")
+    if st.button("Save", key=key("save"), type="primary", disabled=stuck):
+        uid = ui.act(
+            lambda session, actor: _save(session, actor, found, version, confirmed),
+            f"'{found.name}' is saved.",
+            rerun=False,
+        )
+        if uid is not None:
+            forget()
+            st.switch_page("app_pages/task.py", query_params={"task": str(uid)})
 
 
-def _save(session: Any, actor: Any, found: TaskSection, version: int | None) -> Applied:
-    applied = save_task(session, CLOCK, actor, found, version=version, confirmed=True)
+def _save(session: Session, actor: Actor, found: TaskSection, version: int | None, confirmed: bool) -> int:
+    applied: Applied = save_task(session, CLOCK, actor, found, version=version, confirmed=confirmed)
     if applied.errors:
         raise InvalidInput([finding.message for finding in applied.errors])
-    row = find_task(session, found.name)  # the page goes on from what it has just saved
-    st.session_state[f"define_version_{found.name}"] = row.version
-    st.query_params["task"] = str(row.uid)
-    return applied
+    return find_task(session, found.name).uid or 0
+
+
+def overtaken(name: str) -> None:
+    """Somebody saved the task while it was being edited here."""
+    st.error(
+        f"somebody has changed {words.plain(name)} since you opened it; nothing of yours was saved. Open it again to "
+        "see how it is now."
+    )
+    st.button("Open it again (what you typed is dropped)", key=key("reopen"), on_click=forget, type="primary")
 
 
 def page() -> None:
@@ -158,32 +154,55 @@ def page() -> None:
     rows = ui.fetch(lambda session, actor: task_rows(session))
     names = {row.uid: row.name for row in rows}
     row = next((one for one in rows if one.uid == uid), None)
+    if uid is not None and row is None:
+        st.error(f"There is no task with UID {uid}: it was deleted, or the address is wrong.")
+        return
     old = section(row, names) if row else None
     ui.heading(f"Edit task: {row.name}" if row else "Define task")
     version = None
     if row:
-        version = st.session_state.setdefault(f"define_version_{row.name}", row.version)
+        if is_fresh():
+            st.session_state[key("version")] = row.version
+        version = st.session_state.setdefault(key("version"), row.version)
+        if version != row.version:
+            overtaken(row.name)
+            return
         st.link_button("To its page", f"/task?task={row.uid}")
+    wizard(old, version, [name for name in names.values() if not old or name != old.name])
+
+
+def wizard(old: TaskSection | None, version: int | None, others: list[str]) -> None:
     types = ui.fetch(lambda session, actor: load_types(session))
-    first, second, third = st.tabs(["1 General", "2 Schedule", "3 Define Task Parameters"])
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        first, second, third = st.tabs(STEPS, key=key("step"), on_change="rerun")
     with first:
-        values = general(old, sorted(types))
+        values = general(old, types)
+        ways(0)
     with second:
-        values |= schedule(old, [name for name in names.values() if not old or name != old.name])
+        values["schedule"] = define_schedule.schedule(old, others)
+        values["timezone"] = zone_of_task(old)
+        values |= rules(old)
+        ways(1)
     with third:
-        schema = types[values["type"]].parameter_schema if values["type"] in types else None
-        stored = old.parameters if old and old.type == values["type"] else {}
-        if schema and schema.get("properties"):
-            values["parameters"], problems = form(schema, stored, _key(values["type"]))
-        else:
-            values["parameters"], problems = stored, []
-            st.caption("This type has no parameters that are known here; `headway deploy` reads them from Prefect.")
-    st.markdown("#### What would change")
+        values["parameters"], problems = parameters(old, values["type"], types)
+        ways(2)
+    if not values["name"] or not values["type"]:
+        with right:
+            st.info("Give it a name and a type first; then the lint tells here what it would collide with.")
+        return
     found, wrong = checked(values)
-    for problem in [*problems, *wrong]:
-        st.error(words.plain(problem))
-    if found:
-        review(found, version, problems)
+    with right:
+        if found is None:
+            broken(wrong)
+            return
+        preview = ui.fetch_now(preview_task, found, version=version)
+        for problem in problems:
+            st.error(words.plain(problem))
+        lint_card(preview, ui.zone(), define_schedule.take)
+    with third:
+        difference(found, preview.applied.changes)
+        save_button(found, version, preview, problems)
 
 
 if ui.allowed(Privilege.MANAGE):

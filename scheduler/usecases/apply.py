@@ -3,6 +3,7 @@
 Saving one task from the dashboard is the same with a file of one task.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,11 +42,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Applied:
-    """What apply did or, dry, would do. `errors` keep everything from being written."""
+    """What apply did or, dry, would do. `errors` keep everything from being written. world: as it is with it."""
 
     changes: list[Change]
     findings: list[Finding]
     running: list[str] = field(default_factory=list)
+    world: World | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -60,11 +62,13 @@ def apply(
     *,
     dry_run: bool = False,
     confirmed: bool = True,
+    about: Collection[str] | None = None,
 ) -> Applied:
     """Make what is stored as the definitions say; what they do not name stays.
 
     confirmed: whether somebody knows that tasks with a process ID other than 0 are among the changed ones ("it could
     break the process"); Refused without. Nothing is written where the lint finds an error, nor in a dry run.
+    about: names of tasks; the lint looks for collisions and windows of these only.
     NotAllowed also where a changed task's type asks for a further privilege, or the retention changes without System
     Purge.
     """
@@ -82,7 +86,7 @@ def apply(
     }  # others' errors are not for this edit to mend
     learned = {row.uid or 0: row.learned_duration for row in rows.values() if row.learned_duration is not None}
     world = build(merged, types, uids=uids, estimates=learned, check=edited)
-    applied = Applied(changes, lint(world, now), _running(session, changes))
+    applied = Applied(changes, lint(world, now, about=about), _running(session, changes), world)
     if applied.errors or dry_run or not changes:
         return applied
     if applied.running and not confirmed:

@@ -38,4 +38,4 @@ def save_task(
             "it is now"
         )
     definitions = Definitions.model_construct(settings=None, windows=None, tasks=[section])
-    return apply(session, clock, actor, definitions, dry_run=dry_run, confirmed=confirmed)
+    return apply(session, clock, actor, definitions, dry_run=dry_run, confirmed=confirmed, about={section.name})
