@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import ui, words
-from models.domain import ACTIVE, SHOWN_AS, RunStatus
+from models.domain import ACTIVE, SHOWN_AS, PickUp, RunStatus
 from models.tables import RunLogRow
-from scheduler.usecases.browse_log import ERROR, LineQuery, RunReport, run_lines, run_report
+from scheduler.usecases.browse_log import ERROR, LineQuery, RunReport, picked_up, run_lines, run_report
 
 _PAGE = 500
 _TAIL = 200
@@ -54,11 +54,20 @@ def files(report: RunReport, zone: str) -> None:
             file.bytes,
             file.sha256,
             words.in_zone(file.at, zone, seconds=True),
-            "picked up" if file.receipt.get("consumed") else "delivered",
+            picked_up(file, lambda moment: words.in_zone(moment, zone, seconds=True)),
         ]
         for file in report.files
     ]
-    st.dataframe(pd.DataFrame(rows, columns=["File", "Bytes", "SHA-256", "At", "Pick-up"]), hide_index=True)
+    if overdue := [file.name for file in report.files if file.overdue_at and file.pickup is PickUp.LYING]:
+        st.warning(
+            words.plain(f"Delivered, but not picked up in time: {', '.join(overdue)}. See whether the importer runs.")
+        )
+    frame = pd.DataFrame(rows, columns=["File", "Bytes", "SHA-256", "At", "Pick-up"])
+    st.dataframe(
+        ui.styled(frame, lambda row: ui.AMBER if report.files[row].overdue_at else ""),
+        hide_index=True,
+        column_order=["File", "Pick-up", "Bytes", "At", "SHA-256"],
+    )
 
 
 def events(report: RunReport, zone: str) -> None:
@@ -66,7 +75,7 @@ def events(report: RunReport, zone: str) -> None:
     rows = [
         [
             words.in_zone(event.at, zone, seconds=True),
-            f"{_state(event.before)} → {_state(event.after)}" if event.before else _state(event.after),
+            _step(event.before, event.after),
             event.who,
             event.why,
         ]
@@ -77,6 +86,13 @@ def events(report: RunReport, zone: str) -> None:
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.text(f"Then: '{name}' {SHOWN_AS[run.status]}{': ' + run.message if run.message else ''}")
         right.link_button("Its run", f"/run?run={run.id}", width="stretch")
+
+
+def _step(before: str | None, after: str) -> str:
+    """Nothing for a note, which moves the run nowhere."""
+    if before == after:
+        return ""
+    return f"{_state(before)} → {_state(after)}" if before else _state(after)
 
 
 def _state(value: str | None) -> str:

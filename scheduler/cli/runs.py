@@ -13,7 +13,7 @@ from scheduler.errors import InvalidInput, Refused
 from scheduler.forecasts import instant as iso
 
 if TYPE_CHECKING:
-    from models.tables import RunRow
+    from models.tables import RunFileRow, RunRow
     from scheduler.usecases.reset import ResetPreview
 
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
@@ -195,6 +195,7 @@ def _report(run: str, as_json: bool) -> None:
     from scheduler.privileges import require
     from scheduler.store import logs
     from scheduler.store.settings import load_settings
+    from scheduler.usecases.browse_log import picked_up
 
     if not run.isdecimal() or len(run) > 18:  # what a database's integer holds
         raise InvalidInput(f"{run!r} is not a run's ID; `headway log` lists them")
@@ -212,7 +213,7 @@ def _report(run: str, as_json: bool) -> None:
     if as_json:
         document = {
             **_log_row(row, name),
-            "files": [file.receipt for file in files],
+            "files": [{**file.receipt, **_pickup(file)} for file in files],
             "events": [
                 {"at": iso(e.at), "before": e.before, "after": e.after, "who": e.who, "why": e.why} for e in events
             ],
@@ -226,14 +227,24 @@ def _report(run: str, as_json: bool) -> None:
     if row.error or row.message:
         say(row.error or row.message)
     for file in files:
-        say(f"File {file.path or file.name}: {file.bytes} bytes, SHA-256 {file.sha256}")
+        became = picked_up(file, lambda moment: shown(moment, zone))
+        say(f"File {file.path or file.name}: {file.bytes} bytes, SHA-256 {file.sha256}{became and ', ' + became}")
     say("")
     for event in events:
         step = f"{event.before} -> {event.after}" if event.before else event.after
+        step = "note" if event.before == event.after else step
         say(f"{shown(event.at, zone)}  {step}, by {event.who}{': ' + event.why if event.why else ''}")
     say("")
     for line in lines:
         say(f"{shown(line.at, zone)}  {'ERROR ' if line.level >= 40 else ''}{line.message}")
+
+
+def _pickup(file: "RunFileRow") -> dict[str, Any]:
+    return {
+        "pickup": file.pickup and file.pickup.value,
+        "pickup_at": iso(file.pickup_at),
+        "overdue_at": iso(file.overdue_at),
+    }
 
 
 def purge(

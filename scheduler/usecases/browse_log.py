@@ -1,6 +1,6 @@
 """The task log and a run's report, as they are browsed page by page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, or_, select, tuple_
 
 from models.db import reading
-from models.domain import RAN, Actor, Privilege, RunStatus
+from models.domain import RAN, Actor, PickUp, Privilege, RunStatus
 from models.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
 from scheduler.errors import InvalidInput
 from scheduler.privileges import require
@@ -126,6 +126,20 @@ def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
         .limit(50)
     ).all()
     return RunReport(run, task, logs.run_events(session, run_id), logs.run_files(session, run_id), list(caused))
+
+
+def picked_up(file: RunFileRow, shown: Callable[[datetime | None], str]) -> str:
+    """What became of a delivered file at the importer path, in words; empty where nobody is to pick it up.
+
+    shown: how an instant is written.
+    """
+    if file.pickup is PickUp.LYING:
+        return "not picked up yet" if file.overdue_at is None else f"NOT PICKED UP: warned at {shown(file.overdue_at)}"
+    if file.pickup is PickUp.CONSUMED:
+        return f"consumed at {shown(file.pickup_at)}"
+    if file.pickup is PickUp.REPLACED:
+        return f"another file had its name at {shown(file.pickup_at)}"
+    return f"still there at {shown(file.pickup_at)}, when the watch ended" if file.pickup is PickUp.LEFT else ""
 
 
 def run_lines(
