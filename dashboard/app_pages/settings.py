@@ -1,91 +1,86 @@
-"""Configuration: importer path, spacing, capacity, long-running, time zone."""
+"""Configuration: importer path and its SFTP connection, mail, spacing, capacity, alerts, retention, time zone."""
 
-from datetime import timedelta
-from typing import Any
 from zoneinfo import available_timezones
 
 import streamlit as st
-from pydantic import ValidationError
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
+from dashboard import setting_connections, ui, words
+from dashboard.setting_fields import PATH, Sheet, duration, number, tell
 from models.domain import Privilege
-from scheduler.definitions import Definitions, SettingsSection, explain
-from scheduler.errors import InvalidInput
-from scheduler.store.settings import load_settings
-from scheduler.usecases.apply import Applied, apply
-
-_MINUTE = timedelta(minutes=1)
 
 
-def checked(values: dict[str, Any]) -> tuple[SettingsSection | None, list[str]]:
-    """The settings, or what is wrong with which field."""
-    try:
-        return SettingsSection.model_validate(values), []
-    except ValidationError as error:
-        return None, explain(error)
+def general(*, locked: bool) -> None:
+    """What holds for every task."""
+    sheet = Sheet("general", locked=locked)
+    left, right = st.columns(2)
+    zones = sorted(available_timezones())
+    zone = left.selectbox("Default time zone of schedules", zones, index=zones.index(sheet.opened.timezone),
+                          key=sheet.key("timezone"), disabled=locked)  # fmt: skip
+    problems = [
+        sheet.take("timezone", zone, sheet.opened.timezone),
+        number(right, sheet, "max_running", "Runs in progress at most", 1, 1000, about="Over all workers"),
+        duration(left, sheet, "min_spacing", "Minimum spacing of steps",
+                 about="Between the starts of two steps; less cannot be saved. Hours, minutes, seconds"),
+        duration(right, sheet, "recommended_spacing", "Recommended spacing of steps",
+                 about="Less is a warning; a step without a spacing has this one"),
+        duration(left, sheet, "long_running", "Long-running alert after",
+                 about="A run in progress for longer raises one alert"),
+        duration(right, sheet, "pickup_after", "Pick-up alert after", optional=True,
+                 about="A delivered file that the importer has not taken by then raises an alert; empty: never"),
+        number(left, sheet, "retention_days", "Keep the log for (days)", 1, 100_000, empty="for ever",
+               about="Older runs are purged by themselves; empty: nothing is"),
+    ]  # fmt: skip
+    shown = ", ".join(sheet.opened.alert_recipients)
+    text = right.text_input(
+        "Alerts are mailed to",
+        shown,
+        key=sheet.key("alert_recipients"),
+        disabled=locked,
+        live=True,
+        placeholder="ops@example.com, oncall@example.com",
+    )
+    if text.strip() != shown:
+        addresses = [one.strip() for one in text.replace(";", ",").split(",") if one.strip()]
+        problems.append(sheet.take("alert_recipients", addresses, sheet.opened.alert_recipients))
+        tell(right, problems[-1])
+    failures = st.checkbox("Mail an alert for each run that fails", sheet.opened.alert_on_failure, disabled=locked,
+                           key=sheet.key("alert_on_failure"))  # fmt: skip
+    problems.append(sheet.take("alert_on_failure", failures, sheet.opened.alert_on_failure))
+    sheet.close(problems)
 
 
-def save(settings: SettingsSection) -> None:
-    def do(session: Any, actor: Any) -> Applied:
-        applied = apply(session, CLOCK, actor, Definitions(settings=settings))
-        if applied.errors:
-            raise InvalidInput([finding.message for finding in applied.errors])
-        return applied
+def importer(*, locked: bool) -> None:
+    """Where exporters deliver, and how that server is reached."""
+    sheet = Sheet("importer", locked=locked)
+    shown = sheet.opened.customer_importer_file_path or ""
+    path = st.text_input(
+        "Customer Importer File Path",
+        shown,
+        key=sheet.key(PATH),
+        disabled=locked,
+        live=True,
+        placeholder=r"\\flexftp\acme\import",
+        help="System Settings -> Importer. Two backslashes in front, then server, share and folder",
+    ).strip()
+    problem = sheet.take(PATH, path or None, shown or None)
+    tell(st, problem)
+    sheet.close([problem])
+    st.markdown("#### SFTP connection")
+    setting_connections.sftp(sheet.stored, locked=locked)
 
-    ui.act(do, lambda applied: "Saved." if applied.changes else "Nothing has changed.")
+
+def mail(*, locked: bool) -> None:
+    """How alerts leave the house."""
+    settings = Sheet("mail", locked=locked).stored
+    recipients = ", ".join(settings.alert_recipients) or "nobody yet: *General* says who"
+    st.caption(f"Alerts go to {words.plain(recipients) if settings.alert_recipients else recipients}.")
+    setting_connections.mail(settings, locked=locked)
 
 
 st.markdown("## Configuration")
-now = ui.fetch(lambda session, actor: load_settings(session))
 locked = not ui.allowed(Privilege.MANAGE)
-path = st.text_input(
-    "Customer Importer File Path",
-    now.customer_importer_file_path or "",
-    key="settings_path",
-    disabled=locked,
-    placeholder=r"\\flexftp\acme\import",
-    help="System Settings -> Importer. Two backslashes in front, then server, share and folder",
-)
-left, right = st.columns(2)
-zones = sorted(available_timezones())
-timezone = left.selectbox(
-    "Default time zone of schedules", zones, index=zones.index(now.timezone), key="settings_zone", disabled=locked
-)
-running = right.number_input(
-    "Runs in progress at most", 1, 1000, now.max_running, key="settings_running", disabled=locked
-)
-least = left.number_input(
-    "Minimum spacing of steps (minutes)", 0, 10_000, int(now.min_spacing / _MINUTE), key="settings_min", disabled=locked
-)
-good = right.number_input(
-    "Recommended spacing of steps (minutes)",
-    0,
-    10_000,
-    int(now.recommended_spacing / _MINUTE),
-    key="settings_recommended",
-    disabled=locked,
-)
-long = left.number_input(
-    "Long-running alert after (hours)", 1, 1000, max(1, int(now.long_running / timedelta(hours=1))),
-    key="settings_long", disabled=locked,
-)  # fmt: skip
-values = {
-    "timezone": timezone,
-    "customer_importer_file_path": path.strip() or None,
-    "max_running": int(running),
-    "min_spacing": timedelta(minutes=int(least)) if int(least) != int(now.min_spacing / _MINUTE) else now.min_spacing,
-    "recommended_spacing": timedelta(minutes=int(good))
-    if int(good) != int(now.recommended_spacing / _MINUTE)
-    else now.recommended_spacing,
-    "long_running": timedelta(hours=int(long))
-    if int(long) != max(1, int(now.long_running / timedelta(hours=1)))
-    else now.long_running,
-}
-settings, problems = checked(values)
-for problem in problems:
-    st.error(words.plain(problem))
-if not locked and st.button("Save", key="settings_save", type="primary", disabled=settings is None) and settings:
-    save(settings)
-if locked:
-    st.caption("Changing these takes the privilege Task management.")
+parts = {"General": general, "Importer": importer, "Mail": mail}
+for tab, show in zip(st.tabs(list(parts), key="settings_tab", on_change="rerun"), parts.values(), strict=True):
+    if tab.open:  # one at a time: the others would ask Prefect for nothing
+        with tab:
+            show(locked=locked)

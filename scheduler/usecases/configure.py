@@ -1,0 +1,55 @@
+"""Change settings one by one; what nobody touched stays as it is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlmodel import Session
+
+from models.domain import Actor, Privilege
+from scheduler.clock import Clock
+from scheduler.definitions import Definitions, SettingsSection, explain
+from scheduler.errors import InvalidInput, Refused
+from scheduler.privileges import require
+from scheduler.store import settings
+from scheduler.usecases.apply import Applied, apply
+
+
+def checked_settings(values: Mapping[str, Any]) -> SettingsSection:
+    """The settings that a form describes; InvalidInput names each field, its value and what to do."""
+    try:
+        return SettingsSection.model_validate(dict(values))
+    except ValidationError as error:
+        raise InvalidInput(explain(error, dict(values))) from None
+
+
+def configure(
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    values: Mapping[str, Any],
+    *,
+    opened: SettingsSection | None = None,
+) -> Applied:
+    """As `apply` of a file with these settings. InvalidInput also where the lint finds an error with them.
+
+    opened: the settings as they were shown when somebody began to edit them; Refused where one of the named ones has
+    changed since.
+    """
+    require(actor, Privilege.MANAGE)
+    section = checked_settings(values)
+    stored = settings.load_settings(session)
+    overtaken = [
+        key
+        for key in values
+        if opened is not None and getattr(stored, key) not in (getattr(opened, key), getattr(section, key))
+    ]
+    if overtaken:
+        raise Refused(
+            f"somebody has changed {', '.join(overtaken)} since you opened this page; nothing was saved. Reload it to "
+            "see how it is now"
+        )
+    applied = apply(session, clock, actor, Definitions.model_construct(settings=section, windows=None, tasks=None))
+    if applied.errors:
+        raise InvalidInput([finding.message for finding in applied.errors])
+    return applied
