@@ -8,6 +8,7 @@ from scheduler.parent import end_with_parent
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     end_with_parent()
     serve()
 
