@@ -164,7 +164,8 @@ def heading_of(report: Report, values: dict[str, Any], bound: dict[str, Bound], 
         value = values.get(name, parameter.default)
         if value is not None and parameter.type == "time frame":
             begin, end = bound[f"{name}_from"].value, bound[f"{name}_to"].value
-            facts.append((title, f"{value}, {shown(begin)} to {shown(end)}"))
+            said = "" if " to " in value else f"{value}, "
+            facts.append((title, f"{said}{shown(begin)} to {shown(end)}"))
         elif value is not None:
             facts.append((title, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)))
     facts.append(("Due", shown(bound["due"].value)))

@@ -18,7 +18,7 @@ MARGIN = 12.0  # millimetres, as all lengths here
 PORTRAIT_CHARACTERS = 100
 """A table wider than that lies on its side."""
 LINE = 1.25  # of the font's size
-PADDING = 1.2
+PADDING = 1.6
 MILLIMETRES = 25.4 / 72  # in a point
 CHARACTER = 0.62  # width of one, of the font's size, on the generous side
 MAX_LINES = 12
@@ -132,8 +132,9 @@ class PdfOutput:
         y = self._pdf.h - MARGIN + 4
         title = self._lines(self._heading.title, self._pdf.w * 0.7, "", 7.5, 1)
         self._pdf.text(MARGIN, y, title[0] if title else "")
-        number = f"{self._pdf.page_no()} / {PAGES}"
-        self._pdf.text(self._pdf.w - MARGIN - 14, y, number)
+        # A cell, because fpdf puts the number of pages into cells only.
+        self._pdf.set_xy(self._pdf.w - MARGIN - 14, y - 3)
+        self._pdf.cell(14, 4, f"{self._pdf.page_no()} / {PAGES}")
         self._pdf.set_text_color(20, 20, 20)
 
     # ------------------------------------------------------------------ rows
@@ -148,8 +149,9 @@ class PdfOutput:
     def _row(self, texts: list[str], style: str = "", *, fill: bool = False, with_headings: bool = True) -> None:
         self._font(self._size, style)
         cells = [
-            self._lines(text, width - 2 * PADDING, style, self._size, MAX_LINES)
-            for text, width in zip(texts, self._widths, strict=True)
+            # A number is not broken: it is drawn smaller where it is too wide.
+            [self._clean(text)] if one.right and not fill else self._lines(text, max(1.0, width - 2 * PADDING), style, self._size)
+            for text, width, one in zip(texts, self._widths, self._columns, strict=True)
         ]
         step = self._size * LINE * MILLIMETRES
         height = max(1, *(len(lines) for lines in cells)) * step + PADDING
@@ -168,8 +170,12 @@ class PdfOutput:
             self._pdf.rect(x, top, sum(self._widths), height, style="F")
         for lines, width, one in zip(cells, self._widths, self._columns, strict=True):
             for number, line in enumerate(lines):
-                shift = width - PADDING - self._width(line, style) if one.right else PADDING
+                long = self._width(line, style)
+                narrow = min(1.0, max(1.0, width - 2 * PADDING) / long) if long else 1.0
+                self._font(self._size * narrow, style)
+                shift = width - PADDING - long * narrow if one.right else PADDING
                 self._pdf.text(x + shift, top + PADDING / 2 + (number + 0.78) * step, line)
+                self._font(self._size, style)
             x += width
         self._pdf.y = top + height
         self._pdf.set_draw_color(*((140,) * 3 if fill else (215,) * 3))
@@ -207,7 +213,7 @@ class PdfOutput:
             self._widths_of[key] = self._pdf.get_string_width(text)
         return self._widths_of[key]
 
-    def _lines(self, text: str, width: float, style: str, size: float, most: int) -> list[str]:
+    def _lines(self, text: str, width: float, style: str, size: float, most: int = MAX_LINES) -> list[str]:
         """The text in lines that fit; a word that is too long is broken. Beyond `most` lines it ends with …"""
         # So many characters fill the lines however thin they are.
         text = self._clean(text[: int(most * width / (size * MILLIMETRES * 0.2)) + 1])
