@@ -26,7 +26,7 @@ from scheduler.pickup import PickupWatch
 from scheduler.prefect_api import PrefectApi, PrefectError
 from scheduler.processes import end_group, identify_self
 from scheduler.run_ledger import ExitCode
-from scheduler.starts import take_turn
+from scheduler.starts import take_turn, wait_for_turn
 from scheduler.store import workers
 from scheduler.store.ledger import Ending, cancel_waiting, end_run
 from scheduler.store.signs import Signs
@@ -165,6 +165,11 @@ class SchedulerLoop:
             self._book = load_book(session, self._book)
         self._keep_warm(self._book)
         with writing(self._engine) as session:
+            wait_for_turn(session)
+            now = self._clock.now()  # not before: whoever waited, or was frozen, would judge by a time that is over
+            if not workers.show_life(session, self.worker_id, now, self._problem):
+                self._no_starts.set()
+                return now + timedelta(seconds=IDLE_SECONDS)
             turn = take_turn(
                 session,
                 self._book,

@@ -32,6 +32,13 @@ class Turn:
     next_due_at: datetime | None
 
 
+def wait_for_turn(session: Session) -> None:
+    """Returns once the session's transaction has begun and no other worker's turn is under way."""
+    session.connection()
+    if session.get_bind().dialect.name == "postgresql":  # with SQLite whoever writes is alone
+        session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
+
+
 def take_turn(
     session: Session,
     book: Book,
@@ -42,9 +49,11 @@ def take_turn(
     problem: str | None,
     new_claim: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Turn:
-    """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so."""
-    if session.get_bind().dialect.name == "postgresql":  # one worker's turn at a time, as with SQLite
-        session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
+    """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so.
+
+    now: read after `wait_for_turn`, where others take turns too.
+    """
+    wait_for_turn(session)
     book = load_book(session, book)  # somebody may have edited since the caller looked
     account_for_dues(session, book, now)
     picture = load_board(session, book, now, problem=problem)

@@ -36,6 +36,14 @@ def beat(session: Session, worker_id: str, now: datetime, problem: str | None) -
     return bool(result.rowcount == 1)  # type: ignore[attr-defined]
 
 
+def show_life(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
+    """As `beat`, where the last sign grows old: what a worker starts while it seems silent is taken for lost."""
+    last = session.exec(select(WorkerRow.seen_at, WorkerRow.stopped_at).where(WorkerRow.id == worker_id)).first()
+    if last is None or last[1] is not None:
+        return False
+    return now - last[0] < SILENT_AFTER / 2 or beat(session, worker_id, now, problem)
+
+
 def say_goodbye(session: Session, worker_id: str, now: datetime) -> None:
     session.execute(update(WorkerRow).where(col(WorkerRow.id) == worker_id).values(stopped_at=now))
 
