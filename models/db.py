@@ -100,12 +100,16 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """A session in one write transaction, committed at the end, rolled back on any error."""
-    with (
-        engine.connect().execution_options(headway_writes=True) as connection,
-        Session(connection, expire_on_commit=False) as session,
-    ):
-        yield session
-        session.commit()
+    with engine.connect().execution_options(headway_writes=True) as connection:
+        try:
+            with Session(connection, expire_on_commit=False) as session:
+                yield session
+                session.commit()
+        except BaseException:
+            # A COMMIT that failed leaves SQLite's transaction open, and closing alone does not end it: the connection
+            # would go back to the pool with the lock, for good.
+            connection.rollback()
+            raise
 
 
 def migrate(engine: Engine) -> None:
