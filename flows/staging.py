@@ -49,13 +49,17 @@ class Staging:
 
     def add(self, line: int, key: str, fields: dict[str, str], raw: str) -> None:
         """Keep a good row. One whose key an earlier line has is bad: which of the two holds is not ours to guess."""
+        if not self.add_first(line, key, fields, raw):
+            first = self._db.execute("SELECT line FROM good WHERE key = ?", (key,)).fetchone()[0]
+            self.reject(line, f"the key '{shown_key(key)}' is already on line {first}", raw)
+
+    def add_first(self, line: int, key: str, fields: dict[str, str], raw: str) -> bool:
+        """Keep a good row if no earlier line has its key; whether it was kept."""
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO good VALUES (?, ?, ?, ?)",
             (line, key, json.dumps(fields, ensure_ascii=False), raw),
         )
-        if not cursor.rowcount:
-            first = self._db.execute("SELECT line FROM good WHERE key = ?", (key,)).fetchone()[0]
-            self.reject(line, f"the key '{shown_key(key)}' is already on line {first}", raw)
+        return bool(cursor.rowcount)
 
     def reject(self, line: int, reason: str, raw: str) -> None:
         """Keep a bad row, with the bytes it came with."""
