@@ -14,6 +14,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
 
+from blocks.denied_tables import is_denied, open_tables
 from models.db import sqlite_module
 from models.operations_db import operations_engine
 
@@ -74,9 +75,15 @@ class Database(Block):
     )
     read_only: bool = Field(default=False, description="Refuse every write through this block, imports too.")
 
+    denied_tables: list[str] = Field(
+        default=[],
+        description="Tables that nobody may read through this block, which then is for reading only. On PostgreSQL the "
+        "url's login must have no right to them: where it has, SQL that somebody wrote is refused altogether.",
+    )
+
     def engine(self) -> sa.Engine:
-        """An engine with one connection a use; it writes unless the block is read-only."""
-        return self._reading_engine() if self.read_only else self._open(self._checked_url())
+        """An engine with one connection a use; it writes unless the block is for reading only."""
+        return self._reading_engine() if self.read_only or self.denied_tables else self._open(self._checked_url())
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -96,6 +103,8 @@ class Database(Block):
         the values bound to it. On SQLite either may call headway_local(instant, zone). Raises DatabaseError.
         """
         with self.reading() as connection:
+            if not isinstance(query, sa.Select):
+                self._refuse_open_doors(connection)
             result = _started(connection.execution_options(yield_per=BATCH_ROWS), query)
             if not result.returns_rows:
                 raise DatabaseError("The query returns no rows: it must be a SELECT.")
@@ -116,6 +125,8 @@ class Database(Block):
 
     def table(self, name: str) -> sa.Table:
         """The table's columns and their types, as the database tells them (`schema.table` or `table`)."""
+        if is_denied(name, self._denied()):
+            raise DatabaseError(f"Table '{name}' cannot be read through this block: it is among its denied_tables.")
         schema, _, plain = name.rpartition(".")
         with self.reading() as connection:
             try:
@@ -130,6 +141,7 @@ class Database(Block):
             with self.reading() as connection:
                 _limit_time(connection, within_seconds)
                 if isinstance(query, str):
+                    self._refuse_open_doors(connection)
                     counting = f"SELECT count(*) FROM ({query.strip().rstrip(';')}\n) AS counted"
                     connection = connection.execution_options(no_parameters=True)
                     return int(connection.exec_driver_sql(counting).scalar_one())
@@ -137,6 +149,19 @@ class Database(Block):
                 return int(connection.execute(counted).scalar_one())
         except (DatabaseError, SQLAlchemyError):
             return None
+
+    def _denied(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.denied_tables)
+
+    def _refuse_open_doors(self, connection: sa.Connection) -> None:
+        """SQL that somebody wrote reaches whatever the login may read; SQLite's authorizer looks at each table."""
+        if not self.denied_tables or connection.dialect.name == "sqlite":
+            return
+        if found := open_tables(connection, self._denied()):
+            raise DatabaseError(
+                f"The query was refused: the login of the database block could read {', '.join(found)}, which is among "
+                "its denied_tables. Give the block's url a login that may not (docs/settings.md, the block `ledger`)."
+            )
 
     def _reading_engine(self) -> sa.Engine:
         url = self._checked_url()
@@ -147,7 +172,8 @@ class Database(Block):
                 poolclass=sa.NullPool,
                 connect_args={"timeout": 60, "isolation_level": None},
             )
-            sa.event.listen(engine, "connect", _forbid_writing)
+            denied = self._denied()
+            sa.event.listen(engine, "connect", lambda connection, _record: _forbid_writing(connection, denied))
             # One snapshot for all that is read: without BEGIN each SELECT would see another state.
             sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
             return engine
@@ -194,8 +220,12 @@ def _explained(url: str) -> Iterator[None]:
         raise DatabaseError(f"The query was refused: {error}") from error
     except DBAPIError as error:
         reason = " ".join(str(error.orig).split())
+        if reason.startswith("access to ") or "permission denied" in reason:
+            raise DatabaseError(f"The query was refused: {reason}") from error
         if any(sign in reason for sign in ("not authorized", "prohibited", "read-only", "readonly database")):
-            raise DatabaseError(f"The query was refused, because it does more than read: {reason}") from error
+            raise DatabaseError(
+                f"The query was refused, because it does more than read, or reads what it may not: {reason}"
+            ) from error
         raise DatabaseError(f"Database {url}: {reason}", permanent=not _may_pass(error, url)) from error
 
 
@@ -206,12 +236,14 @@ def _may_pass(error: DBAPIError, url: str) -> bool:
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 
-def _forbid_writing(connection: Any, _record: object) -> None:
-    """Two locks: `query_only` refuses writes, the authorizer refuses whatever could undo or avoid that."""
+def _forbid_writing(connection: Any, denied: frozenset[str]) -> None:
+    """Two locks: `query_only` refuses writes, the authorizer whatever could undo or avoid that, and denied tables."""
     driver = sqlite_module()
     reading = {driver.SQLITE_SELECT, driver.SQLITE_READ, driver.SQLITE_TRANSACTION, driver.SQLITE_RECURSIVE}
 
     def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
+        if action == driver.SQLITE_READ and is_denied(first, denied):
+            return int(driver.SQLITE_DENY)
         allowed = (
             action in reading
             or (action == driver.SQLITE_FUNCTION and (second or "").lower() not in REFUSED_FUNCTIONS)

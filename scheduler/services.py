@@ -22,6 +22,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, SchedulerError, Unreachable
 from scheduler.importer import keep_importer_path
 from scheduler.installation import install, open_database, with_schema
+from scheduler.ledger_block import keep_ledger_block
 from scheduler.prefect_api import Deployment, PrefectApi, PrefectError, PrefectUnreachable
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment
 from scheduler.privileges import OPERATOR
@@ -122,7 +123,8 @@ def _with_all_of_its_schema(task_type: TaskType) -> TaskType:
 
 
 def _own_blocks(prefect: PrefectApi) -> None:
-    """The operations database that tasks work on, unless somebody has named another."""
+    """The scheduler's own database to read, and the operations database that tasks work on, unless another is named."""
+    keep_ledger_block(prefect)
     if prefect.block(DATABASE_SLUG, OPERATIONS_BLOCK) is not None:
         return
     from models.operations_db import upgrade_operations
