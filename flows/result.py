@@ -4,15 +4,19 @@ The scheduler learns of a run by two ways only: the log records that the flow wr
 so they survive the process) and the result that it returns.
 """
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from prefect.artifacts import Artifact
 from prefect.context import FlowRunContext
 from prefect.states import Completed, State
 from pydantic import BaseModel, ConfigDict, Field
 
+RESULT_KEY = "headway-result"
+"""The artifact that holds what a flow returned, where another pool executed it."""
 LOGGED_ROWS = 100
 """So many bad rows are logged one by one; the rest only count (and are in the error file)."""
 
@@ -39,7 +43,13 @@ class InputRefused(Exception):
 
 
 def completed(result: RunResult) -> State[RunResult]:
-    """What a flow returns: Prefect shows the summary as the state's message, `state.data` has the rest."""
+    """What a flow returns: Prefect shows the summary as the state's message, `state.data` has the rest.
+
+    In a process of the scheduler's own the result is read on the spot. Elsewhere (another work pool) it is left in
+    Prefect as an artifact, because Prefect keeps no data of a state that is not persisted.
+    """
+    if "HEADWAY_RUN" not in os.environ and FlowRunContext.get() is not None:
+        Artifact(type="result", key=RESULT_KEY, data=result.model_dump(mode="json")).create()
     return Completed(message=result.summary, data=result)
 
 

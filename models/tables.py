@@ -81,6 +81,7 @@ class TaskTypeRow(_Row, table=True):
     description: str = ""
     entrypoint: str = ""
     deployment_id: str = ""
+    work_pool: str = Field(default="headway", sa_column_kwargs={"server_default": "headway"})  # who executes its runs
     parameter_schema: dict[str, Any] | None = Field(default=None, sa_column=Column(Json()))
     tags: list[str] = Field(default_factory=list, sa_column=Column(Json(), nullable=False))
     updated_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))

@@ -98,6 +98,7 @@ def execute(order: StartOrder, open_ledger: LedgerFactory, why_ended: Callable[[
     cancel: then the run has failed. Must be called in the main thread.
     """
     signal.signal(signal.SIGTERM, _raise_terminated)
+    os.environ["HEADWAY_RUN"] = str(order.run_id)  # a flow that asks whether its result is read here may know
     try:
         ledger = GuardedLedger(open_ledger(order.database_url, order.run_id, order.claim))
         return _Execution(order, ledger, why_ended).run()

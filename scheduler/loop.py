@@ -19,6 +19,7 @@ from models.tables import RunRow, TaskTypeRow
 from scheduler.adoption import Adoption, adopt
 from scheduler.alerts import alert_failures, alert_long_running
 from scheduler.clock import Clock, SystemClock
+from scheduler.handover import HandOver
 from scheduler.importer import keep_importer_path
 from scheduler.lost import end_lost_runs
 from scheduler.pickup import EVERY as LOOK_FOR_FILES
@@ -31,6 +32,7 @@ from scheduler.store import workers
 from scheduler.store.ledger import Ending, cancel_waiting, end_run
 from scheduler.store.signs import Signs
 from scheduler.store.tasks import Book, chain_book, load_book
+from scheduler.task_types import POOL
 from scheduler.warm import Exited, StartOrder, WarmServer, WarmServerGone
 
 log = logging.getLogger("headway.worker")
@@ -41,6 +43,7 @@ IDLE_SECONDS = 5.0  # how often a turn is taken although nothing changed
 BEAT_SECONDS = 10.0
 HEALTH_SECONDS = 5.0
 CANCEL_SECONDS = 3.0
+HANDED_SECONDS = 2.0
 ALERT_SECONDS = 10.0
 
 End = Literal["completed", "failed", "cancelled", "crashed"]
@@ -71,6 +74,7 @@ class SchedulerLoop:
         self._problem: str | None = "not asked yet"
         self._prefect_knows = False  # of every run that ended here: it may have, while no worker could tell it
         self._pickup = PickupWatch(engine, prefect, self.worker_id)
+        self._hand_over = HandOver(engine, url, prefect, self.worker_id)
         self._stopping = threading.Event()
         self._no_starts = threading.Event()
         self._wake = threading.Event()
@@ -95,6 +99,7 @@ class SchedulerLoop:
             ("engine", self._check_engine, HEALTH_SECONDS),
             ("cancellations", self._watch_cancellations, CANCEL_SECONDS),
             ("alerts", self._alert, ALERT_SECONDS),
+            ("other pools", self._watch_other_pools, HANDED_SECONDS),
             ("pick-up", self._look_for_files, LOOK_FOR_FILES.total_seconds()),
         ):
             target = work if seconds is None else self._every(seconds, work)
@@ -200,6 +205,10 @@ class SchedulerLoop:
         return None if self._problem is None else f"Prefect cannot be reached: {self._problem}"
 
     def _begin(self, order: StartOrder) -> None:
+        if order.work_pool:
+            # On a thread: Prefect may take its time, and other runs are due.
+            threading.Thread(target=self._hand_over.begin, args=(order,), daemon=True).start()
+            return
         try:
             assert self._warm is not None
             self._warm.begin(order)
@@ -212,7 +221,8 @@ class SchedulerLoop:
         """A warm process with the flows of today's deployments; while it imports, the one before serves on."""
         with reading(self._engine) as session:
             deployed = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
-        modules = {one.entrypoint.rpartition(".")[0] for one in book.world.types.values() if "." in one.entrypoint}
+        own = [one for one in book.world.types.values() if one.work_pool == POOL and "." in one.entrypoint]
+        modules = {one.entrypoint.rpartition(".")[0] for one in own}
         wanted = (deployed, *sorted(module for module in modules if "/" not in module and ":" not in module))
         if wanted != self._warm_for or not self._newest_alive():
             self._retire(self._coming)
@@ -355,6 +365,10 @@ class SchedulerLoop:
     def _look_for_files(self) -> None:
         if self._problem is None:
             self._pickup.round(self._clock.now())
+
+    def _watch_other_pools(self) -> None:
+        if self._problem is None and self._hand_over.round(self._clock.now()):
+            self._wake.set()
 
     def _check_engine(self) -> None:
         problem = self._prefect.health()

@@ -4,6 +4,7 @@ Cheap to import: httpx comes with the first call, Prefect itself (two seconds of
 `deploy` and `register_block_types`. An instance may be shared by threads, but not across a fork.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,8 @@ __all__ = ["Deployment", "FlowRunState", "PrefectApi", "PrefectError", "PrefectR
 WORK_POOL = "headway"
 WORKER_TYPE = "headway"
 HELD = "Held"
+RESULT_KEY = "headway-result"
+"""The artifact in which flows/result.py leaves what a flow returned."""
 _TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _OUR_KEY = re.compile(r"\d+:\d+")
 
@@ -142,6 +145,7 @@ class PrefectApi(PrefectHttp):
         parameters: Mapping[str, Any],
         name: str,
         tags: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
     ) -> str:
         """A flow run that the deployment's own work pool starts at once; returns its id.
 
@@ -152,6 +156,7 @@ class PrefectApi(PrefectHttp):
             "parameters": dict(parameters),
             "name": name,
             "tags": list(tags),
+            "labels": dict(labels or {}),
             "state": {"type": "SCHEDULED", "name": "Scheduled"},
         }
         created = self._send("POST", f"/deployments/{deployment_id}/create_flow_run", json=body)
@@ -185,6 +190,45 @@ class PrefectApi(PrefectHttp):
             "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
         }
         return [str(row["id"]) for row in self._pages("/flow_runs/filter", wanted)]
+
+    def unfinished_of(self, deployment_ids: Sequence[str]) -> list[str]:
+        """As `unfinished`, of these deployments, with those that wait for their pool's worker; made by runs of ours."""
+        wanted = {
+            "deployments": {"id": {"any_": list(deployment_ids)}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
+        }
+        rows = self._pages("/flow_runs/filter", wanted)
+        return [str(row["id"]) for row in rows if is_our_key(row.get("idempotency_key"))]
+
+    def cancel(self, flow_run_id: str, reason: str) -> bool:
+        """Tell the flow run's own pool to end it; one that no worker has taken yet is over at once."""
+        state = self.state(flow_run_id)
+        if state is None or state.terminal:
+            return False
+        kind = "CANCELLED" if state.type == "SCHEDULED" else "CANCELLING"
+        return self._set_state(flow_run_id, kind, kind.capitalize(), reason, {})
+
+    def log_lines(self, flow_run_id: str, after: datetime | None) -> Iterator[dict[str, Any]]:
+        """Its log records in order (timestamp, level, name, message), those later than `after` only."""
+        wanted: dict[str, Any] = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
+        if after is not None:
+            wanted["logs"]["timestamp"] = {"after_": after.isoformat()}
+        for line in self._pages("/logs/filter", wanted):
+            if after is None or datetime.fromisoformat(line["timestamp"]) > after:
+                yield line
+
+    def left_result(self, flow_run_id: str) -> dict[str, Any] | None:
+        """What a flow of ours left in Prefect when no process of ours read its result; None if it left nothing."""
+        wanted = {
+            "artifacts": {"flow_run_id": {"any_": [flow_run_id]}, "key": {"any_": [RESULT_KEY]}},
+            "sort": "CREATED_DESC",
+            "limit": 1,
+        }
+        found = self._send("POST", "/artifacts/filter", json=wanted).json()
+        data = found[0]["data"] if found else None
+        if isinstance(data, str):  # how Prefect keeps an object
+            data = json.loads(data)
+        return data if isinstance(data, dict) else None
 
     def hold(self, flow_run_id: str, reason: str, until: datetime) -> bool:
         """The flow run waits: Scheduled, called Held, with the reason; a worker polls it again at `until`.
@@ -297,6 +341,12 @@ class PrefectApi(PrefectHttp):
                 return None
             raise
         return dict(answer.json()["data"])
+
+    def block_names(self, type_slug: str) -> list[tuple[str, str]]:
+        """The (ID, name) of each block document of that type, by name."""
+        wanted = {"block_types": {"slug": {"any_": [type_slug]}}, "block_documents": {"is_anonymous": {"eq_": False}}}
+        found = [(str(row["id"]), str(row["name"])) for row in self._pages("/block_documents/filter", wanted)]
+        return sorted(found, key=lambda one: one[1])
 
     def _flow_names(self, flow_ids: set[str]) -> dict[str, str]:
         if not flow_ids:

@@ -23,7 +23,7 @@ def outcome_of(returned: Any) -> Outcome:
 
     if isinstance(returned, State):
         return _outcome_of_state(returned)
-    return Outcome("completed", message=_text(_read(returned, "summary")), **_counts(returned))
+    return Outcome("completed", message=_text(_read(returned, "summary")), **counts_of(returned))
 
 
 def failure_of(error: BaseException) -> Outcome:
@@ -73,10 +73,11 @@ def _outcome_of_state(state: "State[Any]") -> Outcome:
     if not state.is_completed():
         return state_failure(state)
     message = state.message or _text(_read(state.data, "summary"))
-    return Outcome("completed", message=message, **_counts(state.data))
+    return Outcome("completed", message=message, **counts_of(state.data))
 
 
-def _counts(result: Any) -> dict[str, Any]:
+def counts_of(result: Any) -> dict[str, Any]:
+    """processed, errors, bytes and files of what a flow returned, as Outcome takes them."""
     return {
         "processed": _number(_read(result, "processed")),
         "errors": _number(_read(result, "errors")) or 0,

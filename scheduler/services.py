@@ -28,7 +28,7 @@ from scheduler.prefect_server import PrefectServer, ServerError, client_environm
 from scheduler.privileges import OPERATOR
 from scheduler.store import settings, workers
 from scheduler.store.tasks import save_types
-from scheduler.task_types import TaskType, all_prefect_yamls
+from scheduler.task_types import POOL, TaskType, all_prefect_yamls, is_task_type
 from scheduler.usecases.people import first_admin
 
 BLOCK_MODULES = ("blocks.sftp", "blocks.database", "prefect_email")
@@ -79,7 +79,7 @@ def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
         prefect.register_block_types(BLOCK_MODULES)
         for file in files:
             prefect.deploy(file)
-        found = prefect.deployments()
+        found = [one for one in prefect.deployments(None) if is_task_type(one.work_pool, one.tags)]
         _refuse_same_names(found)
         types = [
             TaskType.of_deployment(
@@ -88,6 +88,7 @@ def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
                 description=one.description or "",
                 entrypoint=one.entrypoint or "",
                 deployment_id=one.id,
+                work_pool=one.work_pool or POOL,
                 parameter_schema=one.parameter_schema,
             )
             for one in found

@@ -15,7 +15,7 @@ from scheduler.planner import turn
 from scheduler.store.boards import Picture, load_board
 from scheduler.store.ledger import account_for_dues, claim_run, refuse_run
 from scheduler.store.tasks import Book, load_book
-from scheduler.task_types import TaskType
+from scheduler.task_types import POOL, TaskType
 from scheduler.warm import StartOrder
 
 _TURN_LOCK = 7411002
@@ -103,22 +103,32 @@ def _claim(
     )
     if not claimed:
         return None
+    return start_order(book, row, claim, run.attempt + 1, parameters, database_url)
+
+
+def start_order(
+    book: Book, row: RunRow, claim: str, attempt: int, parameters: dict[str, object], database_url: str
+) -> StartOrder:
+    """All that whoever executes the run has to know of it."""
+    task, task_row = book.tasks[row.task_uid], book.rows[row.task_uid]
+    task_type = book.world.types[task.type]
     return StartOrder(
-        run_id=run.id,
-        attempt=run.attempt + 1,
+        run_id=row.id or 0,
+        attempt=attempt,
         claim=claim,
         database_url=database_url,
         deployment_id=task_type.deployment_id,
+        work_pool="" if task_type.work_pool == POOL else task_type.work_pool,
         flow_run_id=row.flow_run_id,
         entrypoint=task_type.entrypoint or None,
         parameters=parameters,
-        name=f"{task.name} {run.id}",
+        name=f"{task.name} {row.id}",
         tags=[f"task:{task.uid}"],
         due_at=row.due_at.isoformat(),
         labels={
             "headway.due": row.due_at.isoformat(),
             "headway.zone": task.timezone,
-            "headway.object": book.rows[task.uid].object,
+            "headway.object": task_row.object,
         },
     )
 

@@ -11,13 +11,13 @@ from scheduler.errors import InvalidInput
 from scheduler.privileges import needed_for
 
 POOL = "headway"
-GROUP_TAG = "group:"
 HEADWAY_TAG = "headway"
 """Makes a deployment on another work pool a task type, too: its runs are handed to that pool."""
+GROUP_TAG = "group:"
 EXPORTER_TAG = "exporter"
-
 SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
 """The Prefect block (type and name) of the server and folder that exporters deliver to."""
+
 
 @dataclass(frozen=True)
 class TaskType:
@@ -29,6 +29,7 @@ class TaskType:
     description: str = ""
     entrypoint: str = ""
     deployment_id: str = ""
+    work_pool: str = POOL
     parameter_schema: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = field(default=())
 
@@ -41,6 +42,18 @@ class TaskType:
             raise InvalidInput(f"deployment '{name}': {error}") from None
         groups = [tag.removeprefix(GROUP_TAG) for tag in tags if tag.startswith(GROUP_TAG)]
         return cls(name, groups[0] if groups else name, exporter=EXPORTER_TAG in tags, tags=tuple(tags), **facts)
+
+
+OWN_PREFECT_YAML = Path(__file__).resolve().parent.parent / "prefect.yaml"
+
+
+def is_task_type(work_pool: str | None, tags: Collection[str]) -> bool:
+    """Whether a deployment is a task type: on the headway pool, or on another and tagged `headway`."""
+    return work_pool == POOL or HEADWAY_TAG in tags
+
+
+def _pool_of(deployment: Mapping[str, Any]) -> str:
+    return str((deployment.get("work_pool") or {}).get("name") or POOL)
 
 
 def prefect_yaml() -> Path:
@@ -60,20 +73,8 @@ def known_types() -> dict[str, TaskType]:
     return {name: one for file in all_prefect_yamls() for name, one in types_in(file).items()}
 
 
-OWN_PREFECT_YAML = Path(__file__).resolve().parent.parent / "prefect.yaml"
-
-
-def is_task_type(work_pool: str | None, tags: Collection[str]) -> bool:
-    """Whether a deployment is a task type: on the headway pool, or on another and tagged `headway`."""
-    return work_pool == POOL or HEADWAY_TAG in tags
-
-
-def _pool_of(deployment: Mapping[str, Any]) -> str:
-    return str((deployment.get("work_pool") or {}).get("name") or POOL)
-
-
 def types_in(path: Path) -> dict[str, TaskType]:
-    """The task types that a prefect.yaml deploys on the headway pool, by name. Their schemas are not at hand."""
+    """The task types that a prefect.yaml deploys, by name. Their schemas are not at hand."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         deployments = (content or {}).get("deployments") or []
@@ -83,9 +84,10 @@ def types_in(path: Path) -> dict[str, TaskType]:
                 list(one.get("tags") or []),
                 description=one.get("description") or "",
                 entrypoint=one.get("entrypoint") or "",
+                work_pool=_pool_of(one),
             )
             for one in deployments
-            if ((one.get("work_pool") or {}).get("name") or POOL) == POOL
+            if is_task_type(_pool_of(one), one.get("tags") or [])
         }
     except FileNotFoundError:
         raise InvalidInput(f"{path}: there is no such file, so no task types are known") from None

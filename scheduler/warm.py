@@ -42,6 +42,8 @@ class StartOrder:
     name: str
     """Name of the flow run."""
     tags: list[str] = field(default_factory=list)
+    work_pool: str = ""
+    """The other pool that the run is handed to; empty: it is a process of this machine."""
     due_at: str = ""
     """ISO 8601 with offset."""
     labels: dict[str, str] = field(default_factory=dict)

@@ -43,6 +43,7 @@ def load_types(session: Session) -> dict[str, TaskType]:
             description=row.description,
             entrypoint=row.entrypoint,
             deployment_id=row.deployment_id,
+            work_pool=row.work_pool,
             parameter_schema=row.parameter_schema,
             tags=tuple(row.tags),
         )
@@ -71,7 +72,7 @@ def save_types(session: Session, types: Iterable[TaskType], now: datetime) -> No
     for one in given.values():
         row = rows.get(one.name) or TaskTypeRow(name=one.name, group_name=one.group, updated_at=now)
         row.group_name, row.exporter, row.description = one.group, one.exporter, one.description
-        row.entrypoint, row.deployment_id = one.entrypoint, one.deployment_id
+        row.entrypoint, row.deployment_id, row.work_pool = one.entrypoint, one.deployment_id, one.work_pool
         row.parameter_schema = None if one.parameter_schema is None else dict(one.parameter_schema)
         row.tags, row.updated_at = list(one.tags), now
         session.add(row)

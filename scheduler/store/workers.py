@@ -6,8 +6,9 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from models.domain import ACTIVE
-from models.tables import RunRow, WorkerRow
+from models.tables import RunRow, TaskTypeRow, WorkerRow
 from scheduler.processes import ProcessIdentity, is_alive
+from scheduler.task_types import POOL
 
 SILENT_AFTER = timedelta(seconds=60)
 
@@ -87,7 +88,9 @@ def bury_dead(session: Session, host: str, now: datetime) -> list[str]:
 
 
 def orphaned(session: Session, now: datetime) -> list[RunRow]:
-    """Active runs whose worker is silent, stopped or unknown."""
+    """Active runs whose worker is silent, stopped or unknown; not those of other pools, which need no worker of ours."""
     living = {worker.id for worker in alive(session, now)}
-    rows = session.exec(select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))).all()
+    handed = select(TaskTypeRow.name).where(TaskTypeRow.work_pool != POOL)
+    active = select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))
+    rows = session.exec(active.where(col(RunRow.type).not_in(handed))).all()
     return [row for row in rows if row.worker_id not in living]

@@ -1,0 +1,192 @@
+"""Runs of task types on another work pool (Docker, Kubernetes, a process pool): handed over, and watched.
+
+The claim is the same. Then, instead of a process of this machine, Prefect gets a flow run for the other pool's
+worker, with the run's idempotency key; what Prefect says about it from then on goes into the ledger under the claim.
+Nobody's death loses it: any worker can take the watch over, and making the flow run twice makes one.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, update
+from sqlmodel import Session, col, func, select
+
+from models.db import reading, writing
+from models.domain import ACTIVE, RunStatus
+from models.tables import RunLogRow, RunRow, TaskTypeRow
+from scheduler.prefect_api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
+from scheduler.run_ledger import LogLine, Outcome
+from scheduler.run_outcome import counts_of
+from scheduler.starts import start_order
+from scheduler.store import workers
+from scheduler.store.process_side import StoredRunLedger
+from scheduler.store.tasks import chain_book
+from scheduler.task_types import POOL
+from scheduler.warm import StartOrder
+
+log = logging.getLogger("headway.handover")
+_LOOKS = 10  # at a result that cannot be read, before the run ends without its counts
+
+
+class HandOver:
+    """One worker's watch over the runs that other pools execute. `begin` and `round` may be called from any thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        url: str,
+        prefect: PrefectApi,
+        worker_id: str,
+        read_result: Callable[[str], Any] | None = None,
+    ) -> None:
+        """`read_result`: what a flow run returned, by its id (default: from Prefect's result storage)."""
+        self._engine = engine
+        self._url = url
+        self._prefect = prefect
+        self._worker_id = worker_id
+        self._read_result = read_result or persisted_result
+        self._ending: dict[str, int] = {}  # how often a claim's flow run was seen as ended
+
+    def begin(self, order: StartOrder) -> None:
+        """Make the flow run for the other pool. Prefect away: the run waits again. Prefect refuses: it has failed."""
+        ledger = StoredRunLedger(self._url, order.run_id, order.claim)
+        try:
+            flow_run_id = self._prefect.create_flow_run(
+                order.deployment_id,
+                idempotency_key=f"{order.run_id}:{order.attempt}",
+                parameters=order.parameters,
+                name=order.name,
+                tags=order.tags,
+                labels=order.labels,
+            )
+        except PrefectUnreachable as error:
+            ledger.not_started(f"Prefect cannot be reached: {error}")
+        except PrefectRefused as error:
+            ledger.ended(Outcome("failed", error=f"Prefect did not take it: {error}"))
+        else:
+            ledger.bind(flow_run_id)
+        finally:
+            ledger.close()
+
+    def round(self, now: datetime) -> bool:
+        """Look at every handed-over run once; whether one ended. Raises PrefectUnreachable."""
+        with writing(self._engine) as session:
+            types = _handed_types(session)
+            rows = self._take_watch(session, types, now) if types else []
+        for row in rows:
+            if row.flow_run_id is None:  # its worker died between the claim and the flow run, or just after it
+                self.begin(self._order_again(row))
+        bound = {row.flow_run_id: row for row in rows if row.flow_run_id}
+        states = self._prefect.states(bound) if bound else {}
+        ended = [self._follow(row, states.get(key)) for key, row in bound.items()]
+        self._end_what_was_reset(types)
+        return any(ended)
+
+    def _take_watch(self, session: Session, types: dict[str, TaskTypeRow], now: datetime) -> list[RunRow]:
+        """The runs in progress that are this worker's to watch: its own, and those of workers that are gone."""
+        living = {worker.id for worker in workers.alive(session, now)}
+        rows = session.exec(
+            select(RunRow).where(
+                col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.type).in_(types)
+            )
+        ).all()
+        mine = [row for row in rows if row.worker_id == self._worker_id or row.worker_id not in living]
+        for row in mine:
+            if row.worker_id != self._worker_id:
+                statement = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.claim) == row.claim)
+                session.execute(statement.values(worker_id=self._worker_id))
+        return mine
+
+    def _order_again(self, row: RunRow) -> StartOrder:
+        """The order of a run that was claimed and perhaps never handed over."""
+        assert row.claim is not None
+        with reading(self._engine) as session:
+            book = chain_book(session, row.task_uid)
+        return start_order(book, row, row.claim, row.attempt, dict(row.parameters or {}), self._url)
+
+    def _follow(self, row: RunRow, state: FlowRunState | None) -> bool:
+        """Bring the ledger up to what Prefect says of one run; whether it ended."""
+        assert row.id is not None and row.claim is not None and row.flow_run_id is not None
+        ledger = StoredRunLedger(self._url, row.id, row.claim)
+        try:
+            if state is None:
+                return ledger.ended(Outcome("cancelled", message="Its flow run was deleted in Prefect."))
+            if state.type in ("RUNNING", "CANCELLING") and row.status is RunStatus.STARTING:
+                ledger.running()
+            self._copy_lines(ledger, row)
+            if not state.terminal:
+                return False
+            seen = self._ending[row.claim] = self._ending.get(row.claim, 0) + 1
+            if seen == 1:
+                return False  # its last log lines may still be on the way
+            outcome = self._outcome(row.flow_run_id, state, patient=seen < _LOOKS)
+            if outcome is None:
+                return False
+            del self._ending[row.claim]
+            for receipt in outcome.files:
+                ledger.receipt(receipt if isinstance(receipt, dict) else {"name": str(receipt)})
+            return ledger.ended(outcome)
+        finally:
+            ledger.close()
+
+    def _copy_lines(self, ledger: StoredRunLedger, row: RunRow) -> None:
+        """The log lines that Prefect has and the ledger has not."""
+        assert row.flow_run_id is not None
+        with reading(self._engine) as session:
+            last = session.exec(select(func.max(RunLogRow.at)).where(RunLogRow.run_id == row.id)).one()
+        lines = [
+            LogLine(datetime.fromisoformat(line["timestamp"]), line["level"], line["name"], line["message"])
+            for line in self._prefect.log_lines(row.flow_run_id, after=last)
+        ]
+        if lines:
+            ledger.log(lines)
+
+    def _outcome(self, flow_run_id: str, state: FlowRunState, *, patient: bool) -> Outcome | None:
+        """How it ended; None: what it returned could not be read just now, and there is time to try again."""
+        if state.type == "CANCELLED":
+            return Outcome("cancelled", message=state.message or "Cancelled in Prefect.")
+        if state.type != "COMPLETED":
+            return Outcome("failed", error=state.message or f"Prefect ended it as {state.name}.")
+        result: Any = self._prefect.left_result(flow_run_id)
+        if result is None:
+            try:
+                result = self._read_result(flow_run_id)
+            except Exception as error:  # whatever the storage may raise: the run has completed all the same
+                log.warning("the result of flow run %s could not be read: %s", flow_run_id, error)
+                if patient:
+                    return None
+        message = str(result.get("summary") or "") if isinstance(result, dict) else ""
+        return Outcome("completed", message=state.message or message, **counts_of(result))
+
+    def _end_what_was_reset(self, types: dict[str, TaskTypeRow]) -> None:
+        """Flow runs that go on although their run here is over: somebody reset it. Their pool is told to end them."""
+        deployments = [one.deployment_id for one in types.values() if one.deployment_id]
+        unfinished = self._prefect.unfinished_of(deployments) if deployments else []
+        if not unfinished:
+            return
+        with reading(self._engine) as session:
+            over = session.exec(
+                select(RunRow.flow_run_id).where(
+                    col(RunRow.flow_run_id).in_(unfinished), col(RunRow.ended_at).is_not(None)
+                )
+            ).all()
+        for flow_run_id in over:
+            if flow_run_id:
+                self._prefect.cancel(flow_run_id, "Its run was ended in Headway.")
+
+
+def _handed_types(session: Session) -> dict[str, TaskTypeRow]:
+    return {row.name: row for row in session.exec(select(TaskTypeRow).where(TaskTypeRow.work_pool != POOL)).all()}
+
+
+def persisted_result(flow_run_id: str) -> Any:
+    """What the flow returned, where it was kept in a storage that this machine reaches; else None."""
+    from uuid import UUID
+
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(flow_run_id)).state
+    return state.result(raise_on_failure=False) if state is not None and state.data is not None else None
