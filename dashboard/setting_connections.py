@@ -130,7 +130,7 @@ def _sftp_trial(prefect: PrefectApi, known: Connection) -> None:
         _ask_about(shown, prefect, known)
     if state.pop("sftp_go_on", False):
         _try(prefect, Kind.SFTP, _sftp_steps)
-    elif state.get("sftp_steps"):
+    if state.get("sftp_steps"):
         _results(state.sftp_steps)
 
 
@@ -226,7 +226,7 @@ def _mail_trial(prefect: PrefectApi, settings: SettingsSection) -> None:
             st.error("Test mail to: write a mail address, such as ops@example.com")
             return
         _try(prefect, Kind.MAIL, lambda fields: try_mail(fields, recipient))
-    elif st.session_state.get("mail_steps"):
+    if st.session_state.get("mail_steps"):
         _results(st.session_state.mail_steps)
 
 
@@ -255,7 +255,8 @@ def _try(prefect: PrefectApi, kind: Kind, trial: Callable[[dict[str, Any]], Any]
     if kind is Kind.SFTP:
         sync_importer_path(prefect)
     steps: list[Step] = []
-    with st.status("Testing the connection ...", expanded=True) as status:
+    place = st.empty()
+    with place.status("Testing the connection ...", expanded=True):
 
         def told(step: Step) -> None:
             steps.append(step)
@@ -264,9 +265,9 @@ def _try(prefect: PrefectApi, kind: Kind, trial: Callable[[dict[str, Any]], Any]
         def do(actor: Actor) -> list[Step]:
             return try_connection(engine(), CLOCK, actor, prefect, kind, trial, told)
 
-        ui.act_alone(do, "", rerun=False)
-        well = bool(steps) and steps[-1].ok
-        status.update(label=_verdict(steps), state="complete" if well else "error")
+        done = ui.act_alone(do, "", rerun=False)
+    if done is not None:  # a refusal stays on screen instead
+        place.empty()
     st.session_state[f"{kind.value}_steps"] = steps
 
 
