@@ -18,6 +18,7 @@ from blocks.database import Database
 from flows.files import sha256_of, work_folder
 from flows.incoming import (
     After,
+    Late,
     OnMissing,
     Place,
     error_file_name,
@@ -49,6 +50,9 @@ class Source:
     wait_minutes: int
     after: After
     archive_folder: str
+    newest: bool = False
+    """Take the newest file only; the older ones are put away unread."""
+    late: Late | None = None
 
 
 @dataclass
@@ -84,7 +88,10 @@ def import_files(source: Source, target: Database, import_one: ImportOne, *, one
     if loads:  # by an earlier attempt of this run; what it has put away is not missing
         names = find_files(place, pattern)
     else:
-        names = wait_for_files(place, pattern, source.on_missing, timedelta(minutes=source.wait_minutes))
+        names = wait_for_files(place, pattern, source.on_missing, timedelta(minutes=source.wait_minutes), source.late)
+    passed_over: list[str] = []
+    if source.newest:
+        names, passed_over = _newest(names, loads)
     if one_only and len({*names, *loads}) > 1:
         raise InputRefused(
             f"{len(names)} files fit '{pattern}': {', '.join(names[:5])}. Policy replace takes one: "
@@ -100,10 +107,19 @@ def import_files(source: Source, target: Database, import_one: ImportOne, *, one
             if name not in loads:
                 loads[name], receipt = import_one(name, work)
                 receipts += [receipt] if receipt else []
+        for older in passed_over:
+            logger.warning(f"{older} is older than {name}: not loaded.")
+            put_away(place, older, source.after, source.archive_folder)
         put_away(place, name, source.after, source.archive_folder)
     imported = Imported(list(loads.values()), receipts)
     report_progress(logger, 100, imported.processed)
     return imported
+
+
+def _newest(names: list[str], loads: dict[str, Load]) -> tuple[list[str], list[str]]:
+    """The newest file, and the older ones. Once this run has loaded one, that was it: what came later is left."""
+    taken = next((name for name in reversed(names) if not loads or name in loads), None)
+    return ([], []) if taken is None else ([taken], names[: names.index(taken)])
 
 
 def import_staged(

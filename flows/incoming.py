@@ -1,7 +1,7 @@
 """Incoming files: finding them, waiting for them, fetching them, and putting them away afterwards."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from prefect import get_run_logger, task
 
 from blocks.drop_folder import DropFolder
+from blocks.sftp import SftpServer
 from blocks.transfer import Receipt, RemoteFile, TransferError
 from flows.delivery import TRANSFER, load_importer
 from flows.result import InputRefused, announce_receipt
@@ -21,6 +22,7 @@ ERROR_SUFFIX = "_error.csv"
 
 After = Literal["archive", "delete", "leave"]
 OnMissing = Literal["fail", "wait", "skip"]
+SourceKind = Literal["importer", "sftp", "drop_folder"]
 
 
 class Session(Protocol):
@@ -42,7 +44,7 @@ class Place:
     folder: str
 
     def __str__(self) -> str:
-        return self.folder or "the drop folder"
+        return self.folder or ("the drop folder" if isinstance(self.block, DropFolder) else "the server's root")
 
     @contextmanager
     def connect(self) -> Iterator[Session]:
@@ -50,8 +52,18 @@ class Place:
             yield session
 
 
-def place_of(source: Literal["importer", "drop_folder"], importer: str, drop_folder: str, folder: str) -> Place:
+@dataclass(frozen=True)
+class Late:
+    """What happens once a file is `after` late: `tell` is called once, with a sentence, and the waiting goes on."""
+
+    after: timedelta
+    tell: Callable[[str], None]
+
+
+def place_of(source: SourceKind, importer: str, drop_folder: str, folder: str, sftp_server: str = "") -> Place:
     """The place that the parameters name. Raises InputRefused where a block is missing."""
+    if source == "sftp":
+        return Place(_sftp_server(sftp_server), folder)
     if source == "importer":
         if folder:
             raise InputRefused("folder belongs to source drop_folder; the importer has one folder, its path.")
@@ -61,6 +73,17 @@ def place_of(source: Literal["importer", "drop_folder"], importer: str, drop_fol
         return Place(DropFolder.load(drop_folder), folder)
     except ValueError as error:
         raise InputRefused(f"There is no drop folder block '{drop_folder}'. Make it, with its root.") from error
+
+
+def _sftp_server(name: str) -> SftpServer:
+    try:
+        block = SftpServer.load(name)
+    except ValueError as error:
+        raise InputRefused(
+            f"There is no SFTP server block '{name}'. Make it, or correct sftp_server, the name of the block."
+        ) from error
+    assert isinstance(block, SftpServer)
+    return block
 
 
 def error_file_name(name: str) -> str:
@@ -73,13 +96,16 @@ def fits(name: str, pattern: str) -> bool:
     return (name == pattern or fnmatchcase(name, pattern)) and not name.endswith(ERROR_SUFFIX)
 
 
-def wait_for_files(place: Place, pattern: str, on_missing: OnMissing, limit: timedelta) -> list[str]:
+def wait_for_files(
+    place: Place, pattern: str, on_missing: OnMissing, limit: timedelta, late: Late | None = None
+) -> list[str]:
     """Names of the files that fit, oldest first. None: fail, wait up to the limit and then fail, or skip.
 
     Waiting keeps the run, and so its group, busy.
     """
     logger = get_run_logger()
-    ends_at = time.monotonic() + (limit.total_seconds() if on_missing == "wait" else 0)
+    began_at = time.monotonic()
+    ends_at = began_at + (limit.total_seconds() if on_missing == "wait" else 0)
     told = False
     while not (names := find_files(place, pattern)):
         if on_missing == "skip":
@@ -91,6 +117,9 @@ def wait_for_files(place: Place, pattern: str, on_missing: OnMissing, limit: tim
         if not told:
             logger.info(f"Waiting up to {limit} for a file '{pattern}'.")
             told = True
+        if late and time.monotonic() >= began_at + late.after.total_seconds():
+            late.tell(f"Expected file did not arrive: no file '{pattern}' in {place} for {late.after}; still waiting.")
+            late = None
         time.sleep(min(POLL_SECONDS, max(ends_at - time.monotonic(), 0)))
     return names
 

@@ -81,4 +81,3 @@ def _statement(dialect: str) -> str:
 # Both give the instant as ISO 8601 in UTC, whole seconds, with a Z.
 _SQLITE_INSTANT = "coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', {0}), '')"
 _POSTGRESQL_INSTANT = "coalesce(to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '')"
-

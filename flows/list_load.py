@@ -9,18 +9,20 @@ phone numbers need not ask for them.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError
 
 from blocks.database import Database
+from flows.file_loads import keep_load
 from flows.list_archive import archive_results, remove_records
 from flows.list_layout import ListShape
 from flows.list_staging import ListStaging
 from flows.result import InputRefused
-from models.operations import CallingList, FileLoad
+from models.operations import CallingList
 
 UIDS_AT_ONCE = 100_000
 SQLITE_CACHE_KIB = 32_768
@@ -54,7 +56,7 @@ def load_list(target: Database, staging: ListStaging, order: Order) -> Loaded:
             _set_up(connection, staging)
             with connection.begin():
                 return _change(connection, staging, order)
-    except IntegrityError as error:
+    except (IntegrityError, UniqueViolation) as error:
         raise InputRefused(
             f"The list '{order.shape.name}' was changed by somebody else while the file was read; nothing was loaded. "
             "Run the task again."
@@ -82,7 +84,7 @@ def _change(connection: sa.Connection, staging: ListStaging, order: Order) -> Lo
         fresh(connection, staging, list_uid, first_uid, now)
     else:
         _merge(connection, staging, list_uid, now)
-    connection.execute(sa.insert(FileLoad), {**order.load, "loaded_at": now})
+    keep_load(connection, order.load)
     return done
 
 
@@ -116,12 +118,9 @@ def _clear(connection: sa.Connection, list_uid: int, order: Order, now: datetime
 
 def _expressions(staging: ListStaging, prefix: str = "") -> dict[str, str]:
     """SQL for the columns of `record` that the file gives, out of the staged ones."""
-    found = {"account": f"{prefix}key"} | {
-        name: prefix + name for name in ("account", "state", "postal_code") if name in staging.columns
-    }
-    if not staging.has_account:
-        del found["account"]
-    return found | {"fields": f"{prefix}fields"}
+    account = {"account": f"{prefix}key"} if staging.account_is_key else {}
+    staged = ("account", "state", "postal_code", "fields")
+    return account | {name: prefix + name for name in staged if name in staging.columns}
 
 
 def _numbers(staging: ListStaging) -> list[str]:
@@ -131,13 +130,11 @@ def _numbers(staging: ListStaging) -> list[str]:
 # --- into an empty list -------------------------------------------------------------------------------
 
 
-def _insert_all(
-    connection: sa.Connection, staging: ListStaging, list_uid: int, first_uid: int, now: datetime
-) -> None:
+def _insert_all(connection: sa.Connection, staging: ListStaging, list_uid: int, first_uid: int, now: datetime) -> None:
     """SQLite: out of the attached scratch file. By key, so that the index is filled from its left to its right."""
     given = {"account": "''", "state": "''", "postal_code": "''"} | _expressions(staging)
     order = "" if staging.in_order else "ORDER BY key"
-    instant = now.replace(tzinfo=None).isoformat(" ", "microseconds")
+    instant = _stored(now)
     connection.exec_driver_sql(
         f"INSERT INTO record (uid, list_uid, key, {', '.join(given)}, created_at, updated_at) "
         f"SELECT ? + line, ?, key, {', '.join(given.values())}, ?, ? FROM staged.good {order}",
@@ -160,21 +157,26 @@ def _insert_all(
     )
 
 
+def _stored(instant: datetime) -> str:
+    """An instant as SQLite has it (`models.columns.UtcDateTime`)."""
+    return instant.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
 def _copy_in(connection: sa.Connection, staging: ListStaging, list_uid: int, _: int, now: datetime) -> None:
     """PostgreSQL: by COPY, with numbers taken from the sequence beforehand."""
     given = {"account": "''", "state": "''", "postal_code": "''"} | _expressions(staging)
-    starts = _reserved_uids(connection, staging.loadable)
+    starts = _reserved_uids(connection, staging.to_load)
     names = f"uid, list_uid, key, {', '.join(given)}, created_at, updated_at"
-    uids, fixed, instant = _each(starts, staging.loadable), str(list_uid), now.isoformat()
+    uids, fixed, instant = chain.from_iterable(starts), str(list_uid), now.isoformat()
     driver: Any = connection.connection.driver_connection
     with driver.cursor().copy(f"COPY record ({names}) FROM STDIN") as copy:
         for batch in staging.rows(["key", *given.values()]):
             columns = [_escaped(column) for column in zip(*batch, strict=True)]
-            numbered = map(str, [next(uids) for _ in batch])
+            numbered = map(str, islice(uids, len(batch)))
             ends = repeat(f"{instant}\t{instant}\n")
             copy.write("".join(map("\t".join, zip(numbered, repeat(fixed), *columns, ends, strict=False))))
     numbers = _numbers(staging)
-    uids = _each(starts, staging.loadable)
+    uids = chain.from_iterable(starts)
     with driver.cursor().copy("COPY record_phone (record_uid, position, number) FROM STDIN") as copy:
         for batch in staging.rows(numbers) if numbers else ():
             copy.write(
@@ -206,11 +208,6 @@ def _reserved_uids(connection: sa.Connection, count: int) -> list[range]:
     return taken
 
 
-def _each(ranges: list[range], _count: int) -> Iterator[int]:
-    for one in ranges:
-        yield from one
-
-
 def _escaped(column: tuple[str, ...]) -> Iterator[str] | tuple[str, ...]:
     """The values as COPY reads them."""
     joined = "".join(column)
@@ -231,7 +228,10 @@ def _merge(connection: sa.Connection, staging: ListStaging, list_uid: int, now: 
     given = _expressions(staging, "s.")
     merged = "record.fields || s.fields" if postgresql else "json_patch(record.fields, s.fields)"
     changes = ", ".join(f"{name} = {merged if name == 'fields' else value}" for name, value in given.items())
-    values = {"list_uid": list_uid, "now": now if postgresql else now.replace(tzinfo=None).isoformat(" ", "microseconds")}
+    values = {
+        "list_uid": list_uid,
+        "now": now if postgresql else now.replace(tzinfo=None).isoformat(" ", "microseconds"),
+    }
     ours = "record.list_uid = :list_uid AND record.key = s.key"
     run = lambda statement: connection.execute(sa.text(statement), values)  # noqa: E731
     run(f"UPDATE record SET {changes}, updated_at = :now FROM {staged} AS s WHERE {ours}")
@@ -244,10 +244,7 @@ def _merge(connection: sa.Connection, staging: ListStaging, list_uid: int, now: 
     numbers = _numbers(staging)
     if not numbers:
         return
-    run(
-        "DELETE FROM record_phone WHERE record_uid IN "
-        f"(SELECT record.uid FROM {staged} AS s JOIN record ON {ours})"
-    )
+    run(f"DELETE FROM record_phone WHERE record_uid IN (SELECT record.uid FROM {staged} AS s JOIN record ON {ours})")
     for position, column in enumerate(numbers, 1):
         run(
             f"INSERT INTO record_phone (record_uid, position, number) SELECT record.uid, {position}, s.{column} "
@@ -256,7 +253,7 @@ def _merge(connection: sa.Connection, staging: ListStaging, list_uid: int, now: 
 
 
 def _copy_to_temporary(connection: sa.Connection, staging: ListStaging) -> None:
-    kinds = {"line": "bigint", "key": "text"} | {name: "text" for name in staging.columns} | {"fields": "jsonb"}
+    kinds = {"line": "bigint", "key": "text"} | dict.fromkeys(staging.columns, "text") | {"fields": "jsonb"}
     columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
     connection.exec_driver_sql(f"CREATE TEMP TABLE staged ({columns}) ON COMMIT DROP")
     driver: Any = connection.connection.driver_connection

@@ -91,9 +91,11 @@ class ListRows:
                         bad.setdefault(index, f"column '{names[place]}' is empty")
         for index in _longer(keys, MAX_KEY_CHARACTERS):
             bad.setdefault(index, f"the key is longer than {MAX_KEY_CHARACTERS} characters")
-        for place, longest in ((self._layout.state, STATE_CHARACTERS), (self._layout.postal_code, POSTAL_CHARACTERS)):
-            for index in [] if place is None else _longer(columns[place], longest):
-                bad.setdefault(index, f"column '{names[place or 0]}' is longer than {longest} characters")
+        limits = {self._layout.state: STATE_CHARACTERS, self._layout.postal_code: POSTAL_CHARACTERS}
+        for limited, longest in limits.items():
+            if limited is not None:
+                for index in _longer(columns[limited], longest):
+                    bad.setdefault(index, f"column '{names[limited]}' is longer than {longest} characters")
         return bad
 
     def _judge_numbers(

@@ -5,6 +5,7 @@ database carries out as a whole.
 """
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -31,13 +32,16 @@ class StagedRecord:
 class ListStaging:
     """Use it with `with`. `columns` are the names of what is staged behind line and key."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], *, account_is_key: bool = False) -> None:
         self.path = path
         self.columns = [*columns]
+        self.account_is_key = account_is_key
         self.in_order = True
         """Whether each key is greater than the one before: then none is there twice, and none need be sorted."""
         self._last_key = ""
         self.good = 0
+        """Good rows, also those that need no loading."""
+        self.to_load = 0
         # isolation_level None: BEGIN and COMMIT are ours; a crash loses the file, and that is fine.
         self._db = sqlite_module().connect(str(path), isolation_level=None)
         for pragma in ("page_size = 65536", "journal_mode = OFF", "synchronous = OFF", "cache_size = -16384"):
@@ -57,10 +61,11 @@ class ListStaging:
     def add(self, lines: Sequence[int], keys: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
         """Keep good records: a sequence for each column, all of the same length, lines ascending."""
         if self.in_order:
-            self.in_order = (keys[0] > self._last_key or not self.good) and _ascends(keys)
+            self.in_order = (keys[0] > self._last_key or not self.to_load) and _ascends(keys)
             self._last_key = keys[-1]
         self._db.executemany(self._insert, zip(lines, keys, *columns, strict=True))
         self.good += len(lines)
+        self.to_load += len(lines)
 
     def reject(self, line: int, reason: str, raw: str | None) -> None:
         """Keep a bad row with the text it came with; None: that is looked up when the error file is written."""
@@ -108,7 +113,9 @@ class ListStaging:
         self.good += already
 
     def _remove(self, lines: str) -> None:
-        self.good -= self._db.execute(f"DELETE FROM good WHERE line IN ({lines})").rowcount
+        removed = self._db.execute(f"DELETE FROM good WHERE line IN ({lines})").rowcount
+        self.good -= removed
+        self.to_load -= removed
 
     def finish(self) -> None:
         """End the writing, so that others may read the file."""
@@ -128,6 +135,12 @@ class ListStaging:
         """The same as records."""
         for batch in self.rows(["line", "key", *self.columns]):
             yield [StagedRecord(line, key, dict(zip(self.columns, rest, strict=True))) for line, key, *rest in batch]
+
+    def plain_values(self, record: StagedRecord) -> dict[str, Any]:
+        """What the record gives for the columns of `record`: texts, and the fields as a dict."""
+        values = {"account": record.key} if self.account_is_key else {}
+        values |= {name: value for name, value in record.values.items() if not name.startswith("number_")}
+        return values | {"fields": json.loads(record.values["fields"])}
 
     def first_bad_rows(self, count: int) -> list[tuple[int, str]]:
         """Line and reason of the first bad rows."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, WithJsonSchema
 
 PUNCTUATION = " ()-./"
 LONGEST_CHARACTERS = 250  # phonenumbers refuses longer texts
@@ -37,7 +37,11 @@ def _known_region(value: str) -> str:
     return value
 
 
-Region = Annotated[str, Field(pattern="^[A-Z]{2}$"), AfterValidator(_known_region)]
+Region = Annotated[
+    str,
+    AfterValidator(_known_region),
+    WithJsonSchema({"type": "string", "enum": sorted(phonenumbers.SUPPORTED_REGIONS)}),
+]
 
 
 class PhoneNumbers:
@@ -53,7 +57,7 @@ class PhoneNumbers:
         """Each number in E.164; an empty text where nothing is written, None where it is no valid number."""
         prefix = self._prefix
         matches = map(self._usual, _without_punctuation(written))
-        numbers = [prefix + match[match.lastindex] if match else None for match in matches]
+        numbers = [prefix + match[match.lastindex or 0] if match else None for match in matches]
         if None in numbers:
             for index, number in enumerate(numbers):
                 if number is None:

@@ -1,0 +1,347 @@
+"""Calling list import: loads a file of people to call into a calling list of the contact centre.
+
+The file comes from the importer path, any SFTP folder or a local drop folder. Phone numbers become E.164; how the
+file writes them stays with the record. Good rows are loaded in one transaction, all or none. Bad rows go to
+NAME_error.csv beside the source, with line number and reason; where there are more of them than reject_limit
+allows, nothing is loaded and the run fails. Policy replace puts the results of the old records into the archive
+first. The source is put away afterwards. A second attempt of a run that died half-way ends as if nothing had
+happened.
+
+Its counts: *processed* is the number of good rows (also those that the list had already), *errors* the number of
+bad rows, and one more where the file was late, *bytes* the size of the files read, *files* the receipts of the
+error files. Of rows with the same key the first is good; the summary says how many others there were.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from prefect import flow, get_run_logger, task
+from prefect.states import State
+from pydantic import Field
+
+from blocks.database import Database
+from flows.data_export import load_database
+from flows.delivery import TRANSFER
+from flows.file_loads import Imported, Load, Receipt, Source, import_files, new_load
+from flows.file_readers import FileFormat, open_blocks, open_text
+from flows.files import unbraced
+from flows.incoming import After, Late, OnMissing, Place, SourceKind, error_file_name, place_of, put_error_file
+from flows.list_layout import Layout, ListShape, Mapping, layout_of
+from flows.list_load import Order, load_list
+from flows.list_rows import InvalidPhones, ListRows, staged_columns
+from flows.list_staging import Duplicates, ListStaging, StagedRecord
+from flows.mailing import MailDelivery, send_mail
+from flows.phones import PhoneNumbers, Region
+from flows.result import LOGGED_ROWS, BadRows, InputRefused, completed, report_progress
+from flows.staging import shown_key
+from models.operations import CallingList, Record
+
+Policy = Literal["add", "update", "replace"]
+OnMissingOrAlert = Literal["fail", "wait", "skip", "alert"]
+RejectLimit = Annotated[str, Field(pattern=r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%)?$")]
+TASK_TYPE = "calling_list_import"
+READING_SHARE = 60.0  # of the progress, in percent; loading is the rest
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the parameters ask of each row and of the load."""
+
+    calling_list: str
+    policy: Policy
+    mapping: Mapping
+    key_columns: list[str]
+    required_columns: list[str]
+    format: FileFormat
+    region: str
+    invalid_phones: InvalidPhones
+    duplicates: Duplicates
+    reject_limit: str
+    allow_empty: bool
+    create_list: bool
+
+
+@flow(name=TASK_TYPE, persist_result=False)
+def calling_list_import(
+    calling_list: Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={"tokens": True})] = "{object}",
+    file_name: Annotated[str, Field(min_length=1, max_length=240, json_schema_extra={"tokens": True})] = "{object}.csv",
+    which: Literal["all", "newest"] = "all",
+    policy: Policy = "update",
+    mapping: Mapping = Mapping(),
+    key_columns: list[str] = [],  # noqa: B006 - a JSON default; nothing changes it
+    required_columns: list[str] = [],  # noqa: B006
+    file: FileFormat = FileFormat(),
+    region: Region = "US",
+    invalid_phones: InvalidPhones = "reject",
+    duplicates: Duplicates = "reject",
+    reject_limit: RejectLimit = "",
+    source: SourceKind = "importer",
+    importer: str = "importer",
+    sftp_server: str = "",
+    drop_folder: str = "drop-folder",
+    folder: str = "",
+    database: str = "operations",
+    on_missing: OnMissingOrAlert = "fail",
+    wait_minutes: Annotated[int, Field(ge=0, le=1440)] = 60,
+    alert_minutes: Annotated[int, Field(ge=0, le=1440)] = 30,
+    alert_mail: MailDelivery | None = None,
+    after: After = "archive",
+    archive_folder: Annotated[str, Field(min_length=1)] = "archive",
+    allow_empty: bool = False,
+    create_list: bool = False,
+) -> State[Any]:
+    """Loads a file into a calling list. Good rows load, bad rows go to NAME_error.csv beside the source.
+
+    Args:
+        calling_list: Name of the calling list; by default the task's object.
+        file_name: Name of the file, or a pattern such as leads_*.csv. It may hold {date}, {time}, {task} and {object}.
+        which: Of several files that fit: all, oldest first, or the newest only (older ones are put away unread).
+        policy: add (a key that the list has with other values is a bad row), update (by key; new keys are added) or
+            replace (results of the old records go to the archive, then the list holds this file's records only).
+        mapping: Which column of the file holds what. Empty: by the columns' names.
+        key_columns: The list's fields that make a record's key. Empty: the list's own.
+        required_columns: Fields that must not be empty, besides the list's own required ones.
+        file: How the file is laid out.
+        region: Where phone numbers without a country code are from: two letters, such as US or DE.
+        invalid_phones: What a number that is not valid does: reject (its row is bad) or warn (the record is loaded
+            without that number).
+        duplicates: What a row does whose key an earlier row has: reject (it is bad) or skip (it is only counted).
+        reject_limit: So many bad rows are bearable, as a number (100) or percentage (2.5%). With more, nothing is
+            loaded and the run fails. Empty: any number.
+        source: Where the file comes from: the importer path, a folder of another SFTP server, or a local drop folder.
+        importer: Name of the SFTP block that holds the importer path.
+        sftp_server: Source sftp: name of the SFTP block.
+        drop_folder: Source drop_folder: name of the drop folder block.
+        folder: Folder below the SFTP server's or the drop folder's root.
+        database: Name of the database block to load into.
+        on_missing: Where no file is there: fail, wait (up to wait_minutes, then fail), alert (the same, and tell
+            after alert_minutes) or skip this time.
+        wait_minutes: How long to wait for the file, in minutes.
+        alert_minutes: After how many minutes of waiting to tell that the file is late.
+        alert_mail: Who is told by mail, besides the log.
+        after: What becomes of a loaded file: archive, delete or leave.
+        archive_folder: Folder for archived files, below the one where they were found.
+        allow_empty: Whether a file without good rows may replace, that is clear, the list.
+        create_list: Whether the calling list is made if there is none of that name.
+    """
+    unbraced(file_name)
+    target = load_database(database)
+    place = place_of(source, importer, drop_folder, folder, sftp_server)
+    rules = Rules(
+        calling_list,
+        policy,
+        mapping,
+        key_columns,
+        required_columns,
+        file,
+        region,
+        invalid_phones,
+        duplicates,
+        reject_limit,
+        allow_empty,
+        create_list,
+    )
+    find_list(target, rules)
+    lateness = Lateness(alert_mail)
+    late = Late(timedelta(minutes=alert_minutes), lateness.tell) if on_missing == "alert" else None
+    waiting: OnMissing = "wait" if on_missing == "alert" else on_missing
+    files = Source(place, file_name, waiting, wait_minutes, after, archive_folder, which == "newest", late)
+
+    def import_one(name: str, work: Path) -> tuple[Load, Receipt | None]:
+        return import_file(place, name, work, rules, target)
+
+    imported = import_files(files, target, import_one, one_only=policy == "replace")
+    result = imported.result(what_was_loaded(imported, rules))
+    result.errors += lateness.errors
+    result.files += lateness.receipts
+    return completed(result)
+
+
+def what_was_loaded(imported: Imported, rules: Rules) -> str:
+    """The beginning of the summary."""
+    duplicates = sum(load["duplicates"] for load in imported.loads)
+    told = f" ({duplicates:,} more repeated the key of an earlier row)" if duplicates else ""
+    return f"{imported.processed:,} records into '{rules.calling_list}'{told}"
+
+
+@dataclass
+class Lateness:
+    """Tells that the file is late, by the log and by mail; each error line that it writes is an error of the run."""
+
+    mail: MailDelivery | None
+    errors: int = 0
+    receipts: list[Receipt] = field(default_factory=list)
+
+    def tell(self, sentence: str) -> None:
+        self.errors += 1
+        get_run_logger().error(sentence)
+        if self.mail is None:
+            return
+        receipt = send_mail(self.mail, text=sentence)
+        self.receipts.append(receipt)
+        self.errors += len(receipt["refused"])
+
+
+def import_file(place: Place, name: str, work: Path, rules: Rules, target: Database) -> tuple[Load, Receipt | None]:
+    """Load a fetched file; returns what was loaded (as `file_load` keeps it) and the error file's receipt."""
+    local = work / "source"
+    shape = find_list(target, rules)
+    with open_text(local, rules.format.encoding) as text:
+        columns = open_blocks(text, rules.format).columns
+    layout = layout_of(columns, rules.mapping, shape, rules.required_columns) if columns else Layout([], [], [])
+    account_is_key = layout.account is not None and [layout.account] == layout.key
+    with ListStaging(work / "staging.db", staged_columns(layout), account_is_key=account_is_key) as staging:
+        repeated = sort_rows(local, name, rules, layout, staging)
+        if rules.policy == "add" and shape.uid is not None:
+            settle_known(target, shape.uid, staging)
+        staging.finish()
+        get_run_logger().info(f"{name}: {staging.good:,} good rows, {staging.bad:,} bad rows, {repeated:,} duplicates")
+        receipt = deliver_bad_rows(place, local, name, work, rules, staging)
+        check_reject_limit(name, rules, staging, repeated)
+        facts = {"task_type": TASK_TYPE, "target": rules.calling_list, "duplicates": repeated}
+        error_file = error_file_name(name) if staging.bad else ""
+        load = new_load(local, name, **facts, processed=staging.good, errors=staging.bad, error_file=error_file)
+        full_shape = shape if shape.columns else shape_of_new(shape, layout)
+        replaces, updates = rules.policy == "replace", rules.policy == "update"
+        load_rows(target, staging, Order(full_shape, replaces, updates, rules.allow_empty, load))
+    return load, receipt
+
+
+def find_list(target: Database, rules: Rules) -> ListShape:
+    """The calling list, or what is to be made. Raises InputRefused where it must be there."""
+    with target.reading() as connection:
+        rows = connection.execute(sa.select(CallingList).order_by(CallingList.name)).mappings().all()
+    found = next((row for row in rows if row["name"] == rules.calling_list), None)
+    if found is None:
+        if not rules.create_list:
+            known = ", ".join(f"'{row['name']}'" for row in rows) or "none yet"
+            raise InputRefused(
+                f"There is no calling list '{rules.calling_list}' (there are: {known}). "
+                "Correct the name, or set create_list."
+            )
+        if not rules.key_columns:
+            raise InputRefused(f"key_columns is empty: the new calling list '{rules.calling_list}' needs its key.")
+        return ListShape(None, rules.calling_list, [], rules.key_columns, rules.required_columns)
+    own_key = found["key_columns"]
+    if rules.key_columns not in ([], own_key) and rules.policy != "replace" and own_key:
+        raise InputRefused(
+            f"key_columns {rules.key_columns} differ from those of '{rules.calling_list}', {own_key}. "
+            "Only policy replace may change a list's key."
+        )
+    key_columns = rules.key_columns or own_key
+    if not key_columns:
+        raise InputRefused(f"The calling list '{rules.calling_list}' has no key yet: name its fields in key_columns.")
+    return ListShape(found["uid"], found["name"], found["columns"], key_columns, found["required_columns"])
+
+
+def shape_of_new(shape: ListShape, layout: Layout) -> ListShape:
+    """The shape of a list that has no fields yet: it takes those of the file."""
+    return ListShape(shape.uid, shape.name, layout.list_columns, shape.key_columns, shape.required_columns)
+
+
+def sort_rows(local: Path, name: str, rules: Rules, layout: Layout, staging: ListStaging) -> int:
+    """Read the file once, and sort its rows into good and bad ones; returns how many repeat an earlier row's key.
+
+    Nothing is changed yet.
+    """
+    logger = get_run_logger()
+    size = local.stat().st_size or 1
+    left_out = LeftOutNumbers(logger, name)
+    rows = ListRows(layout, PhoneNumbers(rules.region), rules.invalid_phones, rules.format.trim, left_out.add)
+    with open_text(local, rules.format.encoding) as text:
+        for block in open_blocks(text, rules.format).blocks:
+            rows.take(block, staging)
+            report_progress(logger, READING_SHARE * text.buffer.tell() / size, staging.good)
+    left_out.finish()
+    repeated = staging.settle_duplicates(rules.duplicates)
+    if repeated and rules.duplicates == "skip":
+        logger.warning(f"{name}: {repeated:,} rows repeat the key of an earlier row: left out.")
+    return repeated
+
+
+class LeftOutNumbers:
+    """Counts phone numbers that are not valid but do not spoil their row, and logs the first of them."""
+
+    def __init__(self, logger: Any, name: str) -> None:
+        self.logger = logger
+        self.name = name
+        self.count = 0
+
+    def add(self, line: int, problem: str) -> None:
+        self.count += 1
+        if self.count <= LOGGED_ROWS:
+            self.logger.warning(f"{self.name} line {line}: {problem}: left out")
+
+    def finish(self) -> None:
+        if self.count > LOGGED_ROWS:
+            self.logger.warning(f"{self.name}: {self.count:,} phone numbers are not valid and were left out.")
+
+
+def settle_known(target: Database, list_uid: int, staging: ListStaging) -> None:
+    """Policy add: a key that the list has with the same values is good; with others, the row is bad."""
+    record = Record.__table__  # type: ignore[attr-defined]
+    with target.reading() as connection:
+
+        def judge(batch: list[StagedRecord]) -> dict[int, str]:
+            return _judge(connection, record, list_uid, staging, batch)
+
+        staging.settle_known(judge)
+
+
+def _judge(
+    connection: sa.Connection, record: Any, list_uid: int, staging: ListStaging, batch: Sequence[StagedRecord]
+) -> dict[int, str]:
+    by_key = {row.key: row for row in batch}
+    query = sa.select(record).where(record.c.list_uid == list_uid, record.c.key.in_(by_key))
+    verdicts = {}
+    for known in connection.execute(query).mappings():
+        row = by_key[known["key"]]
+        values = staging.plain_values(row)
+        same = values.pop("fields").items() <= known["fields"].items() and values.items() <= {**known}.items()
+        verdicts[row.line] = "" if same else f"the key '{shown_key(row.key)}' is in the list with other values"
+    return verdicts
+
+
+def deliver_bad_rows(
+    place: Place, local: Path, name: str, work: Path, rules: Rules, staging: ListStaging
+) -> Receipt | None:
+    """Put the bad rows beside the source, and log them. Without any, an error file of earlier ones goes away."""
+    count = staging.bad
+    if count:
+        with open_text(local, rules.format.encoding) as text:
+            staging.write_error_file(work / "errors.csv", text)
+    receipt = put_error_file(place, work / "errors.csv" if count else None, error_file_name(name))
+    bad_rows = BadRows(get_run_logger(), name)
+    for line, reason in staging.first_bad_rows(LOGGED_ROWS):
+        bad_rows.add(line, reason)
+    bad_rows.count = count
+    bad_rows.finish(error_file_name(name))
+    return receipt
+
+
+def check_reject_limit(name: str, rules: Rules, staging: ListStaging, repeated: int) -> None:
+    """Raises InputRefused where more rows are bad than reject_limit allows."""
+    limit, bad = rules.reject_limit, staging.bad
+    if not limit:
+        return
+    rows = staging.good + bad + (repeated if rules.duplicates == "skip" else 0)
+    allowed = rows * float(limit[:-1]) / 100 if limit.endswith("%") else float(limit)
+    if bad > allowed:
+        raise InputRefused(
+            f"'{name}': {bad:,} of {rows:,} rows are bad, and reject_limit allows {limit}: nothing was loaded. "
+            f"Correct the file (the bad rows are in {error_file_name(name)}), or raise the limit."
+        )
+
+
+@task(name="load", **TRANSFER)
+def load_rows(target: Database, staging: ListStaging, order: Order) -> None:
+    """Change the calling list in one transaction, and say what happened to its old records."""
+    done = load_list(target, staging, order)
+    if order.replace:
+        get_run_logger().info(
+            f"Replaced {done.removed:,} records of '{order.shape.name}'; {done.archived:,} results are in the archive."
+        )
