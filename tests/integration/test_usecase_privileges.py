@@ -2,9 +2,9 @@
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from importlib import import_module
 from itertools import chain, combinations
 from typing import Any
@@ -18,7 +18,7 @@ from models.domain import Actor, Privilege, RunStatus
 from models.tables import AuditRow, GrantRow, TaskRow, UserRow
 from scheduler import usecases
 from scheduler.clock import Clock
-from scheduler.definitions import TaskSection, load_text
+from scheduler.definitions import TaskSection, WindowSection, load_text
 from scheduler.errors import InvalidInput, NotAllowed
 from scheduler.privileges import OPERATOR, may
 from scheduler.retention import Retention
@@ -30,7 +30,12 @@ from scheduler.usecases import (
     browse_log,
     browse_tasks,
     browse_windows,
+    configure,
+    connections,
+    day_board,
+    edit_windows,
     forecast_stored,
+    look_ahead,
     people,
     purge,
     release_window,
@@ -43,6 +48,7 @@ from scheduler.usecases import (
     task_state,
     user_security,
     why,
+    window_change,
 )
 from tests.desk import Desk, task_named
 
@@ -74,6 +80,23 @@ def _save(session: Session, clock: Clock, actor: Actor) -> Any:
     return save_task.save_task(session, clock, actor, section, version=_task(session).version)
 
 
+class NoBlocks:
+    """Prefect without a block."""
+
+    def block(self, type_slug: str, name: str, *, secrets: bool = False) -> dict[str, Any] | None:
+        return None
+
+    def save_block(self, type_slug: str, name: str, fields: Mapping[str, Any]) -> str:
+        raise AssertionError("looking stores nothing")
+
+
+def _daily(session: Session) -> WindowSection:
+    """The daily window as it is, or as it was before somebody deleted it."""
+    found = [one for one in browse_windows.windows(session, OPERATOR) if one.name == "Daily maintenance"]
+    return found[0] if found else WINDOW
+
+
+WINDOW = WindowSection.model_validate({"name": "Daily maintenance", "days": ["sun"], "start": "07:00", "end": "08:00"})
 FILE = load_text("tasks: [{name: a, type: job0, description: edited}]", "test")
 DAY = date(2026, 11, 25)
 ACTS = {
@@ -101,6 +124,21 @@ ACTS = {
     "release_window": Act(
         MANAGE, lambda s, c, a: release_window.release_window(s, c, a, "Daily maintenance", DAY), True
     ),
+    "preview_windows": Act(MANAGE, lambda s, c, a: window_change.preview_windows(s, c, a, [])),
+    "preview_release": Act(
+        MANAGE, lambda s, c, a: window_change.preview_release(s, c, a, "Daily maintenance", DAY, reserve=False)
+    ),
+    "save_window": Act(MANAGE, lambda s, c, a: edit_windows.save_window(s, c, a, WINDOW, opened=_daily(s)), True),
+    "delete_window": Act(MANAGE, lambda s, c, a: edit_windows.delete_window(s, c, a, _daily(s)), True),
+    "configure": Act(MANAGE, lambda s, c, a: configure.configure(s, c, a, {"max_running": 7}), True),
+    "look_ahead": Act(VIEW, lambda s, c, a: look_ahead.look_ahead(s, c, a, c.now() + timedelta(days=1))),
+    "day_board": Act(
+        VIEW,
+        lambda s, c, a: day_board.day_board(
+            s, c, a, day_board.BoardQuery(c.now(), c.now() + timedelta(days=1), timedelta(hours=1))
+        ),
+    ),
+    "connection": Act(VIEW, lambda s, c, a: connections.connection(a, NoBlocks(), connections.Kind.MAIL)),
     "preview_reset": Act(MANAGE, lambda s, c, a: reset.preview_reset(s, c, a, _task(s, "failed"))),
     "would_go": Act(PURGE, lambda s, c, a: purge.would_go(s, c, a, Retention(0))),
     "users": Act(USERS, lambda s, c, a: people.users(s, a)),
@@ -175,7 +213,7 @@ def test_what_changes_something_leaves_one_audit_row_with_before_and_after(peopl
     assert row.at == peopled.clock.now()
     assert row.action and row.subject
     assert row.before != row.after
-    made, gone = name in ("run_now", "add_user"), name == "delete_task"
+    made, gone = name in ("run_now", "add_user"), name in ("delete_task", "delete_window")
     assert (row.before is None, row.after is None) == (made, gone)
 
 
@@ -319,6 +357,7 @@ def test_a_user_of_the_database_acts_with_exactly_what_was_granted(peopled: Desk
 def test_every_use_case_that_takes_an_actor_is_in_the_table() -> None:
     """A new file in scheduler/usecases has to show up here."""
     in_table = set(ACTS) | {"reset", "purge", "browse_audit", "first_admin", "end_sessions", "all_of_log", "all_lines"}
+    in_table |= {"save_connection", "trust_host_key", "try_connection"}  # test_usecase_connections has them
     found = set()
     for module_info in pkgutil.iter_modules(usecases.__path__):
         module = import_module(f"scheduler.usecases.{module_info.name}")
