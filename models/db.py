@@ -25,8 +25,11 @@ def home() -> Path:
 def database_url() -> str:
     """HEADWAY_DATABASE_URL, else the SQLite file in HEADWAY_HOME. `postgres(ql)://` means psycopg 3."""
     url = os.environ.get("HEADWAY_DATABASE_URL")
-    if not url:
-        return f"sqlite:///{home() / 'headway.db'}"
+    return with_driver(url) if url else f"sqlite:///{home() / 'headway.db'}"
+
+
+def with_driver(url: str) -> str:
+    """The URL with the driver that comes with Headway, where it names none."""
     for prefix in ("postgres://", "postgresql://"):
         if url.startswith(prefix):
             return "postgresql+psycopg://" + url.removeprefix(prefix)

@@ -32,7 +32,6 @@ from scheduler.task_types import POOL, TaskType, all_prefect_yamls, is_task_type
 from scheduler.usecases.people import first_admin
 
 BLOCK_MODULES = ("blocks.sftp", "blocks.database", "prefect_email")
-DATABASE_SLUG, OPERATIONS_BLOCK = "headway-database", "operations"
 _RESTART_SECONDS = 5.0
 
 
@@ -125,16 +124,10 @@ def _with_all_of_its_schema(task_type: TaskType) -> TaskType:
 
 def _own_blocks(prefect: PrefectApi) -> None:
     """The scheduler's own database to read, and the operations database that tasks work on, unless another is named."""
-    keep_ledger_block(prefect)
-    if prefect.block(DATABASE_SLUG, OPERATIONS_BLOCK) is not None:
-        return
-    from models.operations_db import upgrade_operations
+    from scheduler.operations_block import keep_operations_block
 
-    file = home() / "operations.db"
-    url = f"sqlite:///{file}"
-    upgrade_operations(url)
-    file.chmod(0o600)
-    prefect.save_block(DATABASE_SLUG, OPERATIONS_BLOCK, {"url": url})
+    keep_ledger_block(prefect)
+    keep_operations_block(prefect)
 
 
 def sync_importer_path(prefect: PrefectApi | None = None) -> bool:
