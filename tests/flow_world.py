@@ -24,7 +24,7 @@ from tests.sftp_fault_server import FaultServer
 @pytest.fixture(scope="session")
 def flow_prefect() -> Iterator[None]:
     """A temporary Prefect server that flows run in this process talk to."""
-    with prefect_test_harness(server_startup_timeout=60):
+    with prefect_test_harness(server_startup_timeout=180):
         yield
 
 
