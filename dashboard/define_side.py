@@ -33,7 +33,7 @@ def lint_card(preview: Preview, zone: str, take: Any) -> None:
 
 
 def _slot_in_words(slot: Slot, at: str) -> str:
-    return at if slot.schedule.once else f"{at.rsplit(' ', 2)[-2]}, next {at}"
+    return at if slot.schedule.once else f"{at.rsplit(' ', 2)[-2]}, first on {at}"
 
 
 def starts(preview: Preview, zone: str) -> None:

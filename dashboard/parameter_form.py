@@ -87,7 +87,8 @@ class Form:
         for sibling, by_value in (known.pop("schema_by", None) or {}).items():
             chosen = by_value.get(str(siblings.get(sibling)), {})
             self.definitions |= {**(chosen.get("definitions") or {}), **(chosen.get("$defs") or {})}
-            known = {**known, **{name: value for name, value in chosen.items() if name not in ("title", "default")}}
+            rest = {name: value for name, value in chosen.items() if name not in ("title", "default")}
+            known = {**known, **rest, "expanded": True}
         return known
 
     def _value(self, name: str, known: dict[str, Any], value: Any, path: str, key: str) -> Any:

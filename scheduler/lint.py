@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -194,31 +194,49 @@ def _closed(policy: WindowPolicy, calendar: Calendar, low: datetime, high: datet
     return [(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)]
 
 
-def free_shifts(world: World, task: Task, now: datetime) -> Iterator[timedelta]:
-    """By how much to move the task so that it collides with nothing of its group and needs to wait for no window.
+def nearest_free(world: World, task: Task, now: datetime, moved: Callable[[timedelta], Task | None]) -> Task | None:
+    """The task moved by as little as possible so that it collides with nothing of its group nor waits for a window.
 
-    In whole steps of five minutes, half a day either way, the smallest first. Looks at the days that the lint looks
-    at; a shift is of elapsed time, so that on a night of a clock change it may come out an hour off: look again.
+    moved: the task so much later or earlier, None where it cannot be. Tried in steps of five minutes, half a day
+    either way, on all the days that the lint looks at; None where no step is free on all of them.
     """
-    members = _with_predecessors(world, [one for one in world.tasks.values() if one.group == task.group])
-    dues = _dues(world, _ranges(world.tasks.values(), now), members)
-    others = [one for one in world.tasks.values() if one.group == task.group and one.uid != task.uid]
-    busy = _busy([one for one in others if dues.get(one.uid)], dues)
-    length = max(task.estimate or _MINUTE, _MINUTE)
-    longest = max((end - start for start, end, _ in busy), default=_MINUTE)
-    half = int(_DAY / 2 / _MINUTE)
+    ranges = _ranges(world.tasks.values(), now)
+    dues = _dues(world, ranges, _concerned(world, [task]))
+    busy = _busy([world.tasks[uid] for uid in dues if uid != task.uid and world.tasks[uid].group == task.group], dues)
+    for shift in _free_shifts(dues.get(task.uid, []), task, busy, world.calendar):
+        other = moved(shift)
+        if other is not None and _is_free(other, ranges, busy, world.calendar):
+            return other
+    return None
+
+
+def _free_shifts(dues: list[datetime], task: Task, busy: Spans, calendar: Calendar) -> list[timedelta]:
+    """Shifts that are free if they move every due by as much, the smallest first; a clock change may spoil one."""
+    length, half = max(task.estimate or _MINUTE, _MINUTE), int(_DAY / 2 / _MINUTE)
     taken = bytearray(2 * half + 1)
-    for due in dues.get(task.uid, ()):
+    for due in dues:
         low, high = due - _DAY / 2, due + _DAY / 2 + length
-        near_by = busy[bisect_left(busy, (low - longest,)) : bisect_left(busy, (high,))]
-        closed = _closed(task.window, world.calendar, low, high)
-        for start, end in [*((start, end) for start, end, _ in near_by), *closed]:
+        near_by = [(start, end) for start, end, _ in _near(busy, low, high)]
+        for start, end in [*near_by, *_closed(task.window, calendar, low, high)]:
             first = max((start - due - length) // _MINUTE + 1, -half)
             last = min(-((due - end) // _MINUTE) - 1, half)
             if last >= first:
                 taken[first + half : last + half + 1] = b"\1" * (last - first + 1)
-    steps = sorted(range(-half + half % 5, half + 1, 5), key=abs)
-    return (step * _MINUTE for step in steps if step and not taken[step + half])
+    return [step * _MINUTE for step in sorted(range(-half, half + 1, 5), key=abs) if step and not taken[step + half]]
+
+
+def _is_free(task: Task, ranges: list[tuple[datetime, datetime]], busy: Spans, calendar: Calendar) -> bool:
+    length = max(task.estimate or _MINUTE, _MINUTE)
+    dues = [due for start, end in ranges for due in occurrences(task, start, end)]
+    return bool(dues) and not any(
+        calendar.clears_at(task.window, task.estimate, due) or any(_near(busy, due, due + length)) for due in dues
+    )
+
+
+def _near(busy: Spans, low: datetime, high: datetime) -> Spans:
+    """Those of the spans that have some of `[low, high)` in them; a span of over a day is seen on its first only."""
+    found = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
+    return [one for one in found if one[1] > low]
 
 
 def _with_predecessors(world: World, tasks: list[Task]) -> set[int]:

@@ -111,11 +111,12 @@ def go_to(step: str) -> None:
 
 def ways(number: int) -> None:
     """Back and Next, as in every wizard; the tabs do the same."""
-    back, on, _ = st.columns([1, 1, 3]) if number else (None, *st.columns([1, 4]))
-    if back:
-        back.button("Back", key=key(f"back_{number}"), on_click=go_to, args=(STEPS[number - 1],), width="stretch")
+    places = st.columns([1, 1, 3])
+    if number:
+        places[0].button("Back", key=key(f"back_{number}"), on_click=go_to, args=(STEPS[number - 1],), width="stretch")
     if number < len(STEPS) - 1:
-        on.button("Next", key=key(f"next_{number}"), on_click=go_to, args=(STEPS[number + 1],), width="stretch")
+        place = places[1 if number else 0]
+        place.button("Next", key=key(f"next_{number}"), on_click=go_to, args=(STEPS[number + 1],), width="stretch")
 
 
 def save_button(found: TaskSection, version: int | None, preview: Preview, problems: list[str]) -> None:
@@ -197,8 +198,10 @@ def wizard(old: TaskSection | None, version: int | None, others: list[str]) -> N
             broken(wrong)
             return
         preview = ui.fetch_now(preview_task, found, version=version)
+        told = [finding.message for finding in preview.findings]
         for problem in problems:
-            st.error(words.plain(problem))
+            if not any(problem in message for message in told):
+                st.error(words.plain(problem))
         lint_card(preview, ui.zone(), define_schedule.take)
     with third:
         difference(found, preview.applied.changes)

@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
 
 from sqlmodel import Session
 
 from models.domain import FOREVER, Actor, Cron, Finding, Once, Task
 from scheduler.clock import Clock
 from scheduler.definitions import ScheduleSection, TaskSection
-from scheduler.lint import AHEAD, free_shifts, lint
+from scheduler.lint import nearest_free
 from scheduler.localtime import zone
-from scheduler.occurrences import next_occurrence, occurrences
+from scheduler.occurrences import next_occurrence
 from scheduler.usecases.apply import Applied
 from scheduler.usecases.save_task import save_task
 from scheduler.world import World
 
 _STARTS = 5
-_LOOK_AGAIN = 6
 _DISTURBS = ("L1", "L3")
 
 
@@ -73,21 +71,23 @@ def _starts(world: World, task: Task, now: datetime) -> list[Coming]:
 
 
 def _free_slot(world: World, task: Task, now: datetime) -> Slot | None:
-    """The nearest schedule that has none of these findings: each candidate is looked at by the lint itself."""
-    for shift in islice(free_shifts(world, task, now), _LOOK_AGAIN):
+    """The nearest schedule that none of these findings is about."""
+
+    def moved(shift: timedelta) -> Task | None:
         schedule = _moved(task, shift)
         if schedule is None:
-            continue
-        kind = Cron(schedule.cron) if schedule.cron else Once(schedule.once) if schedule.once else None
-        moved = replace(task, schedule=kind)
-        due = next(iter(occurrences(moved, now, now + AHEAD)), None)
-        if due is None:
-            continue
-        tasks = {**world.tasks, task.uid: moved}
-        left = lint(replace(world, tasks=tasks), now, about={task.name})
-        if not any(finding.id in _DISTURBS and task.name in finding.tasks for finding in left):
-            return Slot(schedule, due)
-    return None
+            return None
+        kind = Cron(schedule.cron) if schedule.cron else Once(schedule.once or datetime.min)
+        return replace(task, schedule=kind)
+
+    free = nearest_free(world, task, now, moved)
+    due = next_occurrence(free, now) if free is not None else None
+    if free is None or due is None:
+        return None
+    if isinstance(free.schedule, Cron):
+        return Slot(ScheduleSection(cron=free.schedule.expression), due)
+    assert isinstance(free.schedule, Once)
+    return Slot(ScheduleSection(once=free.schedule.at), due)
 
 
 def _moved(task: Task, shift: timedelta) -> ScheduleSection | None:
