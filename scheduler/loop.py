@@ -29,7 +29,7 @@ from scheduler.processes import end_group, identify_self
 from scheduler.run_ledger import ExitCode
 from scheduler.starts import take_turn, wait_for_turn
 from scheduler.store import workers
-from scheduler.store.ledger import Ending, cancel_waiting, end_run
+from scheduler.store.ledger import Ending, cancel_waiting, end_run, give_back_unbegun
 from scheduler.store.signs import Signs
 from scheduler.store.tasks import Book, chain_book, load_book
 from scheduler.task_types import POOL
@@ -75,6 +75,8 @@ class SchedulerLoop:
         self._prefect_knows = False  # of every run that ended here: it may have, while no worker could tell it
         self._pickup = PickupWatch(engine, prefect, self.worker_id)
         self._hand_over = HandOver(engine, url, prefect, self.worker_id)
+        self._begun: set[str] = set()  # claims that were handed to a process
+        self._in_doubt = False  # a turn failed: what it claimed, if it did, was never handed to anybody
         self._stopping = threading.Event()
         self._no_starts = threading.Event()
         self._wake = threading.Event()
@@ -156,6 +158,7 @@ class SchedulerLoop:
             except Exception as error:  # the loop lives on, whatever one turn stumbled over, and says so
                 log.error("a turn failed, the next follows: %s", _first_line(error), exc_info=not _expected(error))
                 next_turn = self._clock.now() + timedelta(seconds=HELD_SECONDS)
+                self._in_doubt = True
                 _close(signs)
                 signs = None
                 self._stopping.wait(HELD_SECONDS)
@@ -175,6 +178,8 @@ class SchedulerLoop:
             if not workers.show_life(session, self.worker_id, now, self._problem):
                 self._no_starts.set()
                 return now + timedelta(seconds=IDLE_SECONDS)
+            if self._in_doubt:
+                give_back_unbegun(session, self.worker_id, self._begun, now)
             turn = take_turn(
                 session,
                 self._book,
@@ -183,9 +188,12 @@ class SchedulerLoop:
                 now=now,
                 problem=self._engine_problem(),
             )
+        self._in_doubt = bool(turn.orders)  # until each is begun; what is claimed and never begun would wait for ever
         self._lead_exporters(turn.orders, self._book)
         for order in turn.orders:
+            self._begun.add(order.claim)
             self._begin(order)
+        self._in_doubt = False
         if turn.orders:
             return now  # there may be more
         latest = now + timedelta(seconds=HELD_SECONDS if turn.held else IDLE_SECONDS)
@@ -216,6 +224,9 @@ class SchedulerLoop:
             log.warning("the warm process is gone; a new one takes run %s", order.run_id)
             assert self._book is not None
             self._keep_warm(self._book).begin(order)
+        except BaseException:
+            self._begun.discard(order.claim)
+            raise
 
     def _keep_warm(self, book: Book) -> WarmServer:
         """A warm process with the flows of today's deployments; while it imports, the one before serves on."""
@@ -263,6 +274,7 @@ class SchedulerLoop:
         self._wake.set()
 
     def _close(self, exited: Exited) -> None:
+        self._begun.discard(exited.claim)
         with writing(self._engine) as session:
             row = session.get(RunRow, exited.run_id)
             if row is None:

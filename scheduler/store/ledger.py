@@ -3,7 +3,7 @@
 Every write is one UPDATE that names the state it expects; no row updated means that somebody else was first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -382,6 +382,43 @@ def record_back_to_waiting(
     if moved:
         free_locks(session, row.id)
     return moved
+
+
+def record_not_started(session: Session, row: RunRow, why: str, now: datetime, who: str) -> bool:
+    """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count."""
+    assert row.id is not None
+    moved = record_transition(
+        session,
+        row.id,
+        [RunStatus.STARTING],
+        RunStatus.WAITING,
+        now=now,
+        who=who,
+        why=f"not started: {why}",
+        under_claim=row.claim,
+        claim=None,
+        attempt=max(row.attempt - 1, 0),
+        process_id=0,
+        flow_run_id=row.flow_run_id if row.trigger is Trigger.PREFECT else None,
+    )
+    if moved:
+        free_locks(session, row.id)
+    return moved
+
+
+def give_back_unbegun(session: Session, worker_id: str, begun: Collection[str], now: datetime) -> list[int]:
+    """What this worker claimed in a turn whose end it did not hear of, and so never handed to a process.
+
+    begun: the claims that it did hand over. Returns the runs that wait again.
+    """
+    rows = session.exec(
+        select(RunRow)
+        .where(RunRow.worker_id == worker_id, RunRow.status == RunStatus.STARTING, RunRow.process_id == 0)
+        .execution_options(populate_existing=True)
+    ).all()
+    unheard = [row for row in rows if row.claim not in begun]
+    why = "its worker did not hear that it had claimed it"
+    return [row.id or 0 for row in unheard if record_not_started(session, row, why, now, worker_id)]
 
 
 def _remember(session: Session, row: RunRow, task_row: TaskRow) -> None:

@@ -8,11 +8,11 @@ from sqlalchemy import insert, update
 from sqlmodel import Session, col
 
 from models.db import make_engine, writing
-from models.domain import ACTIVE, PickUp, RunStatus, Trigger
+from models.domain import ACTIVE, PickUp, RunStatus
 from models.tables import RunFileRow, RunLogRow, RunRow
 from scheduler.processes import ProcessIdentity
 from scheduler.run_ledger import LogLine, Outcome
-from scheduler.store.ledger import Ending, end_run, free_locks, record_transition
+from scheduler.store.ledger import Ending, end_run, record_not_started, record_transition
 from scheduler.store.pickups import take_name
 from scheduler.store.tasks import chain_book
 from scheduler.task_types import IMPORTER_BLOCK
@@ -129,23 +129,7 @@ class StoredRunLedger:
             row = session.get(RunRow, self._run_id)
             if row is None or row.claim != self._claim:
                 return False
-            moved = record_transition(
-                session,
-                self._run_id,
-                [RunStatus.STARTING],
-                RunStatus.WAITING,
-                now=now,
-                who="run",
-                why=f"not started: {reason}",
-                under_claim=self._claim,
-                claim=None,
-                attempt=max(row.attempt - 1, 0),
-                process_id=0,
-                flow_run_id=row.flow_run_id if row.trigger is Trigger.PREFECT else None,
-            )
-            if moved:
-                free_locks(session, self._run_id)
-            return moved
+            return record_not_started(session, row, reason, now, "run")
 
     def close(self) -> None:
         self._engine.dispose()

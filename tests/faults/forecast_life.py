@@ -1,0 +1,216 @@
+"""Forecast against life: the forecast of one day before beside what the turns then did, run for run."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, text
+from sqlmodel import col, select
+
+from models.db import reading, writing
+from models.domain import DEFAULT_WINDOWS, After, RunStatus, Task
+from models.tables import RunRow
+from scheduler.clock import Clock
+from scheduler.definitions import DAYS, Definitions, ScheduleSection, SettingsSection, TaskSection, WindowSection
+from scheduler.planner import forecast
+from scheduler.privileges import OPERATOR
+from scheduler.processes import identify_self
+from scheduler.starts import take_turn
+from scheduler.store import workers
+from scheduler.store.boards import load_board
+from scheduler.store.ledger import Ending, end_run
+from scheduler.store.tasks import Book, chain_book, load_book, save_types
+from scheduler.task_types import TaskType
+from scheduler.usecases.apply import apply
+from tests.fakes import FixedClock
+from tests.faults.table import Line
+from tests.naive import NaiveWindows
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+FAR = timedelta(days=5)
+START = datetime(2026, 10, 25, 4, tzinfo=UTC)
+"""A Sunday; the second one of these fourteen days has an hour twice."""
+Key = tuple[int, str, datetime]
+"""Task, trigger, due."""
+
+
+@dataclass
+class Compared:
+    """One day: how many runs were foreseen, how many were there, and which differ."""
+
+    day: datetime
+    foreseen: int
+    lived: int
+    differences: list[str] = field(default_factory=list)
+
+
+class Life:
+    """A stored installation whose every run takes exactly its estimate. Time moves from one instant to the next."""
+
+    def __init__(self, engine: Engine, seed: int, tasks: int) -> None:
+        self.engine = engine
+        self.clock = FixedClock(START)
+        self._chance = random.Random(f"life {seed}")
+        self._ends: list[tuple[datetime, int, str, int]] = []
+        self._spacings: list[datetime] = []
+        self._define(tasks)
+        self._book: Book | None = None
+        self._edges = NaiveWindows(DEFAULT_WINDOWS, START - DAY, START + 60 * DAY).edges
+        with writing(engine) as session:
+            workers.say_hello(session, "worker-1", identify_self(), START)
+
+    def _define(self, count: int) -> None:
+        types = [TaskType(f"kind{n}", f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(count // 4)]
+        tasks: list[TaskSection] = []
+        for number in range(count):
+            tasks.append(self._task(number, len(types), tasks))
+        windows = [
+            WindowSection(name="Monday", days=["mon"], start="00:01", end="02:00"),  # type: ignore[arg-type]
+            WindowSection(name="Daily", days=list(DAYS), start="05:00", end="06:00"),  # type: ignore[arg-type]
+        ]
+        given = Definitions(settings=SettingsSection(max_running=max(4, count // 12)), windows=windows, tasks=tasks)
+        with writing(self.engine) as session:
+            save_types(session, types, START)
+            applied = apply(session, _clock(self.clock), OPERATOR, given)
+        assert not applied.errors, applied.errors[:3]
+
+    def _task(self, number: int, kinds: int, before: list[TaskSection]) -> TaskSection:
+        chance = self._chance
+        if before and chance.random() < 0.25:
+            after = chance.choice(before).name
+            schedule = ScheduleSection(after=after, spacing=chance.choice([30, 45, 60, 90]) * MINUTE)
+        else:
+            hours = chance.choice(["*/6", "*/8", "1", "2", "1,13", "5", str(chance.randint(0, 23))])
+            days = chance.choice(["*", "*", "1-5"])
+            schedule = ScheduleSection(cron=f"{chance.choice([0, 15, 30, chance.randint(0, 59)])} {hours} * * {days}")
+        return TaskSection(
+            name=f"task {number}",
+            type=f"kind{chance.randrange(kinds)}",
+            schedule=schedule,
+            window=chance.choice(["avoid"] * 6 + ["allow"] * 3 + ["require"]),  # type: ignore[arg-type]
+            catch_up=chance.choice(["latest", "all"]),  # type: ignore[arg-type]
+            expected_duration=chance.randint(1, 40) * MINUTE,
+        )
+
+    def live_until(self, until: datetime) -> None:
+        """Every instant at which something can change, up to and with `until`."""
+        now: datetime | None = self.clock.now()
+        while now is not None and now <= until:
+            self.clock.at = now
+            self._end_all(now)
+            following = self._turns(now)
+            now = following
+        self.clock.at = until
+        self._turns(until)
+
+    def _end_all(self, now: datetime) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            _, run_id, claim, uid = heapq.heappop(self._ends)
+            with writing(self.engine) as session:
+                session.execute(text("UPDATE run SET status = 'running' WHERE id = :id"), {"id": run_id})
+                ending = Ending(RunStatus.COMPLETED)
+                assert end_run(session, chain_book(session, uid), run_id, ending, now=now, who="run", claim=claim)
+
+    def _turns(self, now: datetime) -> datetime | None:
+        """Turns until one starts nothing; the next instant that matters."""
+        while True:
+            with writing(self.engine) as session:
+                workers.beat(session, "worker-1", now, None)
+                self._book = book = load_book(session, self._book)
+                turn = take_turn(session, book, worker_id="worker-1", database_url="", now=now, problem=None)
+            for order in turn.orders:
+                uid = self._task_of(order.run_id)
+                task = book.tasks[uid]
+                assert task.estimate is not None
+                heapq.heappush(self._ends, (now + task.estimate, order.run_id, order.claim, uid))
+                self._note_spacing(book, task, now)
+            if not turn.orders:
+                break
+        instants = [turn.next_due_at, self._ends[0][0] if self._ends else None, self._next_spacing(now)]
+        if turn.held:
+            instants.append(next(edge for edge in self._edges if edge > now))
+        return min((one for one in instants if one is not None and one > now), default=None)
+
+    def _task_of(self, run_id: int) -> int:
+        with reading(self.engine) as session:
+            return session.exec(select(RunRow.task_uid).where(RunRow.id == run_id)).one()
+
+    def _note_spacing(self, book: Book, task: Task, now: datetime) -> None:
+        for uid in task.successors:
+            schedule = book.tasks[uid].schedule
+            assert isinstance(schedule, After)
+            heapq.heappush(self._spacings, now + schedule.spacing)
+
+    def _next_spacing(self, now: datetime) -> datetime | None:
+        while self._spacings and self._spacings[0] <= now:
+            heapq.heappop(self._spacings)
+        return self._spacings[0] if self._spacings else None
+
+    # The comparison
+
+    def foresee(self, day: datetime) -> dict[Key, tuple[str, datetime | None]]:
+        """The stored forecast made now, of the runs due on that day."""
+        now = self.clock.now()
+        with reading(self.engine) as session:
+            book = load_book(session, self._book)
+            picture = load_board(session, book, now, whole=True)
+        board = picture.board
+        rows = forecast(
+            book.tasks,
+            book.world.calendar,
+            book.world.limits.max_running,
+            now + timedelta(microseconds=1),  # what is due at this instant has its row
+            day + FAR,  # what comes due later may still supersede
+            open_runs=[*picture.waiting, *board.active_by_task.values()],
+            failures=board.failures,
+            last_start=board.last_start,
+            lost=picture.lost,
+        )
+        wanted = (row for row in rows if day <= row.due_at < day + DAY)
+        return {(row.task.uid, row.trigger.value, row.due_at): (row.outcome, row.started_at) for row in wanted}
+
+    def lived(self, day: datetime) -> dict[Key, tuple[str, datetime | None]]:
+        with reading(self.engine) as session:
+            rows = session.exec(select(RunRow).where(col(RunRow.due_at) >= day, col(RunRow.due_at) < day + DAY)).all()
+        outcomes = {"completed": "planned", "running": "planned", "starting": "planned"}
+        return {
+            (row.task_uid, row.trigger.value, row.due_at): (outcomes.get(row.status, row.status.value), row.started_at)
+            for row in rows
+        }
+
+
+def _clock(clock: FixedClock) -> Clock:
+    return clock
+
+
+def compare(engine: Engine, seed: int = 1, tasks: int = 300, days: int = 14) -> list[Compared]:
+    """Day by day: what was foreseen at the midnight before it begins, beside what then happened."""
+    life = Life(engine, seed, tasks)
+    foreseen: dict[datetime, dict[Key, Any]] = {}
+    for number in range(days + FAR.days + 1):
+        midnight = START + number * DAY
+        life.live_until(midnight)
+        if number < days - 1:
+            foreseen[midnight + DAY] = life.foresee(midnight + DAY)
+    compared = []
+    for day, plan in foreseen.items():
+        found = life.lived(day)
+        differences = [
+            f"task {key[0]} due {key[2]:%m-%d %H:%M} ({key[1]}): foreseen {plan.get(key)}, lived {found.get(key)}"
+            for key in sorted(plan.keys() | found.keys(), key=lambda key: (key[2], key[0]))
+            if plan.get(key) != found.get(key)
+        ]
+        compared.append(Compared(day, len(plan), len(found), differences))
+    return compared
+
+
+def line(compared: list[Compared], where: str, tasks: int) -> Line:
+    runs = sum(one.foreseen for one in compared)
+    wrong = sum(len(one.differences) for one in compared)
+    text = f"{tasks} tasks, {len(compared) + 1} days: {runs} runs foreseen a day before, {wrong} differ in start or outcome"
+    return Line("Forecast against life", where, text, wrong == 0 and runs > 0)
