@@ -1,5 +1,6 @@
 """What a database's value is in a report: read by its column's format, and written as people read it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -123,7 +124,7 @@ def _as_it_is(value: Any) -> Any:
     return _text(value)
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "auto": _as_it_is,
     "text": _text,
     "integer": _integer,
@@ -167,7 +168,7 @@ def _by_type(value: Any, zone: ZoneInfo, plain: bool) -> str:
 
 def length(seconds: float | Decimal) -> str:
     """Seconds as hours, minutes and seconds: 0:01:05."""
-    whole = round(abs(seconds))
+    whole = round(abs(float(seconds)))
     sign = "-" if seconds < 0 and whole else ""
     return f"{sign}{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 

@@ -149,8 +149,7 @@ class PdfOutput:
     def _row(self, texts: list[str], style: str = "", *, fill: bool = False, with_headings: bool = True) -> None:
         self._font(self._size, style)
         cells = [
-            # A number is not broken: it is drawn smaller where it is too wide.
-            [self._clean(text)] if one.right and not fill else self._lines(text, max(1.0, width - 2 * PADDING), style, self._size)
+            self._cell(text, width - 2 * PADDING, style, whole=one.right and not fill)
             for text, width, one in zip(texts, self._widths, self._columns, strict=True)
         ]
         step = self._size * LINE * MILLIMETRES
@@ -162,6 +161,10 @@ class PdfOutput:
                 self._headings()
                 self._font(self._size, style)
         self._draw(cells, height, step, style, fill)
+
+    def _cell(self, text: str, width: float, style: str, *, whole: bool) -> list[str]:
+        """The cell's lines. A number is not broken: it is drawn smaller where it is too wide."""
+        return [self._clean(text)] if whole else self._lines(text, max(1.0, width), style, self._size)
 
     def _draw(self, cells: list[list[str]], height: float, step: float, style: str, fill: bool) -> None:
         top, x = self._pdf.y, MARGIN

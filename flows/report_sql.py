@@ -7,14 +7,12 @@ line `-- on sqlite:` or `-- on postgresql:` begins a part that only that databas
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import sqlalchemy as sa
 
 from flows.report_definitions import ReportRefused
 from flows.report_values import Bound
 
-Dialect = Literal["sqlite", "postgresql"]
 _SECTION = re.compile(r"^[ \t]*--[ \t]*on (sqlite|postgresql):[ \t]*$", re.MULTILINE)
 _HELPER = re.compile(r"\{\{\s*(\w+)\s*\(((?:[^{}]|\{(?!\{)|\}(?!\}))*)\)\s*\}\}")
 # Texts, quoted names and comments are left alone: a colon in them begins no name.
@@ -24,7 +22,7 @@ _PIECES = re.compile(
 )
 
 
-def statement(sql: str, dialect: Dialect, values: Mapping[str, Bound]) -> sa.TextClause:
+def statement(sql: str, dialect: str, values: Mapping[str, Bound]) -> sa.TextClause:
     """The query for that database, with the values it uses bound. Raises ReportRefused."""
     used: dict[str, Bound] = {}
 
@@ -40,7 +38,7 @@ def statement(sql: str, dialect: Dialect, values: Mapping[str, Bound]) -> sa.Tex
         # PostgreSQL cannot guess the type of a value that is only compared with NULL.
         return f"CAST(:{name} AS {values[name].postgresql})" if dialect == "postgresql" else f":{name}"
 
-    text = _PIECES.sub(piece, expanded(for_dialect(sql, dialect), dialect)).strip().rstrip(";")
+    text = _PIECES.sub(piece, expanded(for_dialect(sql, dialect), dialect)).strip().rstrip(";").strip()
     return sa.text(text).bindparams(*(sa.bindparam(name, one.value, one.type) for name, one in used.items()))
 
 
@@ -48,16 +46,16 @@ def check(sql: str, names: set[str]) -> None:
     """Raises ReportRefused where the SQL uses a helper or a parameter that there is not, on either database."""
     values = {name: Bound(None, sa.Text(), "text") for name in sorted(names)}
     for dialect in ("sqlite", "postgresql"):
-        statement(sql, dialect, values)  # type: ignore[arg-type]
+        statement(sql, dialect, values)
 
 
-def for_dialect(sql: str, dialect: Dialect) -> str:
+def for_dialect(sql: str, dialect: str) -> str:
     """The parts for every database and for this one."""
     common, *parts = _SECTION.split(sql)
     return common + "".join(text for name, text in zip(parts[::2], parts[1::2], strict=True) if name == dialect)
 
 
-def expanded(sql: str, dialect: Dialect) -> str:
+def expanded(sql: str, dialect: str) -> str:
     """The SQL with each helper written out, inner ones first."""
 
     def write_out(match: re.Match[str]) -> str:
@@ -87,7 +85,7 @@ def arguments(text: str) -> list[str]:
     return [one.strip() for one in found if one.strip()]
 
 
-def _helper(name: str, given: list[str], dialect: Dialect) -> str:
+def _helper(name: str, given: list[str], dialect: str) -> str:
     if name not in HELPERS:
         raise ReportRefused(f"there is no helper '{name}'; there are: {', '.join(HELPERS)}")
     least, most, write = HELPERS[name]

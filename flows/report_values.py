@@ -14,13 +14,14 @@ from models.columns import UtcDateTime
 
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
 
-# The first is what SQLAlchemy makes of a value, the second what PostgreSQL is told it is.
-TEXT = (sa.Text(), "text")
-INTEGER = (sa.BigInteger(), "bigint")
-NUMBER = (sa.Double(), "double precision")
-BOOLEAN = (sa.Boolean(), "boolean")
-DATE = (sa.Date(), "date")
-INSTANT = (UtcDateTime(), "timestamptz")
+Kind = tuple[sa.types.TypeEngine[Any], str]
+"""What SQLAlchemy makes of a value, and what PostgreSQL is told it is."""
+TEXT: Kind = (sa.Text(), "text")
+INTEGER: Kind = (sa.BigInteger(), "bigint")
+NUMBER: Kind = (sa.Double(), "double precision")
+BOOLEAN: Kind = (sa.Boolean(), "boolean")
+DATE: Kind = (sa.Date(), "date")
+INSTANT: Kind = (UtcDateTime(), "timestamptz")
 TYPES = {"text": TEXT, "choice": TEXT, "integer": INTEGER, "number": NUMBER, "date": DATE, "boolean": BOOLEAN}
 FRAME_TYPES = {"from": INSTANT, "to": INSTANT, "first_day": DATE, "last_day": DATE}
 GIVEN_TYPES = {"due": INSTANT, "today": DATE, "timezone": TEXT, "day_start_minutes": INTEGER}
@@ -64,13 +65,14 @@ def _kind(parameter: Parameter) -> dict[str, Any]:
     if parameter.type in ("integer", "number"):
         bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
         return {"type": parameter.type, **{key: value for key, value in bounds.items() if value is not None}}
-    return {
+    kinds: dict[str, dict[str, Any]] = {
         "text": {"type": "string"},
         "boolean": {"type": "boolean"},
         "choice": {"type": "string", "enum": parameter.choices},
         "date": {"type": "string", "pattern": DATE_PATTERN, "format": "date", "wanted": "a date such as 2026-11-30"},
         "time frame": {"type": "string", "pattern": PATTERN, "wanted": WANTED},
-    }[parameter.type]
+    }
+    return kinds[parameter.type]
 
 
 def values_of(report: Report, given: Mapping[str, Any], due: datetime, clock: DayClock) -> dict[str, Bound]:
@@ -91,6 +93,8 @@ def values_of(report: Report, given: Mapping[str, Any], due: datetime, clock: Da
             raise ReportRefused(f"values.{name} is missing: report '{report.name}' needs it")
         value = given.get(name, parameter.default)
         try:
+            if value is None and (parameter.required or parameter.default is not None):
+                _refuse(value, f"a value of type {parameter.type}; leave it out, or give one")
             values |= _values(name, parameter, value, due, clock)
         except (ValueError, TypeError) as error:
             raise ReportRefused(f"values.{name}: {error}") from None
