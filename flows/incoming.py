@@ -76,6 +76,8 @@ def place_of(source: SourceKind, importer: str, drop_folder: str, folder: str, s
 
 
 def _sftp_server(name: str) -> SftpServer:
+    if not name:
+        raise InputRefused("sftp_server is empty: with source sftp, name the SFTP server block there.")
     try:
         block = SftpServer.load(name)
     except ValueError as error:
