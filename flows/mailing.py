@@ -90,12 +90,18 @@ class Attachment:
 
 @task(name="send mail", **TRANSFER)
 def send_mail(
-    mail: MailDelivery, *, text: str, html: str = "", attachments: Sequence[Attachment] = ()
+    mail: MailDelivery,
+    *,
+    text: str,
+    html: str = "",
+    attachments: Sequence[Attachment] = (),
+    facts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Send one message; returns its receipt, announced already.
 
     The receipt has name (the subject), path (`mailto:` and those whom all may see), bytes and sha256 of the whole
-    message, message_id, accepted (how many recipients), refused (address: reason). Each refused recipient is one error
+    message, message_id, accepted (how many recipients), refused (address: reason), and `facts`, JSON-able, for whoever
+    looks at the ledger later. Each refused recipient is one error
     line, and one error for the flow to count. Raises InputRefused, or TransferError where trying again may help; it is
     tried again.
     """
@@ -115,6 +121,7 @@ def send_mail(
         "message_id": str(message["Message-ID"]),
         "accepted": len(mail.recipients()) - len(refused),
         "refused": refused,
+        **(facts or {}),
     }
     announce_receipt(logger, receipt)
     return receipt

@@ -39,7 +39,7 @@ class Retention:
     results: frozenset[RunStatus] = frozenset()
 
     def named_types(self) -> set[str]:
-        return self.types | {rule.type for rule in self.rules if rule.type is not None}
+        return set(self.types) | {rule.type for rule in self.rules if rule.type is not None}
 
     def facts(self) -> dict[str, object]:
         """For the audit trail; what is not asked for is left out."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, case, delete, literal, true
 from sqlmodel import Session, col, func, select
@@ -151,7 +152,7 @@ def _staying(session: Session) -> Iterator[tuple[int, str]]:
     yield from ((one, "the last run of its task") for one in _ids(session, col(TaskRow.last_run_id)))
 
 
-def _ids(session: Session, column: ColumnElement[int | None]) -> list[int]:
+def _ids(session: Session, column: Any) -> list[int]:
     return [one for one in session.execute(select(column).where(column.is_not(None))).scalars() if one is not None]
 
 
