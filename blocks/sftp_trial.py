@@ -18,6 +18,8 @@ from blocks.sftp_protocol import (
     FLAG_WRITE,
     NO_SUCH_FILE,
     POSIX_RENAME,
+    UNSUPPORTED,
+    SftpProtocol,
     SftpStatus,
 )
 from blocks.sftp_refusals import explained
@@ -121,9 +123,7 @@ class _Trial:
     def _rename(self) -> str:
         path = join(self._folder, self._final_name)
         with self._asking("rename to", path) as connection:
-            protocol = connection.protocol
-            rename = protocol.posix_rename if POSIX_RENAME in protocol.extensions else protocol.rename
-            rename(self._there, path)
+            _rename(connection.protocol, self._there, path)
         self._there = path
         return f"to {self._final_name}, as a delivery does once the file is whole"
 
@@ -152,3 +152,14 @@ class _Trial:
             with suppress(SftpStatus, TransferError):
                 self._connection.protocol.remove(self._there)
         self._connection.close()
+
+
+def _rename(protocol: SftpProtocol, old: str, new: str) -> None:
+    """As a delivery does it: some servers name an extension that they refuse when it is used."""
+    if POSIX_RENAME in protocol.extensions:
+        try:
+            return protocol.posix_rename(old, new)
+        except SftpStatus as status:
+            if status.code != UNSUPPORTED:
+                raise
+    return protocol.rename(old, new)

@@ -76,7 +76,7 @@ def _remedy(error: Exception, host: str, port: int, kind: str) -> str:
         return f"{there} does not speak {kind} on this port: try another encryption, or another port"
     if isinstance(error, socket.gaierror):
         return f"there is no machine named '{host}': check the server's name"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or "timed out" in str(error):  # smtplib wraps some of its own
         return f"{there} did not answer within {_PATIENCE_SECONDS} s: check server, port and firewall"
     if isinstance(error, smtplib.SMTPAuthenticationError):
         return f"{there} refuses user name and password ({_said(error)}): enter them again"
