@@ -17,7 +17,7 @@ from models.tables import RunRow
 from scheduler.errors import SchedulerError
 from scheduler.privileges import require
 from scheduler.store.settings import load_settings
-from scheduler.usecases.browse_log import LogQuery, all_lines, all_of_log
+from scheduler.usecases.browse_log import LogQuery, all_lines, pages_of_log
 from scheduler.usecases.sessions import SignedIn
 
 COLUMNS = [
@@ -86,7 +86,7 @@ def query_of(parameters: dict[str, str]) -> LogQuery:
     )
 
 
-def cells(run: RunRow, name: str, zone: str) -> list[object]:
+def cells(run: RunRow, name: str, step: str, zone: str) -> list[object]:
     """One run as the task log shows it, in the order of COLUMNS."""
     return [
         run.id,
@@ -100,7 +100,7 @@ def cells(run: RunRow, name: str, zone: str) -> list[object]:
         SHOWN_AS[run.status],
         run.error or ("" if run.status is RunStatus.COMPLETED else run.message),
         run.type,
-        run.step,
+        step,
         run.processed,
         run.errors,
         run.attempt,
@@ -113,10 +113,11 @@ def _csv(actor: Actor, query: LogQuery, zone: str) -> Iterator[str]:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     yield "\ufeff"  # or a spreadsheet takes the UTF-8 for something else
-    for run, name in all_of_log(engine(), actor, query):
-        writer.writerow([inert(cell) for cell in cells(run, name, zone)])
-        if text.tell() > 60_000:
-            yield _taken(text)
+    for page in pages_of_log(engine(), actor, query):
+        for run, name in page.rows:
+            writer.writerow([inert(cell) for cell in cells(run, name, page.steps[run.id or 0], zone)])
+            if text.tell() > 60_000:
+                yield _taken(text)
     yield _taken(text)
 
 

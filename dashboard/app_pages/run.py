@@ -35,7 +35,7 @@ def summary(report: RunReport, zone: str) -> None:
             ("Size (KB)", words.size_kb(run)),
             ("Attempts", run.attempt),
             ("Object", run.object),
-            ("Type, step", f"{run.type}, {run.step}"),
+            ("Type, step", f"{run.type}, {report.step_shown}"),
             ("Trigger", f"{run.trigger.value}{', asked for by ' + run.requested_by if run.requested_by else ''}"),
             ("Process ID", words.process_in_words(run.process_id, state)),
         ]

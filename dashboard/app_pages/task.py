@@ -56,7 +56,7 @@ def general(view: TaskView) -> None:
             ("UID", row.uid),
             ("Type", row.type),
             ("Object", row.object),
-            ("Step", line.step),
+            ("Step", line.step_shown),
             ("Process ID", words.process_in_words(line.process_id, state)),
             ("Schedule", view.schedule),
             ("Windows", _WINDOWS[row.window]),

@@ -78,7 +78,7 @@ def turned_to(query: LogQuery) -> list[Key]:
 
 
 def table(page: LogPage, zone: str) -> None:
-    rows = [[*cells(run, name, zone), f"/run?run={run.id}"] for run, name in page.rows]
+    rows = [[*cells(run, name, page.steps[run.id or 0], zone), f"/run?run={run.id}"] for run, name in page.rows]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "Report Detail"])
     order = [
         "Start time",

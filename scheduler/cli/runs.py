@@ -125,6 +125,7 @@ def log(
     from scheduler.privileges import require
     from scheduler.store.logs import LogFilter, task_log
     from scheduler.store.settings import load_settings
+    from scheduler.store.steps import steps_of
     from scheduler.usecases.find import find_task
 
     with read() as (session, actor):
@@ -136,13 +137,14 @@ def log(
             errors=errors,
         )
         rows = task_log(session, which, limit=limit)
+        steps = steps_of(session, [row for row, _ in rows])
     if as_json:
         print_json({"runs": [_log_row(row, name) for row, name in rows]})
         return
     table = []
     for row, name in rows:
         most = [str(row.id), brief(row.started_at or row.due_at, zone), name, SHOWN_AS[row.status]]
-        more = [duration(row), _size(row), row.object, row.type, str(row.step)] if wide() else []
+        more = [duration(row), _size(row), row.object, row.type, steps[row.id or 0]] if wide() else []
         table.append([*most, str(row.processed), str(row.errors), *more, _trouble(row)])
     headers = ["Run", "Start time", "Task", "Result", "Done", "Errors"]
     headers += ["mm:ss", "KB", "Object", "Type", "Step", "Error"] if wide() else ["Error"]

@@ -40,7 +40,7 @@ def tasks(
         state = "NEEDS RESET" if line.needs_reset else line.state
         if line.progress is not None:
             state += f" {line.progress:.0f} %"
-        more = [line.object, line.type, str(line.step), str(line.process_id)] if wide() else []
+        more = [line.object, line.type, line.step_shown, str(line.process_id)] if wide() else []
         table.append(
             [brief(line.next_start_at, zone), name, str(line.uid), *more, state, line.last_result or "", line.reason]
         )

@@ -1,6 +1,6 @@
 """The task log and a run's report, as they are browsed page by page."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from models.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
 from scheduler.errors import InvalidInput
 from scheduler.privileges import require
 from scheduler.store import logs
+from scheduler.store.steps import steps_of
 
 ERROR = 40
 Key = tuple[datetime, int]
@@ -34,10 +35,14 @@ class LogQuery:
 
 @dataclass(frozen=True)
 class LogPage:
-    """Runs with their task's name. following: the key that the next page begins behind, None on the last."""
+    """Runs with their task's name. following: the key that the next page begins behind, None on the last.
+
+    steps: each run's step as it is shown, by the run's ID.
+    """
 
     rows: list[tuple[RunRow, str]]
     following: Key | None
+    steps: Mapping[int, str]
 
 
 def browse_log(
@@ -77,16 +82,23 @@ def browse_log(
     more = len(rows) > limit
     rows = rows[:limit]
     last = rows[-1][0] if rows else None
-    return LogPage(rows, (last.sorted_at, last.id or 0) if more and last else None)
+    following = (last.sorted_at, last.id or 0) if more and last else None
+    return LogPage(rows, following, steps_of(session, [run for run, _ in rows]))
 
 
 def all_of_log(engine: Engine, actor: Actor, query: LogQuery) -> Iterator[tuple[RunRow, str]]:
-    """Every run of the query, in its order, a short transaction a page: for downloads."""
+    """Every run of the query, in its order."""
+    for page in pages_of_log(engine, actor, query):
+        yield from page.rows
+
+
+def pages_of_log(engine: Engine, actor: Actor, query: LogQuery) -> Iterator[LogPage]:
+    """Every page of the query, in its order, a short transaction each: for downloads."""
     behind: Key | None = None
     while True:
         with reading(engine) as session:
             page = browse_log(session, actor, query, behind=behind, limit=1000)
-        yield from page.rows
+        yield page
         if page.following is None:
             return
         behind = page.following
@@ -102,13 +114,17 @@ class LineQuery:
 
 @dataclass(frozen=True)
 class RunReport:
-    """All about one run but its log lines. caused: the runs that its end made or kept from running."""
+    """All about one run but its log lines. caused: the runs that its end made or kept from running.
+
+    step_shown: its step in words.
+    """
 
     run: RunRow
     task: TaskRow
     events: list[RunEventRow]
     files: list[RunFileRow]
     caused: list[tuple[RunRow, str]] = field(default_factory=list)
+    step_shown: str = ""
 
 
 def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
@@ -125,7 +141,8 @@ def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
         .order_by(col(RunRow.id))
         .limit(50)
     ).all()
-    return RunReport(run, task, logs.run_events(session, run_id), logs.run_files(session, run_id), list(caused))
+    events, files = logs.run_events(session, run_id), logs.run_files(session, run_id)
+    return RunReport(run, task, events, files, list(caused), steps_of(session, [run])[run_id])
 
 
 def picked_up(file: RunFileRow, shown: Callable[[datetime | None], str]) -> str:

@@ -161,8 +161,7 @@ def lines_of(session: Session, book: Book, picture: Picture, rows: list[TaskRow]
         reason = ""
         if run is not None and run.status is RunStatus.WAITING and run.id in waiting:
             reason = "; ".join(hold.reason for hold in judge(waiting[run.id], picture.board, now))
-        step = book.tasks[uid].step if uid in book.tasks else 1
-        lines.append(task_line(row, run, last.get(uid), step, reason))
+        lines.append(task_line(row, run, last.get(uid), book, reason))
     return lines
 
 

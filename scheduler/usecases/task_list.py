@@ -10,9 +10,10 @@ from models.tables import RunRow, TaskRow
 from scheduler.clock import Clock
 from scheduler.privileges import require
 from scheduler.rules import judge
+from scheduler.steps import step_shown
 from scheduler.store import logs
 from scheduler.store.boards import load_board
-from scheduler.store.tasks import load_book
+from scheduler.store.tasks import Book, load_book
 from scheduler.usecases.reset import needs_reset
 
 
@@ -21,7 +22,7 @@ class TaskLine:
     """One task of the list. state: Scheduled, or its open run's, or empty where nothing is to come.
 
     reason: why its waiting run waits. progress: percent. last_result: as shown, None if it never ran. stuck: why
-    somebody should look at its run in progress, where that was asked about.
+    somebody should look at its run in progress, where that was asked about. step_shown: the step in words.
     """
 
     uid: int
@@ -29,6 +30,7 @@ class TaskLine:
     type: str
     object: str
     step: int
+    step_shown: str
     enabled: bool
     historical: bool
     state: str
@@ -65,12 +67,16 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
         if run is not None and run.id in runs:
             holds = judge(runs[run.id], picture.board, now)
             reason = "; ".join(hold.reason for hold in holds)
-        lines.append(task_line(task, run, last.get(uid), book.tasks[uid].step if uid in book.tasks else 1, reason))
+        lines.append(task_line(task, run, last.get(uid), book, reason))
     return sorted(lines, key=lambda line: (line.next_start_at is None, line.next_start_at or now, line.uid))
 
 
-def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, step: int, reason: str) -> TaskLine:
+def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, book: Book, reason: str) -> TaskLine:
     """The line of one task, with its open run and its last one."""
+    known, task_type = book.tasks.get(task.uid or 0), book.world.types.get(task.type)
+    step = known.step if known else 1
+    # A run in progress keeps the parameters it started with, whatever was edited since.
+    parameters = task.parameters if run is None or run.parameters is None else run.parameters
     next_start_at = task.next_due_at if task.enabled and not task.historical else None
     if run is not None and run.status is RunStatus.WAITING:
         next_start_at = run.retry_at or run.due_at
@@ -82,6 +88,7 @@ def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, step: int,
         type=task.type,
         object=task.object,
         step=step,
+        step_shown=step_shown(step, parameters, task_type.parameter_schema if task_type else None),
         enabled=task.enabled,
         historical=task.historical,
         state=state,
