@@ -1,13 +1,13 @@
 """The ledger as one run's process sees it: every write carries the claim."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, update
 from sqlmodel import Session, col
 
-from models.db import make_engine, writing
+from models.db import make_engine, reading, writing
 from models.domain import ACTIVE, PickUp, RunStatus
 from models.tables import RunFileRow, RunLogRow, RunRow
 from scheduler.processes import ProcessIdentity
@@ -34,30 +34,21 @@ class StoredRunLedger:
         self._claim = claim
 
     def began(self, process: ProcessIdentity) -> bool:
-        return self._set(
-            only_without_process=True,
-            process_id=process.pid,
-            process_ticks=process.started_ticks,
-            process_boot=process.boot_id,
-            process_host=process.host,
-        )
+        facts = {
+            "process_id": process.pid,
+            "process_ticks": process.started_ticks,
+            "process_boot": process.boot_id,
+            "process_host": process.host,
+        }
+        return self._set(only_without_process=True, **facts) or self._is_written(ACTIVE, **facts)
 
     def bind(self, flow_run_id: str) -> bool:
         return self._set(flow_run_id=flow_run_id)
 
     def running(self) -> bool:
-        now = datetime.now(UTC)
         with writing(self._engine) as session:
-            return record_transition(
-                session,
-                self._run_id,
-                [RunStatus.STARTING],
-                RunStatus.RUNNING,
-                now=now,
-                who="run",
-                under_claim=self._claim,
-                running_at=now,
-            )
+            moved = self._pass_through_running(session)
+        return moved or self._is_written([RunStatus.RUNNING])
 
     def log(self, lines: Sequence[LogLine]) -> bool:
         rows = [
@@ -121,7 +112,8 @@ class StoredRunLedger:
             if row is None:
                 return False
             book = chain_book(session, row.task_uid)
-            return end_run(session, book, self._run_id, ending, now=datetime.now(UTC), who=who, claim=self._claim)
+            ended = end_run(session, book, self._run_id, ending, now=datetime.now(UTC), who=who, claim=self._claim)
+        return ended or self._is_written([status])
 
     def not_started(self, reason: str) -> bool:
         now = datetime.now(UTC)
@@ -134,10 +126,10 @@ class StoredRunLedger:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _pass_through_running(self, session: Session) -> None:
-        """A flow whose Running state nobody could record still ran before it completed."""
+    def _pass_through_running(self, session: Session) -> bool:
+        """starting -> running; a flow whose Running state nobody could record still ran before it completed."""
         now = datetime.now(UTC)
-        record_transition(
+        return record_transition(
             session,
             self._run_id,
             [RunStatus.STARTING],
@@ -147,6 +139,14 @@ class StoredRunLedger:
             under_claim=self._claim,
             running_at=now,
         )
+
+    def _is_written(self, statuses: Collection[RunStatus], **facts: Any) -> bool:
+        """Whether the write was done before: its answer was lost, and this is the repetition."""
+        with reading(self._engine) as session:
+            row = session.get(RunRow, self._run_id)
+        if row is None or row.claim != self._claim or row.status not in statuses:
+            return False
+        return all(getattr(row, name) == value for name, value in facts.items())
 
     def _mine(self, session: Session) -> bool:
         row = session.get(RunRow, self._run_id)

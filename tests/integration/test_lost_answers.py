@@ -1,5 +1,6 @@
 """A database that takes a write and cannot say so, or says no at the very end."""
 
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -8,6 +9,9 @@ from sqlalchemy.exc import OperationalError
 
 from models.db import sqlite_module, writing
 from models.domain import RunStatus
+from scheduler.processes import identify_self
+from scheduler.run_ledger import Outcome
+from scheduler.store import open_run_ledger
 from scheduler.store.ledger import give_back_unbegun
 from tests.desk import Desk
 
@@ -41,9 +45,30 @@ def test_another_worker_s_claims_are_not_given_back(desk: Desk) -> None:
 
 def test_a_commit_that_failed_leaves_the_connection_free(sqlite: Engine) -> None:
     refused = mock.Mock(side_effect=sqlite_module().OperationalError("database is locked"))
-    with mock.patch.object(sqlite.dialect, "do_commit", refused), pytest.raises(OperationalError):
-        with writing(sqlite) as session:
-            session.execute(text("UPDATE setting SET value = '1' WHERE key = 'installed'"))
+    with (
+        mock.patch.object(sqlite.dialect, "do_commit", refused),
+        pytest.raises(OperationalError),
+        writing(sqlite) as session,
+    ):
+        session.execute(text("UPDATE setting SET value = '1' WHERE key = 'installed'"))
 
     with writing(sqlite) as session:  # by the same pooled connection
         assert session.execute(text("SELECT value FROM setting WHERE key = 'installed'")).scalar_one() == "true"
+
+
+def test_a_process_that_repeats_a_write_whose_answer_was_lost_goes_on(desk: Desk) -> None:
+    desk.tasks("name: Export, type: job0")
+    desk.worker_lives()
+    desk.run_now("Export")
+    desk.turn()
+    order = desk.orders["Export"]
+    ledger = open_run_ledger(order.database_url, order.run_id, order.claim)
+    process = identify_self()
+
+    assert [ledger.began(process), ledger.began(process)] == [True, True]
+    assert not ledger.began(replace(process, pid=process.pid + 1))  # another process of the same claim
+    assert [ledger.running(), ledger.running()] == [True, True]
+    assert [ledger.ended(Outcome("completed")), ledger.ended(Outcome("completed"))] == [True, True]
+    assert not ledger.ended(Outcome("failed", error="a late thought"))
+    ledger.close()
+    assert [event.after for event in desk.events(order.run_id)] == ["waiting", "starting", "running", "completed"]

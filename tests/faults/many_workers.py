@@ -1,0 +1,248 @@
+"""Several workers on one PostgreSQL that is restarted now and then; one is frozen, overtaken, and wakes up.
+
+Without Prefect: each worker is a process that takes the product's turns, and writes about its runs with the product's
+ledger. The clock is the machine's plus an offset that all of them share, so that two minutes pass quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.db import make_engine, writing
+from scheduler.clock import SystemClock
+from scheduler.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
+from scheduler.lost import end_lost_runs
+from scheduler.privileges import OPERATOR
+from scheduler.processes import identify_self
+from scheduler.run_ledger import Outcome
+from scheduler.starts import take_turn, wait_for_turn
+from scheduler.store import process_side, settings, workers
+from scheduler.store.ledger import give_back_unbegun
+from scheduler.store.tasks import Book, load_book, save_types
+from scheduler.task_types import TaskType
+from scheduler.usecases.apply import apply
+from tests.faults.table import Line
+
+PROJECT = Path(__file__).parents[2]
+BEAT = timedelta(seconds=5)
+
+
+class SharedClock:
+    """The machine's clock and an offset in a file."""
+
+    def __init__(self, file: Path) -> None:
+        if not file.exists():
+            file.write_bytes(struct.pack("d", 0.0))
+        with file.open("r+b") as opened:
+            self._map = mmap.mmap(opened.fileno(), 8)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=struct.unpack("d", self._map[:8])[0])
+
+    def advance(self, seconds: float) -> None:
+        self._map[:8] = struct.pack("d", struct.unpack("d", self._map[:8])[0] + seconds)
+
+
+class Worker:
+    """One process: turns, signs of life, and the runs' own writes, until told to stop."""
+
+    def __init__(self, url: str, folder: Path, number: int) -> None:
+        self._engine, self._url = make_engine(url), url
+        self._id = f"worker-{number}"
+        self._clock = SharedClock(folder / "clock")
+        self._marks = os.open(folder / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._stop = folder / "stop"
+        self._book: Book | None = None
+        self._begun: set[str] = set()
+        self._beaten_at = datetime.min.replace(tzinfo=UTC)
+        self._pause = threading.Event()
+
+    def live(self) -> None:
+        clock = self._clock
+
+        class Today(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+                return clock.now()
+
+        process_side.datetime = Today  # type: ignore[attr-defined]
+        self._insist(self._hello)
+        while not self._stop.exists():
+            try:
+                self._beat()
+                if not self._turn():
+                    self._pause.wait(0.1)
+            except SQLAlchemyError:
+                self._mark("refused", "turn")
+                self._pause.wait(0.2)
+
+    def _hello(self) -> bool:
+        with writing(self._engine) as session:
+            workers.say_hello(session, self._id, identify_self(), self._clock.now())
+        return True
+
+    def _beat(self) -> None:
+        now = self._clock.now()
+        if now - self._beaten_at > BEAT:
+            with writing(self._engine) as session:
+                workers.beat(session, self._id, now, None)
+                end_lost_runs(session, socket.gethostname(), now)
+            self._beaten_at = now
+
+    def _turn(self) -> int:
+        with writing(self._engine) as session:
+            wait_for_turn(session)
+            now = self._clock.now()
+            if not workers.show_life(session, self._id, now, None):
+                return 0
+            give_back_unbegun(session, self._id, self._begun, now)
+            self._book = load_book(session, self._book)
+            turn = take_turn(session, self._book, worker_id=self._id, database_url=self._url, now=now, problem=None)
+        for order in turn.orders:
+            self._begun.add(order.claim)
+        for order in turn.orders:
+            self._run(order.run_id, order.claim)
+        return len(turn.orders)
+
+    def _run(self, run_id: int, claim: str) -> None:
+        ledger = process_side.StoredRunLedger.__new__(process_side.StoredRunLedger)
+        ledger._engine, ledger._run_id, ledger._claim = self._engine, run_id, claim
+        if not self._insist(ledger.running):
+            return self._mark("fenced", run_id)
+        self._mark("began", run_id)
+        ended = self._insist(lambda: ledger.ended(Outcome("completed", processed=1)))
+        return self._mark("ended" if ended else "fenced", run_id)
+
+    def _insist(self, write: Any) -> bool:
+        """As a run's process does: again, while the database is away. A repeated write may find itself done."""
+        while True:
+            try:
+                return bool(write())
+            except SQLAlchemyError:
+                self._mark("refused", "write")
+                self._pause.wait(0.2)
+
+    def _mark(self, what: str, about: object) -> None:
+        os.write(self._marks, f"{what} {about} {self._id}\n".encode())
+
+
+def install(engine: Engine, tasks: int) -> None:
+    """So many tasks in half as many groups, `catch_up: all`, as many running at a time."""
+    kinds = max(2, tasks // 2)
+    types = [TaskType(f"kind{n}", f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(kinds)]
+    sections = [
+        TaskSection(name=f"task {n}", type=f"kind{n % kinds}", window="allow", catch_up="all", timezone="UTC")  # type: ignore[arg-type]
+        for n in range(tasks)
+    ]
+    with writing(engine) as session:
+        settings.install(session)
+        save_types(session, types, datetime.now(UTC))
+        given = Definitions(settings=SettingsSection(max_running=64), windows=None, tasks=sections)
+        assert not apply(session, SystemClock(), OPERATOR, given).errors
+
+
+def come_due(engine: Engine, each: int) -> None:
+    hour = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=0, second=0, microsecond=0)
+    cron = ScheduleSection(cron=f"0-{each - 1} {hour.hour} * * *").cron
+    with writing(engine) as session:
+        statement = text(
+            "UPDATE task SET cron = :cron, accounted_at = :hour, next_due_at = :hour, on_failure = 'continue'"
+        )
+        session.execute(statement, {"cron": cron, "hour": hour})
+        settings.definitions_changed(session)
+
+
+def several_workers(database: Any, folder: Path, count: int, dues: int, seed: int = 0) -> Line:
+    """That many workers and dues; `database` offers `engine`, and `restart()`, called every 5 to 20 s."""
+    chance = random.Random(f"workers {seed}")
+    engine: Engine = database.engine
+    tasks, each = (100, dues // 100) if dues >= 1000 else (20, dues // 20)
+    install(engine, tasks)
+    come_due(engine, each)
+    clock = SharedClock(folder / "clock")
+    url = engine.url.render_as_string(hide_password=False)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tests.faults.many_workers", url, str(folder)]
+    started = [subprocess.Popen([*command, str(number)], cwd=PROJECT) for number in range(count)]
+    restarts, next_restart = 0, time.monotonic() + chance.uniform(5, 20)
+    frozen_at: float | None = None
+    woken = False
+    try:
+        while (done := _done(engine)) < tasks * each:
+            time_left = 1800 - (time.monotonic() - began)
+            assert time_left > 0, f"{done} of {tasks * each} runs after half an hour"
+            if frozen_at is None and done > tasks * each / 4:
+                started[0].send_signal(signal.SIGSTOP)
+                frozen_at = time.monotonic()
+                passed = 0.0
+            elif frozen_at is not None and not woken:
+                clock.advance(2.0)
+                passed += 2.0
+                if passed >= 120:
+                    started[0].send_signal(signal.SIGCONT)
+                    woken = True
+            if time.monotonic() > next_restart:
+                database.restart()
+                restarts, next_restart = restarts + 1, time.monotonic() + chance.uniform(5, 20)
+            threading.Event().wait(0.25)
+    finally:
+        (folder / "stop").touch()
+        started[0].send_signal(signal.SIGCONT)
+        for one in started:
+            one.wait(60)
+    return _line(engine, folder, count, tasks * each, restarts, time.monotonic() - began)
+
+
+def _done(engine: Engine) -> int:
+    try:
+        with engine.connect() as connection:
+            statement = text("SELECT COUNT(*) FROM run WHERE ended_at IS NOT NULL")
+            return int(connection.execute(statement).scalar_one())
+    except SQLAlchemyError:
+        return 0
+
+
+def _line(engine: Engine, folder: Path, count: int, dues: int, restarts: int, seconds: float) -> Line:
+    marks = [line.split() for line in (folder / "marks").read_text().splitlines()]
+    began = Counter(mark[1] for mark in marks if mark[0] == "began")
+    fenced = sum(mark[0] == "fenced" for mark in marks)
+    refused = sum(mark[0] == "refused" for mark in marks)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT COUNT(*), COUNT(DISTINCT (task_uid, due_at)) FROM run")).one()
+        locks = connection.execute(text("SELECT COUNT(*) FROM lock")).scalar_one()
+        statuses = dict(connection.execute(text("SELECT status, COUNT(*) FROM run GROUP BY status")).all())  # type: ignore[arg-type]
+        overlaps = connection.execute(
+            text(
+                "SELECT COUNT(*) FROM run a JOIN run b ON a.type = b.type AND a.id < b.id"
+                " AND a.started_at < b.ended_at AND b.started_at < a.ended_at"
+            )
+        ).scalar_one()
+    twice = sum(1 for times in began.values() if times > 1)
+    right = rows == (dues, dues) and not twice and not locks and not overlaps
+    told = (
+        f"{dues} dues: {rows[0]} rows, {json.dumps(statuses)}, {twice} began twice, {overlaps} overlaps in a group, "
+        f"{locks} locks left; {restarts} restarts ({refused} calls refused); {fenced} writes of overtaken runs refused; "
+        f"{dues / seconds:.0f} runs a second"
+    )
+    return Line(f"{count} workers, one frozen for two minutes, PostgreSQL restarted", "PostgreSQL", told, right)
+
+
+if __name__ == "__main__":
+    Worker(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])).live()
