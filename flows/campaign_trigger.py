@@ -19,8 +19,7 @@ from prefect.states import State
 from pydantic import Field
 
 from blocks.database import Database
-from flows.campaigns import ATTEMPT, CAMPAIGN, CampaignFacts, find_campaign, is_open
-from flows.data_export import load_database
+from flows.campaigns import ATTEMPT, CAMPAIGN, CampaignFacts, find_campaign, is_open, load_writable
 from flows.delivery import TRANSFER
 from flows.exclusions import RECORD, can_be_dialled, keeps_from_dialling
 from flows.result import RunResult, completed, report_progress
@@ -48,7 +47,7 @@ def campaign_trigger(
             finish).
         database: Name of the database block that holds the campaigns.
     """
-    target = load_database(database)
+    target = load_writable(database)
     summary = start_campaign(target, campaign) if step == "start" else stop_campaign(target, campaign)
     report_progress(get_run_logger(), 100, 1)
     return completed(RunResult(processed=1, summary=summary))

@@ -7,11 +7,21 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from blocks.database import Database
+from flows.data_export import load_database
 from flows.result import InputRefused
 from models.operations import Attempt, Campaign, CampaignState
 
 CAMPAIGN: Any = Campaign.__table__  # type: ignore[attr-defined]
 ATTEMPT: Any = Attempt.__table__  # type: ignore[attr-defined]
+
+
+def load_writable(name: str) -> Database:
+    """The database block of that name. Raises InputRefused where there is none, or it is for reading only."""
+    block = load_database(name)
+    if block.read_only:
+        raise InputRefused(f"The database block '{name}' is read-only, and this task writes. Name another block.")
+    return block
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pydantic import Field
 from sqlalchemy.dialects import postgresql, sqlite
 
 from blocks.database import Database
-from flows.data_export import load_database
+from flows.campaigns import load_writable
 from flows.delivery import TRANSFER
 from flows.exclusions import ENTRY, HOLDS_FOR, LIST
 from flows.file_loads import Imported, Load, Receipt, Source, import_files, import_staged, keep_load
@@ -98,7 +98,7 @@ def exclusion_import(
         create_list: Whether the do-not-call list is made if there is none of that name.
     """
     unbraced(file_name)
-    target = load_database(database)
+    target = load_writable(database)
     place = place_of(source, importer, drop_folder, folder)
     rules = Rules(exclusion_list, policy, account_column, comment_column, file, allow_empty, create_list)
     check_list(target, rules)

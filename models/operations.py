@@ -434,8 +434,8 @@ class FileExport(OperationsModel, table=True):
     """A file with new rows, written down before it is sent, so that whoever comes next can end what was begun.
 
     Pending (`delivered_at` is None) there is one of a consumer and stream at most; `file_export_part` holds its
-    content meanwhile. `sending_at`: from then on the file may have arrived. `reached_at` and `reached_uid` are
-    what the watermark becomes. `run_key` is the scheduler's run that made it.
+    content meanwhile. `reached_at` and `reached_uid` are what the watermark becomes. `run_key` is the scheduler's
+    run that delivers it.
     """
 
     __tablename__ = "file_export"
@@ -463,7 +463,6 @@ class FileExport(OperationsModel, table=True):
     reached_at: datetime = _instant()
     reached_uid: int = 0
     made_at: datetime = _instant()
-    sending_at: datetime | None = _instant(nullable=True)
     delivered_at: datetime | None = _instant(nullable=True)
     receipts: list[dict[str, Any]] = _json(list)
 
