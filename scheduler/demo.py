@@ -1,6 +1,7 @@
 """`headway demo`: a small world to look at, with its own SFTP server and mail catcher on loopback."""
 
 import asyncio
+import logging
 import secrets
 import threading
 from collections.abc import Callable
@@ -8,21 +9,39 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
-from models.db import home, writing
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
+
+from models.db import home, reading, writing
 from scheduler.clock import SystemClock
 from scheduler.definitions import load_file
-from scheduler.errors import InvalidInput
+from scheduler.errors import InvalidInput, SchedulerError
 from scheduler.installation import open_database
 from scheduler.prefect_api import PrefectApi
 from scheduler.privileges import OPERATOR
+from scheduler.ready_tasks import ERROR_REPORT
 from scheduler.services import sync_importer_path
 from scheduler.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from scheduler.usecases.apply import apply
 from scheduler.usecases.find import find_task
 from scheduler.usecases.run_now import run_now
 
+log = logging.getLogger("headway.demo")
 DEFINITIONS = Path(__file__).parent / "demo.yaml"
-AT_ONCE = ("Citations export", "Customers export", "Violation codes import", "Old permits export")
+AT_ONCE = (
+    "Citations export",
+    "Customers export",
+    "Violation codes import",
+    "Old permits export",
+    "Overdue list import",
+    "Do-not-call import",
+    "Reminder calls start",
+    "Overdue results export",
+    "Citations by lot report",
+)
+"""In this order: what starts first should be delivered first."""
+FAILS = "Old permits export"
 
 
 class Demo:
@@ -39,6 +58,7 @@ class Demo:
         self._sftp_port = 0
         self._mail: Any = None
         self._host_key = ""
+        self._closing = threading.Event()
 
     def before(self) -> None:
         """Start the SFTP server and the mail catcher."""
@@ -133,24 +153,59 @@ class Demo:
             "P03,Fire lane,90.00",
             "P04,,15.00",
         ]
-        (self.importer / "violation_codes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        self._drop("violation_codes.csv", rows)
+        self._drop("overdue_november.csv", _overdue_list())
+        self._drop("disputes.csv", ["account,comment", "C000003,In dispute", "C000011,Asked not to be called"])
+
+    def _drop(self, name: str, rows: list[str]) -> None:
+        (self.importer / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
     def begin(self) -> None:
-        """Ask for the first runs, so that there is something to see at once."""
-        with writing(open_database()) as session:
+        """Ask for the first runs, so that there is something to see at once; for the error report after an error."""
+        engine = open_database()
+        with writing(engine) as session:
             for name in AT_ONCE:
-                task = find_task(session, name)
-                if not task.failed_run_id:
-                    run_now(session, SystemClock(), OPERATOR, task, follow=True)
+                _ask(session, name)
+        threading.Thread(target=self._report_the_failure, args=(engine,), name="demo report", daemon=True).start()
         self.tell("The demo's spacing between steps is short (half a minute); the default is an hour.")
         self.tell("Look: headway tasks; headway log; headway why 'Customers reload'")
+        self.tell(f"A report and the error report come by mail: {self.inbox}")
+
+    def _report_the_failure(self, engine: Engine) -> None:
+        """Wait until the task that fails has failed, then ask for the error report."""
+        while not self._closing.wait(0.5):
+            try:
+                with reading(engine) as session:
+                    failed = find_task(session, FAILS).failed_run_id is not None
+                if failed:
+                    with writing(engine) as session:
+                        _ask(session, ERROR_REPORT)
+                    return
+            except (SchedulerError, SQLAlchemyError) as error:
+                log.warning("the demo's error report was not asked for yet: %s", error)
 
     def close(self) -> None:
+        self._closing.set()
         if self._mail is not None:
             self._mail.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         if self._thread.is_alive():
             self._thread.join(5)
+
+
+def _ask(session: Session, name: str) -> None:
+    task = find_task(session, name)
+    if not task.failed_run_id:
+        run_now(session, SystemClock(), OPERATOR, task, follow=True)
+
+
+def _overdue_list() -> list[str]:
+    """A file for the calling list: most of its records are known there, some are new, two rows are bad."""
+    names = ["Ada,Alvarez", "Ben,Brandt", "Carla,Chen", "Diego,Dube", "Elena,Ellis"]
+    numbers = [*range(1, 26), *range(7001, 7011)]
+    rows = [f"C{n:06d},{names[n % 5]},{n % 90 + 10}.00,2025550{n % 100 + 100}" for n in numbers]
+    bad = [",No,Account,10.00,2025550142", "C009999,No,Number,10.00,12"]
+    return ["account,first_name,last_name,balance,phone", *rows, *bad]
 
 
 def _free_port() -> int:

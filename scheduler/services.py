@@ -26,6 +26,7 @@ from scheduler.ledger_block import keep_ledger_block
 from scheduler.prefect_api import Deployment, PrefectApi, PrefectError, PrefectUnreachable
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment
 from scheduler.privileges import OPERATOR
+from scheduler.ready_tasks import offer_tasks
 from scheduler.store import settings, workers
 from scheduler.store.tasks import save_types
 from scheduler.task_types import POOL, TaskType, all_prefect_yamls, is_task_type
@@ -213,6 +214,8 @@ class Stack:
         self.tell("Deploying the task types ...")
         types = deploy(prefect, *all_prefect_yamls())
         self.tell(f"{len(types)} task types: {', '.join(one.name for one in types)}.")
+        for name in offer_tasks(engine, SystemClock()):
+            self.tell(f"New task '{name}', disabled: edit it to say who gets its mail, then enable it.")
         return prefect
 
     def _first_admin(self, engine: Engine) -> None:
