@@ -61,6 +61,7 @@ def refuse_taken_port(port: int, variable: str, what: str) -> None:
 
 def use_prefect() -> PrefectApi:
     """Prefect as this installation knows it; the environment set so that Prefect's own code finds it too."""
+    os.environ.setdefault("HEADWAY_HOME", str(home()))  # `prefect deploy` works in another folder
     os.environ.update(client_environment(home()))
     return PrefectApi.from_environment()
 
