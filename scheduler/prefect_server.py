@@ -243,7 +243,22 @@ def _serve(port: int) -> None:
     sys.argv = ["prefect", "server", "start", "--host", _LOOPBACK, "--port", str(port)]
     from prefect.cli import app
 
+    _let_prefect_schedule()
     app()
+
+
+def _let_prefect_schedule() -> None:
+    """Prefect 3.8 under SQLAlchemy 2.1: without this its own schedules make no flow runs at all.
+
+    It bulk-inserts them as mappings with a key `state`, which is no column but a hybrid property; SQLAlchemy 2.0
+    ignored that, 2.1 asks the property for a setter. One that does nothing is what 2.0 did.
+    """
+    from prefect.server.database import orm_models
+
+    for model in (orm_models.FlowRun, orm_models.TaskRun):
+        hybrid = vars(model)["state"]
+        if getattr(hybrid, "bulk_dml_setter", True) is None:
+            hybrid.bulk_dml_setter = lambda cls, mapping, value: None
 
 
 def _stop_at_end_of_input() -> None:

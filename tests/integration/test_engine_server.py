@@ -130,3 +130,14 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_prefects_own_schedules_make_flow_runs(prefect_server: ServerForTests) -> None:
+    """SQLAlchemy 2.1 keeps Prefect 3.8's scheduler from it, but for `_let_prefect_schedule`."""
+    deployment = prefect_server.deploy("nothing", name="On Prefect's schedule")
+    every_hour = {"schedule": {"cron": "0 * * * *", "timezone": "UTC"}, "active": True}
+    prefect_server.call("POST", f"/deployments/{deployment}/schedules", [every_hour])
+    prefect_server.call("POST", f"/deployments/{deployment}/schedule", {"min_runs": 2})
+    made = prefect_server.flow_runs_of(deployment)
+    assert len(made) >= 2 and all(one["auto_scheduled"] for one in made)
+    assert {one["state_type"] for one in made} == {"SCHEDULED"}
