@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from flows.campaign_results_export import campaign_results_export
+from flows.campaign_trigger import campaign_trigger
 from flows.data_export import data_export
+from flows.exclusion_import import exclusion_import
 from flows.lookup_import import lookup_import
 
-FLOWS = [data_export, lookup_import]
+FLOWS = [data_export, lookup_import, campaign_results_export, exclusion_import]
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
@@ -27,7 +30,14 @@ def test_nested_parameters_allow_no_unknown_keys(flow):
 
 
 @pytest.mark.parametrize(
-    ("flow", "tokens"), [(data_export, {"file_name", "table"}), (lookup_import, {"file_name", "lookup"})]
+    ("flow", "tokens"),
+    [
+        (data_export, {"file_name", "table"}),
+        (lookup_import, {"file_name", "lookup"}),
+        (campaign_trigger, {"campaign"}),
+        (campaign_results_export, {"file_name", "campaign"}),
+        (exclusion_import, {"file_name", "exclusion_list"}),
+    ],
 )
 def test_the_scheduler_fills_tokens_in_names_only(flow, tokens):
     properties = flow.parameters.model_dump()["properties"]
@@ -40,6 +50,12 @@ def test_the_schema_is_plain_json_and_all_but_the_essentials_has_defaults(flow):
     assert set(schema["required"]) <= {"file_name", "lookup"}
 
 
-def test_an_export_has_no_destination_parameter():
-    names = set(data_export.parameters.model_dump()["properties"])
+def test_only_the_trigger_has_a_step_of_its_own():
+    assert campaign_trigger.parameters.model_dump()["properties"]["step"]["step"] is True
+    assert not any(field.get("step") for flow in FLOWS for field in flow.parameters.model_dump()["properties"].values())
+
+
+@pytest.mark.parametrize("flow", [data_export, campaign_results_export], ids=lambda flow: flow.name)
+def test_an_export_has_no_destination_parameter(flow):
+    names = set(flow.parameters.model_dump()["properties"])
     assert not {name for name in names if any(word in name for word in ("dest", "folder", "path", "host", "target"))}
