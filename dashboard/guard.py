@@ -22,7 +22,7 @@ from models.db import reading
 from scheduler.errors import SchedulerError
 from scheduler.usecases.sessions import SignedIn, key_of, look_up, renew
 
-OPEN_PATHS = frozenset({"/login", "/healthz"})
+OPEN_PATHS = frozenset({"/login", "/login/oidc", "/login/callback", "/healthz"})
 """All that a visitor without a session gets an answer from."""
 OWN_PASSWORD_PATHS = frozenset({"/change-password", "/logout"})
 """All that somebody with a one-time password gets, until it is changed."""

@@ -1,8 +1,9 @@
 """Plain form routes: sign in, change one's password, sign out; and the health check."""
 
+import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import jinja2
 from anyio import CapacityLimiter, to_thread
@@ -10,13 +11,23 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from dashboard import oidc
 from dashboard.configuration import cookie_name
 from dashboard.data import CLOCK, engine
 from dashboard.guard import is_secure
 from models.db import reading
 from scheduler.errors import SchedulerError
 from scheduler.store.settings import definitions_version
-from scheduler.usecases.sessions import LONGEST, SHORTEST_PASSWORD, Denied, SignedIn, change_password, sign_in, sign_out
+from scheduler.usecases.sessions import (
+    LONGEST,
+    SHORTEST_PASSWORD,
+    Denied,
+    SignedIn,
+    change_password,
+    sign_in,
+    sign_in_known,
+    sign_out,
+)
 
 _FORM = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     Path(__file__).with_name("sign_in.j2").read_text(encoding="utf-8")
@@ -24,6 +35,7 @@ _FORM = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 _BIGGEST_FORM = 4096
 _HASHING = CapacityLimiter(2)
 """How many passwords are looked at together; each takes 19 MiB and a core."""
+_ATTEMPT_SECONDS = 600
 _OWN_STYLE_ONLY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -64,6 +76,56 @@ async def login(request: Request) -> Response:
     response = RedirectResponse(following or "/", 303)
     _set_cookie(request, response, answer)
     return response
+
+
+async def to_provider(request: Request) -> Response:
+    """Off to the OpenID provider; what is needed when the browser comes back is in a cookie of its own."""
+    try:
+        known = oidc.provider()
+    except (ValueError, OSError) as error:
+        return _login_page("", problem=str(error), status=503)
+    if known is None:
+        return RedirectResponse("/login", 303)
+    attempt = oidc.Attempt.new(_safe_next(request.query_params.get("next", "")))
+    try:
+        url = await to_thread.run_sync(oidc.way_there, known, attempt, _callback_url(request))
+    except oidc.OidcError as error:
+        return _login_page(attempt.following, problem=str(error), status=503)
+    response = RedirectResponse(url, 303)
+    _set_cookie(request, response, attempt.as_text(), name=_attempt_cookie(request), max_age=_ATTEMPT_SECONDS)
+    return response
+
+
+async def from_provider(request: Request) -> Response:
+    """Back from the provider: a session like any other, for a user that exists here."""
+    known = oidc.provider()
+    attempt = oidc.Attempt.of_text(request.cookies.get(_attempt_cookie(request), ""))
+    state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
+    if known is None or attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
+        return _login_page("", problem="That sign-in was not begun in this browser. Try again.", status=400)
+    if not code:
+        return _login_page(attempt.following, problem="The provider did not sign you in. Try again.", status=401)
+    try:
+        name = await to_thread.run_sync(oidc.user_name, known, attempt, code, _callback_url(request), CLOCK.now())
+        answer = await to_thread.run_sync(
+            sign_in_known, engine(), CLOCK, name, _address(request), f"OpenID provider {known.issuer}"
+        )
+    except (oidc.OidcError, SchedulerError) as error:
+        return _login_page(attempt.following, problem=str(error), status=503)
+    if isinstance(answer, Denied):
+        return _login_page(attempt.following, problem=answer.message, status=403)
+    response = RedirectResponse(_safe_next(attempt.following) or "/", 303)
+    _set_cookie(request, response, answer)
+    response.delete_cookie(_attempt_cookie(request), httponly=True, samesite="lax", secure=is_secure(request))
+    return response
+
+
+def _attempt_cookie(request: Request) -> str:
+    return f"{cookie_name(secure=is_secure(request))}_oidc"
+
+
+def _callback_url(request: Request) -> str:
+    return str(request.url.replace(path="/login/callback", query="", fragment=""))
 
 
 async def password_form(request: Request) -> Response:
@@ -128,12 +190,14 @@ def _safe_next(path: str) -> str:
     return path if plain and not path.startswith(("/login", "/logout")) else ""
 
 
-def _set_cookie(request: Request, response: Response, token: str) -> None:
+def _set_cookie(
+    request: Request, response: Response, value: str, *, name: str = "", max_age: int = int(LONGEST.total_seconds())
+) -> None:
     secure = is_secure(request)
     response.set_cookie(
-        cookie_name(secure=secure),
-        token,
-        max_age=int(LONGEST.total_seconds()),
+        name or cookie_name(secure=secure),
+        value,
+        max_age=max_age,
         path="/",
         httponly=True,
         samesite="lax",
@@ -152,7 +216,18 @@ def _login_page(following: str, *, name: str = "", problem: str = "", status: in
         changing=False,
         next=following,
         name=name[:100],
+        elsewhere=_elsewhere(),
+        following=urlencode({"next": following}) if following else "",
     )
+
+
+def _elsewhere() -> str:
+    """What the button to the OpenID provider says; empty where none is configured."""
+    try:
+        known = oidc.provider()
+    except (ValueError, OSError):
+        return ""
+    return known.label if known else ""
 
 
 def _password_page(request: Request, *, problem: str = "", status: int = 200) -> Response:
@@ -165,6 +240,7 @@ def _password_page(request: Request, *, problem: str = "", status: int = 200) ->
         action="/change-password",
         problem=problem,
         changing=True,
+        elsewhere="",
         shortest=SHORTEST_PASSWORD,
     )
 
@@ -178,6 +254,8 @@ ROUTES = [
     Route("/healthz", healthz, methods=["GET"]),
     Route("/login", login_form, methods=["GET"]),
     Route("/login", login, methods=["POST"]),
+    Route("/login/oidc", to_provider, methods=["GET"]),
+    Route("/login/callback", from_provider, methods=["GET"]),
     Route("/change-password", password_form, methods=["GET"]),
     Route("/change-password", password, methods=["POST"]),
     Route("/logout", logout, methods=["POST"]),

@@ -95,6 +95,28 @@ def sign_in(engine: Engine, clock: Clock, name: str, password: str, address: str
     return token
 
 
+def sign_in_known(engine: Engine, clock: Clock, name: str, address: str, by: str) -> str | Denied:
+    """A new session's token for somebody whom another system, `by`, has recognised; only a user that exists here.
+
+    A one-time password that nobody has used is void from then on: whoever signs in elsewhere needs none here.
+    """
+    now = clock.now()
+    with writing(engine) as session:
+        user = session.exec(select(UserRow).where(UserRow.name == name)).first()
+        if user is None:
+            return Denied(f"You are '{name}' at the provider, but there is no such user here. A user manager adds it.")
+        if user.locked_at is not None:
+            return Denied("This user is locked. A user manager can unlock it.")
+        if user.must_change_password:
+            user.password_hash, user.must_change_password = None, False
+            session.add(user)
+            session.flush()
+        token = _open(session, now, user, address)
+        after = {"address": address, "by": by}
+        audit.record(session, now, Actor(user.name), "sign in", f"user '{user.name}'", after=after)
+    return token
+
+
 def look_up(session: Session, clock: Clock, key: str) -> SignedIn | None:
     """The live session of that key, with its user's privileges as they are now; None if it is over."""
     found = session.exec(
