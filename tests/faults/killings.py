@@ -114,10 +114,11 @@ def process_frozen(stack: Stack) -> Line:
 
 def worker_frozen(stack: Stack, seconds: float = 75) -> Line:
     """SIGSTOP of a worker and its runs for longer than its silence may last, while a second worker watches."""
-    first = stack.workers[0]
+    second = stack.start_worker()
     run_id = stack.run_now()
     row = stack.running(run_id)
-    second = stack.start_worker()
+    first = next(one for one in stack.workers if (found := stack.worker_row(one)) and found.id == row.worker_id)
+    second = next(one for one in stack.workers if one is not first and one.poll() is None)
     family = [pid for pid in processes_of(stack.home) if _descends(pid, first.pid)]
     for pid in family:
         os.kill(pid, signal.SIGSTOP)
@@ -128,6 +129,8 @@ def worker_frozen(stack: Stack, seconds: float = 75) -> Line:
     gone = within(lambda: not os.path.exists(f"/proc/{row.process_id}"), 60)
     after = stack.run(run_id)
     second.terminate()
+    second.wait(60)
+    stack.workers.remove(second)
     right = (
         lost.status is RunStatus.FAILED
         and "lost contact" in (lost.error or "")

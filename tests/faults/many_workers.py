@@ -238,8 +238,8 @@ def _line(engine: Engine, folder: Path, count: int, dues: int, restarts: int, se
     right = rows == (dues, dues) and not twice and not locks and not overlaps
     told = (
         f"{dues} dues: {rows[0]} rows, {json.dumps(statuses)}, {twice} began twice, {overlaps} overlaps in a group, "
-        f"{locks} locks left; {restarts} restarts ({refused} calls refused); {fenced} writes of overtaken runs refused; "
-        f"{dues / seconds:.0f} runs a second"
+        f"{locks} locks left; {restarts} restarts ({refused} calls refused); "
+        f"{fenced} writes of overtaken runs refused; {dues / seconds:.0f} runs a second"
     )
     return Line(f"{count} workers, one frozen for two minutes, PostgreSQL restarted", "PostgreSQL", told, right)
 

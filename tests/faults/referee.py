@@ -98,8 +98,9 @@ class Referee:
 
     def next_due(self) -> datetime | None:
         row = self.driver.execute(
-            "SELECT MIN(d) FROM (SELECT MIN(next_due_at) AS d FROM task UNION ALL SELECT MIN(COALESCE(retry_at, due_at))"
-            " FROM run WHERE status = 'waiting' AND COALESCE(retry_at, due_at) > ?)",
+            "SELECT MIN(d) FROM (SELECT MIN(next_due_at) AS d FROM task UNION ALL"
+            " SELECT MIN(COALESCE(retry_at, due_at)) FROM run"
+            " WHERE status = 'waiting' AND COALESCE(retry_at, due_at) > ?)",
             (_stored(self.hub.now),),
         ).fetchone()
         return _instant(row[0])

@@ -1,0 +1,172 @@
+"""python -m tests.faults [PART ...]: breaks things on purpose and prints the table. `--help` lists the parts."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from models.db import make_engine
+from tests.databases import _install
+from tests.faults import clock_faults, database_faults, forecast_life, killings, prefect_faults
+from tests.faults.hub import Installation
+from tests.faults.interleavings import live_through
+from tests.faults.many_workers import several_workers
+from tests.faults.restarting import RestartingPostgres
+from tests.faults.stack import Stack
+from tests.faults.table import Line, as_markdown
+
+_SFTP_TESTS = ("test_sftp_cuts", "test_sftp_delivery", "test_sftp_refusals", "test_sftp_login")
+
+
+def main() -> int:
+    options = _options()
+    lines: list[Line] = []
+    for part in options.parts:
+        for line in PARTS[part](options):
+            print(f"{'held' if line.holds else 'BROKEN':7} {line.fault} ({line.where}): {line.measured}", flush=True)
+            lines.append(line)
+    print("\n" + as_markdown(lines))
+    return 0 if all(line.holds for line in lines) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--seeds", type=int, default=10_000, help="simulated weeks (10000)")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (0)")
+    parser.add_argument("--runs", type=int, default=400, help="dues while workers are killed (400)")
+    parser.add_argument("--kills", type=int, default=40, help="kills of the worker (40)")
+    parser.add_argument("--dues", type=int, default=10_000, help="dues of the several workers (10000)")
+    parser.add_argument("--tasks", type=int, default=300, help="tasks of the forecast (300)")
+    parser.add_argument("--days", type=int, default=14, help="days of the forecast (14)")
+    options = parser.parse_args()
+    options.parts = options.parts or list(PARTS)
+    return options
+
+
+def _interleavings(options: argparse.Namespace) -> Iterator[Line]:
+    weeks, seconds = live_through(options.first, options.seeds, tell=True)
+    broken = [week.seed for week in weeks if week.broken]
+    struck: dict[str, int] = {}
+    for week in weeks:
+        for what, count in week.mishaps.items():
+            struck[what] = struck.get(what, 0) + count
+    mishaps = ", ".join(f"{count} x {what}" for what, count in sorted(struck.items()))
+    text = (
+        f"{len(weeks)} weeks from seed {options.first}: {sum(w.transactions for w in weeks)} transactions, "
+        f"{sum(w.starts for w in weeks)} starts, {sum(w.occurrences for w in weeks)} occurrences; {mishaps}; "
+        f"broken: {broken or 'none'}; {len(weeks) / seconds:.2f} weeks a second"
+    )
+    yield Line("Every interleaving", "SQLite, simulated", text, not broken)
+
+
+def _forecast(options: argparse.Namespace) -> Iterator[Line]:
+    compared = forecast_life.compare(Installation().engine, tasks=options.tasks, days=options.days)
+    yield forecast_life.line(compared, "SQLite", options.tasks)
+
+
+def _clock(options: argparse.Namespace) -> Iterator[Line]:
+    for night in clock_faults.NIGHTS:
+        yield clock_faults.change_night(Installation().engine, night)
+    yield clock_faults.jumps(Installation().engine)
+
+
+def _workers(options: argparse.Namespace) -> Iterator[Line]:
+    for count in (2, 4, 8):
+        with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, _postgres() as database:
+            yield several_workers(database, Path(folder), count, options.dues)
+
+
+def _killed(options: argparse.Namespace) -> Iterator[Line]:
+    with _stack() as stack:
+        yield killings.worker_killed(stack, options.runs, options.kills)
+    with _postgres() as database, _stack(database.engine.url.render_as_string(hide_password=False)) as stack:
+        yield killings.worker_killed(stack, options.runs, options.kills)
+
+
+def _process(options: argparse.Namespace) -> Iterator[Line]:
+    with _stack() as stack:
+        stack.define(2, seconds=30.0)
+        with stack.worker():
+            for fault in (killings.process_killed, killings.process_frozen, killings.worker_frozen):
+                yield fault(stack)
+    with _stack() as stack:
+        stack.define(1, "eating")
+        with stack.worker():
+            yield killings.process_out_of_memory(stack)
+
+
+def _prefect(options: argparse.Namespace) -> Iterator[Line]:
+    with _stack() as stack:
+        stack.define(4, seconds=1.0)
+        with stack.worker():
+            for fault in (prefect_faults.slow, prefect_faults.answers_500, prefect_faults.server_killed):
+                yield fault(stack)
+
+
+def _database(options: argparse.Namespace) -> Iterator[Line]:
+    with _stack() as stack:
+        stack.define(2, seconds=4.0)
+        with stack.worker():
+            yield database_faults.locked(stack)
+            yield database_faults.read_only(stack)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = _installed(Path(folder))
+        yield database_faults.full(engine)
+        engine.dispose()
+
+
+def _sftp(options: argparse.Namespace) -> Iterator[Line]:
+    for name in _SFTP_TESTS:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:warnings", f"tests/integration/{name}.py"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        told = (done.stdout.strip().splitlines() or ["nothing"])[-1]
+        yield Line(f"SFTP: {name.removeprefix('test_sftp_')}", "asyncssh, OpenSSH", told, done.returncode == 0)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
+    "interleavings": _interleavings,
+    "forecast": _forecast,
+    "clock": _clock,
+    "killed": _killed,
+    "process": _process,
+    "prefect": _prefect,
+    "database": _database,
+    "workers": _workers,
+    "sftp": _sftp,
+}
+
+
+def _installed(folder: Path) -> Engine:
+    url = f"sqlite:///{folder / 'headway.db'}"
+    _install(make_engine(url))
+    return make_engine(url)
+
+
+@contextmanager
+def _stack(url: str | None = None) -> Iterator[Stack]:
+    with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, Stack(Path(folder), url) as stack:
+        yield stack
+
+
+@contextmanager
+def _postgres() -> Iterator[RestartingPostgres]:
+    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
+        database = RestartingPostgres(Path(folder))
+        try:
+            yield database
+        finally:
+            database.stop()
+
+
+__all__ = ["PARTS", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main())
