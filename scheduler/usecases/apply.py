@@ -114,13 +114,17 @@ def _require_more(actor: Actor, changes: list[Change], types: dict[str, TaskType
 
 
 def _merge(stored: Definitions, given: Definitions) -> Definitions:
-    """The stored definitions with the given ones on top: settings key by key, windows as a whole, tasks by name."""
+    """The stored definitions with the given ones on top: settings key by key, windows and tasks by name.
+
+    An empty list of windows says that there are none, as it does in a file that is only planned.
+    """
     assert stored.settings is not None
     settings = stored.settings
     if given.settings is not None:
         named = {key: getattr(given.settings, key) for key in given.settings.model_fields_set}
         settings = SettingsSection.model_validate({**settings.model_dump(), **named})
-    windows = stored.windows if given.windows is None else given.windows
+    windows = {one.name: one for one in stored.windows or []} if given.windows != [] else {}
+    windows |= {one.name: one for one in given.windows or []}
     tasks = {one.name: one for one in stored.tasks or []}
     extra: list[TaskSection] = []
     seen: set[str] = set()
@@ -130,7 +134,7 @@ def _merge(stored: Definitions, given: Definitions) -> Definitions:
         else:
             tasks[one.name] = one
         seen.add(one.name)
-    return Definitions.model_construct(settings=settings, windows=windows, tasks=[*tasks.values(), *extra])
+    return Definitions.model_construct(settings=settings, windows=[*windows.values()], tasks=[*tasks.values(), *extra])
 
 
 def _uids(merged: Definitions, rows: dict[str, TaskRow]) -> dict[str, int]:

@@ -144,7 +144,10 @@ def test_what_a_file_does_not_name_stays(headway: Headway) -> None:
     exported = headway("export").ok().out
     for kept in ("max_running: 9", "Citations export", "Codes", "Monday maintenance", r"\\flexftp\acme\import"):
         assert kept in exported
-    headway.apply("windows: []")
+    headway.apply("windows:\n  - {name: Lunch, days: [fri], start: '12:00', end: '13:00'}\n")
+    exported = headway("export").ok().out
+    assert "Lunch" in exported and "Daily maintenance" in exported
+    headway.apply("windows: []")  # none at all, said so
     assert "maintenance" not in headway("export").ok().out
 
 
