@@ -58,7 +58,7 @@ class Retention:
 def days_of(value: int, option: str = "--older-than") -> int:
     """A number of days. InvalidInput names the option."""
     if not 0 <= value <= MOST_DAYS:
-        raise InvalidInput(f"{option} {value}: give a number of days, 0 to {MOST_DAYS}")
+        raise InvalidInput(f"{option} {value}: give a number of days, 0 or more, {MOST_DAYS} at most")
     return value
 
 
