@@ -50,8 +50,10 @@ def load_importer(name: str) -> SftpServer:
     """
     try:
         block = SftpServer.load(name)
-    except ValidationError as error:
-        told = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+    except RuntimeError as error:  # what Prefect makes of a document that the block itself refuses
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        told = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.__cause__.errors())
         raise InputRefused(f"The SFTP block '{name}' cannot be used: {told} {PATH_IS_SET}") from error
     except ValueError as error:
         raise InputRefused(

@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,8 +66,8 @@ class PickupWatch:
         finally:
             with writing(self._engine) as session:
                 pickups.finish_chore(session, CHORE, self._worker_id, now + EVERY)
-        for one in overdue:
-            _warn(one, settings.pickup_after, settings.alert_recipients)
+        if overdue:
+            _warn(overdue, settings.pickup_after, settings.alert_recipients)
         return overdue
 
     def stop(self) -> None:
@@ -122,13 +122,18 @@ class PickupWatch:
         return dict(answer["files"])
 
 
-def _warn(overdue: Overdue, after: timedelta, recipients: list[str]) -> None:
-    subject = f"Headway: what '{overdue.task}' delivered has not been picked up for {length_in_words(after)}"
-    files = "\n".join(f"  {path}" for path in overdue.paths)
-    text = (
-        f"Run {overdue.run_id} of '{overdue.task}' delivered by {overdue.since:%Y-%m-%d %H:%M} UTC, and it still lies "
-        f"at the importer path:\n{files}\n\nSee whether the importer runs. `headway log {overdue.run_id}` shows the "
-        "files and when they were taken."
-    )
-    log.warning("%s: %s", subject, ", ".join(overdue.paths))
+def _warn(overdue: Sequence[Overdue], after: timedelta, recipients: list[str]) -> None:
+    """One mail about all that one look found."""
+    whose = f"'{overdue[0].task}'" if len(overdue) == 1 else f"{len(overdue)} runs"
+    subject = f"Headway: what {whose} delivered has not been picked up for {length_in_words(after)}"
+    text = "\n\n".join(_paragraph(one) for one in overdue) + "\n\nSee whether the importer runs."
+    log.warning("%s: %s", subject, ", ".join(path for one in overdue for path in one.paths))
     send_mail(recipients, subject, text)
+
+
+def _paragraph(overdue: Overdue) -> str:
+    files = "\n".join(f"  {path}" for path in overdue.paths)
+    return (
+        f"Run {overdue.run_id} of '{overdue.task}' delivered until {overdue.since:%Y-%m-%d %H:%M} UTC what still lies "
+        f"at the importer path:\n{files}\n`headway log {overdue.run_id}` shows what becomes of it."
+    )
