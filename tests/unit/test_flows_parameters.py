@@ -9,8 +9,9 @@ from flows.campaign_trigger import campaign_trigger
 from flows.data_export import data_export
 from flows.exclusion_import import exclusion_import
 from flows.lookup_import import lookup_import
+from flows.report_execution import report_execution
 
-FLOWS = [data_export, lookup_import, campaign_results_export, exclusion_import]
+FLOWS = [data_export, lookup_import, campaign_results_export, exclusion_import, report_execution]
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
