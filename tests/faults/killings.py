@@ -21,24 +21,30 @@ def worker_killed(stack: Stack, runs: int, kills: int, seed: int = 0) -> Line:
     chance = random.Random(f"kills {seed}")
     stack.define(TASKS, seconds=0.2)
     expected = stack.come_due(runs // TASKS)
-    struck, began = 0, time.monotonic()
+    # Each kill comes a moment after so many runs have ended, so that it falls into the work and not into imports.
+    after = sorted(chance.randrange(expected) for _ in range(kills))
+    began = time.monotonic()
     worker = stack.start_worker()
-    while stack.open_runs() or not stack.all_runs():
-        if struck < kills:
-            stack.sleep(chance.uniform(0.0, 6.0) * chance.random())
-            worker.kill()
-            worker.wait()
-            struck += 1
-            worker = stack.start_worker()
-        else:
-            stack.sleep(0.5)
-        assert time.monotonic() - began < 3600, "it does not come to an end"
+    for ended in after:
+        _ended_or_stuck(stack, ended)
+        stack.sleep(chance.uniform(0.0, 0.6))
+        worker.kill()
+        worker.wait()
+        worker = stack.start_worker()
+    while stack.open_runs() or len(stack.all_runs()) < expected:
+        stack.sleep(0.5)
+        assert time.monotonic() - began < 7200, "it does not come to an end"
     left = _left_over(stack, worker.pid)
     stack.stop_workers()
     problems = stack.problems(expected) + left
     outcomes = dict(Counter(row.status.value for row in stack.all_runs()))
-    text = f"{struck} kills, {expected} dues: {len(stack.all_runs())} rows, {outcomes}; {_told(problems)}"
+    text = f"{kills} kills, {expected} dues: {len(stack.all_runs())} rows, {outcomes}; {_told(problems)}"
     return Line("Worker killed (kill -9)", stack.where, text, not problems)
+
+
+def _ended_or_stuck(stack: Stack, count: int) -> None:
+    """Returns once so many runs have ended."""
+    until(lambda: sum(row.ended_at is not None for row in stack.all_runs()) >= count, f"{count} ended runs", 600)
 
 
 def _left_over(stack: Stack, worker: int) -> list[str]:
