@@ -256,7 +256,7 @@ def load_file(path: Path) -> Definitions:
 def load_text(text: str, source: str) -> Definitions:
     """As load_file, from text; `source` is how messages name it."""
     try:
-        content = yaml.load(text, _Loader)
+        content = yaml.load(text, _Loader)  # a SafeLoader underneath # nosec B506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{source}: not valid YAML: {_one_line(error)}") from None
     if content is None:

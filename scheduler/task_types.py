@@ -76,7 +76,8 @@ def known_types() -> dict[str, TaskType]:
 def types_in(path: Path) -> dict[str, TaskType]:
     """The task types that a prefect.yaml deploys, by name. Their schemas are not at hand."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), loader)
         deployments = (content or {}).get("deployments") or []
         return {
             one["name"]: TaskType.of_deployment(
