@@ -88,10 +88,11 @@ def _y(lanes: Sequence[str]) -> alt.Y:
                  axis=alt.Axis(title=None, labelLimit=190, domain=False, ticks=False))  # fmt: skip
 
 
-def _colour(states: Sequence[str]) -> alt.Color:
+def _colour(states: Sequence[str], *, legend: bool = True) -> alt.Color:
     there = [state for state in COLOURS if state in states]
     scale = alt.Scale(domain=there, range=[COLOURS[state] for state in there])
-    return alt.Color("Result:N", scale=scale, legend=alt.Legend(orient="top", title=None, symbolType="square"))
+    told = alt.Legend(orient="top", title=None, symbolType="square") if legend else None
+    return alt.Color("Result:N", scale=scale, legend=told)
 
 
 def _windows(board: DayBoard, axis: Axis) -> list[alt.Chart]:
@@ -133,7 +134,7 @@ def _bars(bars: Sequence[Bar], axis: Axis, lanes: Sequence[str], *, by_task: boo
         return [alt.Chart(pd.DataFrame({"from": [0], "lane": [lanes[0] if lanes else ""]})).mark_point(opacity=0)
                 .encode(x=_x(axis), y=_y(lanes))]  # fmt: skip
     tips = ["Task:N", "Result:N", "When:N", "Due:N", "Why:N"]
-    colour = _colour([str(row["Result"]) for row in rows])
+    states = [str(row["Result"]) for row in rows]
     layers = []
     tails = [row for row in rows if row["tail"] is not None]
     if tails:
@@ -144,14 +145,27 @@ def _bars(bars: Sequence[Bar], axis: Axis, lanes: Sequence[str], *, by_task: boo
         bar = alt.Chart(pd.DataFrame(ran)).mark_bar(cornerRadius=2, cursor="pointer", height={"band": 0.6})
         layers.append(
             bar.encode(
-                x=_x(axis), x2="to:Q", y=_y(lanes), color=colour, href="link:N", tooltip=tips, description="Said:N"
+                x=_x(axis),
+                x2="to:Q",
+                y=_y(lanes),
+                color=_colour(states),
+                href="link:N",
+                tooltip=tips,
+                description="Said:N",
             )
         )
     never = [row for row in rows if not row["starts"]]
     if never:
         point = alt.Chart(pd.DataFrame(never)).mark_point(shape="diamond", size=90, filled=True, cursor="pointer")
         layers.append(
-            point.encode(x=_x(axis), y=_y(lanes), color=colour, href="link:N", tooltip=tips, description="Said:N")
+            point.encode(
+                x=_x(axis),
+                y=_y(lanes),
+                color=_colour(states, legend=not ran),
+                href="link:N",
+                tooltip=tips,
+                description="Said:N",
+            )
         )
     return layers
 

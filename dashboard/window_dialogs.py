@@ -123,9 +123,8 @@ def preview(found: Preview, zone: str) -> None:
     st.markdown(f"**{words.plain(summary(found, until))}**")
     rows = [_row(one, zone) for one in found.moved[:_MOST]]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
-    st.dataframe(
+    st.container(key="window_preview").dataframe(
         ui.styled(frame, lambda row: ui.RED if found.moved[row].after is None else ""),
-        key="window_preview",
         hide_index=True,
         height=ui.height(len(frame), most=8),
         column_config={"Why": st.column_config.TextColumn(width=380)},

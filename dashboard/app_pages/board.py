@@ -31,18 +31,16 @@ def turn_to(day: date) -> None:
 
 def controls(today: date) -> tuple[date, int, str | None, str]:
     """The day, how many days, the one type that is laid out by task (None: a lane a type), and a search."""
-    span, back, home, on, day, kind, word = st.columns([1.7, 0.6, 0.9, 0.6, 1.6, 2, 2], vertical_alignment="bottom")
+    span, back, home, on, day = st.columns([1.6, 1, 1, 1, 1.6], vertical_alignment="bottom")
     week = span.segmented_control("Span", ["Day", "Week"], default="Day", required=True, key="board_span",
-                                  bind="query-params", label_visibility="collapsed") == "Week"  # fmt: skip
+                                  bind="query-params") == "Week"  # fmt: skip
     chosen = day.date_input("Day", today, key="board_day", bind="query-params", required=True)
     first = monday_of(chosen) if week else chosen
     step = timedelta(days=7 if week else 1)
-    name = "week" if week else "day"
-    back.button(":material/chevron_left:", key="board_back", on_click=turn_to, args=(first - step,),
-                help=f"Previous {name}", width="stretch")  # fmt: skip
+    back.button("Previous", key="board_back", on_click=turn_to, args=(first - step,), width="stretch")
     home.button("Today", key="board_today", on_click=turn_to, args=(today,), width="stretch")
-    on.button(":material/chevron_right:", key="board_on", on_click=turn_to, args=(first + step,),
-              help=f"Next {name}", width="stretch")  # fmt: skip
+    on.button("Next", key="board_on", on_click=turn_to, args=(first + step,), width="stretch")
+    kind, word = st.columns(2)
     types = ui.fetch(types_in_use)
     one = kind.selectbox("Lanes", [_EVERY, *types], key="board_type", bind="query-params",
                          help="One type is laid out by task")  # fmt: skip
@@ -154,9 +152,8 @@ def table(bars: list[Bar], zone: str) -> None:
     ]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     colours = {"Execution failed": ui.RED, "Completed - With Errors": ui.AMBER}
-    st.dataframe(
+    st.container(key="board_table").dataframe(
         ui.styled(frame, lambda row: colours.get(str(rows[row][4]), "")),
-        key="board_table",
         hide_index=True,
         height=ui.height(len(frame), most=12),
         column_config={
@@ -172,7 +169,7 @@ def table(bars: list[Bar], zone: str) -> None:
 def slot_table(found: DayBoard, axis: Axis) -> None:
     rows = [[row["When"], row["Type"], row["count"], row["Runs"]] for row in slot_rows(found.slots, axis)]
     frame = pd.DataFrame(rows, columns=["When", "Type", "Runs", "Of these"])
-    st.dataframe(frame, key="board_slots", hide_index=True, height=ui.height(len(frame), most=12))
+    st.container(key="board_slots").dataframe(frame, hide_index=True, height=ui.height(len(frame), most=12))
 
 
 zone = ui.zone()
