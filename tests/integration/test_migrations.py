@@ -2,7 +2,9 @@
 
 import threading
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
@@ -85,3 +87,35 @@ def test_a_uid_is_never_given_again(desk: Desk) -> None:
         session.delete(session.get(TaskRow, desk.task("two").uid))
     desk.tasks("name: three, type: job1")
     assert desk.task("three").uid == 3
+
+
+def test_failures_of_before_the_alert_are_old_news(empty_database: Engine) -> None:
+    with empty_database.connect() as connection, connection.begin():
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        now = "2026-11-23 10:00:00"
+        made = {"now": now, "no": False, "rest": "[]"}
+        connection.execute(
+            text(
+                'INSERT INTO task (uid, name, type, object, description, enabled, historical, "window", on_failure, '
+                "on_errors, catch_up, retries, retry_delay, parameters, version, created_at, updated_at, accounted_at, "
+                "sequence) VALUES (1, 'a', 'job0', '', '', :no, :no, 'avoid', 'hold', 'continue', 'latest', 0, 0, "
+                "'{}', 1, :now, :now, :now, 0)"
+            ),
+            made,
+        )
+        for run_id, status in ((1, "failed"), (2, "completed")):
+            connection.execute(
+                text(
+                    'INSERT INTO run (id, task_uid, type, object, step, due_at, "trigger", status, attempt, follow, '
+                    "overrides, created_at, ended_at, sorted_at, process_id, processed, errors, bytes, message) VALUES "
+                    "(:id, 1, 'job0', '', 1, :now, 'manual', :status, 1, :no, :rest, :now, :now, :now, 0, 0, 0, 0, '')"
+                ),
+                {**made, "id": run_id, "status": status, "now": f"2026-11-23 1{run_id}:00:00"},
+            )
+    migrate(empty_database)
+    with empty_database.connect() as connection:
+        told = connection.execute(text("SELECT id, failure_alerted_at IS NOT NULL FROM run ORDER BY id")).all()
+    assert [(run_id, bool(one)) for run_id, one in told] == [(1, True), (2, False)]

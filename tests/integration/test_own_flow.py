@@ -1,13 +1,20 @@
 """A data team's own flow out of a folder that is nobody's package: fetched by its deployment's pull steps."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 
 from scheduler.prefect_api import Deployment
+from scheduler.run_outcome import outcome_of
+from scheduler.task_types import OWN_PREFECT_YAML, types_in
 from tests.engine_room import EngineRoom
+from tests.flow_world import run
 from tests.prefect_server import ServerForTests
+
+pytest_plugins = ["tests.flow_world"]
 
 FLOW = """
 from prefect import flow
@@ -52,3 +59,16 @@ def test_a_module_that_is_nowhere_fails_by_its_name(engine: EngineRoom) -> None:
     run = engine.begin(engine.again(engine.order("nothing"), entrypoint="no_such_package.jobs.counted"))
     run.exited()
     assert "No module named 'no_such_package'" in run.wrote("ended")["error"]
+
+
+def test_the_twenty_lines_of_the_documentation_work(flow_prefect: None, tmp_path: Path) -> None:
+    page = (OWN_PREFECT_YAML.parent / "docs" / "task-types.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    assert len([line for line in f"{code}{text}".splitlines() if line.strip()]) <= 20
+    (tmp_path / "prefect.yaml").write_text(text)
+    assert types_in(tmp_path / "prefect.yaml")["lots"].entrypoint == "lots.py:lots"
+    (tmp_path / "lots.py").write_text(code)
+    flow = load_flow_from_entrypoint(f"{tmp_path}/lots.py:lots")
+    outcome = outcome_of(run(flow, limit=3).result)
+    assert (outcome.processed, outcome.errors, outcome.message) == (2, 1, "2 lots compared")
