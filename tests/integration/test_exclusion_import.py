@@ -12,8 +12,10 @@ from sqlmodel import col
 from blocks.database import Database
 from blocks.drop_folder import DropFolder
 from flows import exclusion_import as module
+from flows.campaign_results_export import campaign_results_export
+from flows.campaign_trigger import campaign_trigger
 from flows.exclusion_import import exclusion_import
-from models.operations import ExclusionEntry
+from models.operations import CampaignList, ExclusionEntry, RecordResult
 from tests.campaign_world import changing, rows
 from tests.flow_world import Ran, run, small_world
 from tests.killing import Killer, started_as
@@ -177,6 +179,27 @@ def test_a_drop_folder_is_a_source_too(server, own_world, tmp_path):
     load(source="drop_folder").done()
     assert set(entries(own_world)) == {"C000005", "C000007", "C000008"}
     assert (tmp_path / "archive" / "disputes.csv").exists()
+
+
+def test_imported_accounts_are_neither_dialled_nor_exported(server_on_both, own_world_on_both):
+    """Through all three types: import, start, export, in every list of the campaign, and of this campaign only."""
+    world = own_world_on_both
+    with changing(world) as connection:
+        connection.execute(sa.update(CampaignList).where(col(CampaignList.list_uid) == 2).values(campaign_uid=1))
+        connection.execute(sa.update(RecordResult).values(campaign_uid=1, completed=False))
+    tried = [one for one in rows(world, "record_result", "record_uid") if one["record_uid"] != 5]
+    excluded, kept = {tried[0]["record_uid"], tried[-1]["record_uid"]}, {one["record_uid"] for one in tried[1:-1]}
+    assert min(excluded) <= 10 < max(excluded)  # of two lists
+    put(server_on_both, "account\n" + "".join(f"C{uid:06d}\n" for uid in excluded))
+    load().done()
+
+    started = run(campaign_trigger, campaign="Overdue citations", step="start")
+    assert "started: 17 of 20 records can be dialled" in started.message  # without these two and C000005
+    export = run(campaign_results_export, campaign="Overdue citations", file_name="results.csv")
+    assert export.done().processed == len(kept)
+    text = (server_on_both.folder / "results.csv").read_text()
+    found = {row["account"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+    assert found == {f"C{uid:06d}" for uid in kept}
 
 
 @pytest.mark.parametrize(
