@@ -77,7 +77,7 @@ def types_in(path: Path) -> dict[str, TaskType]:
     """The task types that a prefect.yaml deploys, by name. Their schemas are not at hand."""
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        content = yaml.load(path.read_text(encoding="utf-8"), loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), loader)  # nosec B506
         deployments = (content or {}).get("deployments") or []
         return {
             one["name"]: TaskType.of_deployment(
