@@ -1,5 +1,7 @@
 """The shipped reports on real databases: right by hand, or by a second reckoning, and the same on both."""
 
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -166,3 +168,46 @@ def test_every_shipped_report_says_the_same_on_both_databases(
 def test_enough_are_shipped_and_each_is_sound() -> None:
     assert len(catalog().reports) >= 6
     assert catalog().problems == []
+
+
+def test_a_bound_value_reaches_the_database_as_it_is(world: Database) -> None:
+    value = "O'Neil; DROP TABLE lot -- 100 %s :x {{ y }}"
+    query = sa.text("SELECT CAST(:a AS text) AS a, '5%' AS b").bindparams(a=value)
+    with world.stream(query) as stream:
+        assert [tuple(row) for batch in stream.batches for row in batch] == [(value, "5%")]
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from zoneinfo import ZoneInfo
+from blocks.database import Database
+from flows.report_cells import Totals, shown_columns
+from flows.report_definitions import FrontMatter, Report
+from flows.report_sql import statement
+from flows.report_tables import CsvOutput
+url, rows, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+series = ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0}) SELECT i FROM n" if
+          url.startswith("sqlite") else "SELECT i FROM generate_series(1, {0}) AS n(i)").format(rows)
+database = Database(url=url)
+with database.stream(statement(series, database.dialect, {})) as stream:
+    columns = shown_columns(Report("r", folder, FrontMatter(title="R"), "", None), stream.columns, ZoneInfo("UTC"))
+    output, totals = CsvOutput(folder / "r.csv", columns), Totals(columns)
+    for batch in stream.batches:
+        for row in batch:
+            values = [one.read(value, 1) for one, value in zip(columns, row)]
+            totals.add(values)
+            output.add(values)
+    output.finish(totals)
+assert totals.rows == rows
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_a_reports_rows(world: Database, tmp_path: Path) -> None:
+    def peak_megabytes(rows: int) -> int:
+        command = [sys.executable, "-c", MEASURE, world.url.get_secret_value(), str(rows), str(tmp_path)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert peak_megabytes(300_000) < peak_megabytes(5_000) + 15
