@@ -74,10 +74,11 @@ def _apply_and_forecast(headway: Headway, example: Path) -> None:
     for answer in (dry, applied):
         assert answer.err == "" and not re.search(r"\bL\d\b", answer.out), "the lint has findings"
     names = [task["name"] for task in _tasks(example)]
-    assert [task["name"] for task in headway("tasks", "--all", "--json").json()["tasks"]] == names
+    stored = {task["uid"]: task["name"] for task in headway("tasks", "--all", "--json").json()["tasks"]}
+    assert [name for _, name in sorted(stored.items())] == names
     week = ("--from", "2030-03-04", "--to", "2030-03-11", "--json")  # ahead of whatever day this test runs on
-    planned, stored = headway("plan", str(example), *week).json(), headway("plan", *week).json()
-    assert stored["findings"] == [] and stored["runs"] == planned["runs"] != []
+    planned, forecast = headway("plan", str(example), *week).json(), headway("plan", *week).json()
+    assert forecast["findings"] == [] and forecast["runs"] == planned["runs"] != []
     assert "Nothing to change" in headway("apply", str(example)).ok().out
 
 
