@@ -99,9 +99,11 @@ async def to_provider(request: Request) -> Response:
 async def from_provider(request: Request) -> Response:
     """Back from the provider: a session like any other, for a user that exists here."""
     known = oidc.provider()
+    if known is None:
+        return RedirectResponse("/login", 303)
     attempt = oidc.Attempt.of_text(request.cookies.get(_attempt_cookie(request), ""))
     state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
-    if known is None or attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
+    if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
         return _login_page("", problem="That sign-in was not begun in this browser. Try again.", status=400)
     if not code:
         return _login_page(attempt.following, problem="The provider did not sign you in. Try again.", status=401)
