@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from blocks.remote_names import check_name
 from blocks.transfer import TransferError
@@ -49,9 +49,26 @@ def _text_encoding(value: str) -> str:
         raise ValueError(f"unknown text encoding '{value}'; try utf-8, utf-8-sig or cp1252") from None
 
 
-Separator = Annotated[str, BeforeValidator(_separator), AfterValidator(_one_character)]
-QuoteMark = Annotated[str, AfterValidator(_quote_mark)]
-Encoding = Annotated[str, AfterValidator(_text_encoding)]
+def _text(wanted: str, **more: str) -> WithJsonSchema:
+    """What the schema says of a text, so that a wrong one is refused when the task is saved."""
+    return WithJsonSchema({"type": "string", "wanted": wanted, **more})
+
+
+Separator = Annotated[
+    str,
+    BeforeValidator(_separator),
+    AfterValidator(_one_character),
+    _text(
+        "comma, tab, semicolon, pipe, or one other character",
+        pattern=r'^(comma|tab|semicolon|pipe|\\t|[^\r\n\x00"])$',
+    ),
+]
+QuoteMark = Annotated[str, AfterValidator(_quote_mark), _text("one character", pattern=r"^[^\r\n\x00]$")]
+Encoding = Annotated[
+    str,
+    AfterValidator(_text_encoding),
+    _text("a text encoding; try utf-8, utf-8-sig or cp1252", format="text-encoding"),
+]
 
 
 def resolved_file_name(name: str) -> str:

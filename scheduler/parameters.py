@@ -2,7 +2,7 @@
 
 Two keywords of a field's schema are ours. `schema_by: {OTHER: {VALUE: SCHEMA}}` says that the field has to fit the
 schema that belongs to the value of the parameter OTHER: a report's parameters depend on which report it is. `wanted`
-says in words what a pattern asks for.
+says in words what a pattern asks for. The format `text-encoding` is any encoding of text that Python knows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,10 +45,20 @@ def _problems_by_choice(parameters: Mapping[str, Any], properties: Mapping[str, 
                 yield from _schema_problems(value, schemas[choice], f".{name}")
 
 
-def _schema_problems(values: Mapping[str, Any], schema: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    from jsonschema import Draft202012Validator  # a fifth of a second that most commands do not need
+def _is_text_encoding(value: object) -> bool:
+    try:
+        return not isinstance(value, str) or bool("x".encode(value))
+    except (LookupError, UnicodeError):  # `hex` and its like are codecs, but none of text
+        return False
 
-    for error in sorted(Draft202012Validator(schema).iter_errors(dict(values)), key=lambda e: str(e.path)):
+
+def _schema_problems(values: Mapping[str, Any], schema: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    from jsonschema import Draft202012Validator, FormatChecker  # a fifth of a second that most commands do not need
+
+    formats = FormatChecker(formats=())
+    formats.checks("text-encoding")(_is_text_encoding)
+    validator = Draft202012Validator(schema, format_checker=formats)
+    for error in sorted(validator.iter_errors(dict(values)), key=lambda e: str(e.path)):
         while error.context:  # of a union's complaints the one that got furthest says most
             error = max(error.context, key=lambda one: len(one.absolute_path))
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)

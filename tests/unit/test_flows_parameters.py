@@ -3,13 +3,16 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from flows.campaign_results_export import campaign_results_export
 from flows.campaign_trigger import campaign_trigger
 from flows.data_export import data_export
 from flows.exclusion_import import exclusion_import
+from flows.file_writers import CsvOptions
 from flows.lookup_import import lookup_import
 from flows.report_execution import report_execution
+from scheduler.parameters import problems_in
 
 FLOWS = [data_export, lookup_import, campaign_results_export, exclusion_import, report_execution]
 
@@ -60,3 +63,31 @@ def test_only_the_trigger_has_a_step_of_its_own():
 def test_an_export_has_no_destination_parameter(flow):
     names = set(flow.parameters.model_dump()["properties"])
     assert not {name for name in names if any(word in name for word in ("dest", "folder", "path", "host", "target"))}
+
+
+@pytest.mark.parametrize(
+    ("csv", "wrong"),
+    [
+        ({"separator": ";;"}, "separator"),
+        ({"separator": '"'}, "separator"),
+        ({"separator": ""}, "separator"),
+        ({"quote": "''"}, "quote"),
+        ({"encoding": "utf-9"}, "encoding"),
+        ({"encoding": "hex"}, "encoding"),
+        ({"separator": "tab", "quote": "'", "encoding": "cp1252"}, None),
+        ({"separator": "\t"}, None),
+        ({"separator": "\\t"}, None),
+        ({"separator": "^", "encoding": "UTF-16"}, None),
+    ],
+)
+def test_what_a_file_cannot_look_like_is_refused_when_the_task_is_saved(csv, wrong):
+    """The schema and the flow's own check agree."""
+    problems = problems_in({"csv": csv}, data_export.parameters.model_dump())
+    assert [wrong] == [name for name in csv if any(f"csv.{name}" in text for text in problems)] or not (
+        wrong or problems
+    )
+    if wrong:
+        with pytest.raises(ValidationError):
+            CsvOptions(**csv)
+    else:
+        CsvOptions(**csv)
