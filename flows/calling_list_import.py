@@ -12,7 +12,9 @@ bad rows, and one more where the file was late, *bytes* the size of the files re
 error files. Of rows with the same key the first is good; the summary says how many others there were.
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +28,9 @@ from pydantic import Field
 from blocks.database import Database
 from flows.data_export import load_database
 from flows.delivery import TRANSFER
+from flows.file_blocks import open_blocks
 from flows.file_loads import Imported, Load, Receipt, Source, import_files, new_load
-from flows.file_readers import FileFormat, open_blocks, open_text
+from flows.file_readers import FileFormat, open_text
 from flows.files import unbraced
 from flows.incoming import After, Late, OnMissing, Place, SourceKind, error_file_name, place_of, put_error_file
 from flows.list_layout import Layout, ListShape, Mapping, layout_of
@@ -252,7 +255,7 @@ def sort_rows(local: Path, name: str, rules: Rules, layout: Layout, staging: Lis
     size = local.stat().st_size or 1
     left_out = LeftOutNumbers(logger, name)
     rows = ListRows(layout, PhoneNumbers(rules.region), rules.invalid_phones, rules.format.trim, left_out.add)
-    with open_text(local, rules.format.encoding) as text:
+    with open_text(local, rules.format.encoding) as text, _collector_paused():
         for block in open_blocks(text, rules.format).blocks:
             rows.take(block, staging)
             report_progress(logger, READING_SHARE * text.buffer.tell() / size, staging.good)
@@ -261,6 +264,21 @@ def sort_rows(local: Path, name: str, rules: Rules, layout: Layout, staging: Lis
     if repeated and rules.duplicates == "skip":
         logger.warning(f"{name}: {repeated:,} rows repeat the key of an earlier row: left out.")
     return repeated
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No cyclic garbage collection meanwhile: a block's rows make it look through all of Prefect again and again.
+
+    What is made here has no cycles. It takes half of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class LeftOutNumbers:

@@ -4,14 +4,13 @@ What makes a whole file unreadable (no such column, not this encoding) is InputR
 one row is that row's problem: it is yielded with a reason, and reading goes on at the next line. Memory
 does not grow with the file, whatever is in it: lines and records have a greatest size.
 
-`open_rows` gives a row at a time. `open_blocks` gives the same rows by the thousand: a stretch of the file in
-which each line is a good record is taken apart as a whole, any other is read row by row.
+Rows come one at a time; `flows.file_blocks` gives the same rows by the thousand.
 """
 
 import csv
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
@@ -25,8 +24,6 @@ MAX_RECORD_CHARACTERS = 65_536
 MAX_RECORD_LINES = 20
 """A quoted value may hold line breaks, but a record of more lines than this has a quote missing."""
 SHOWN_CHARACTERS = 2_000
-BLOCK_CHARACTERS = 1 << 19
-BLOCK_ROWS = 5_000
 
 
 def _named_once(names: list[str]) -> list[str]:
@@ -95,26 +92,6 @@ class OpenFile:
     rows: Iterator[Row]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Good records of one line each, from the line `first` on; the values are neither trimmed nor checked.
-
-    `clean` says that no value holds a quotation mark, a backslash or a control character.
-    """
-
-    first: int
-    rows: Sequence[Sequence[str]]
-    clean: bool
-
-
-@dataclass(frozen=True)
-class OpenBlocks:
-    """A file's columns, and its rows as they are read: whole blocks, and lists of rows to be looked at singly."""
-
-    columns: list[str]
-    blocks: Iterator[Block | list[Row]]
-
-
 def open_text(path: Path, encoding: str) -> TextIO:
     """The file as text, every line end kept. Bytes that are not of the encoding become lone surrogates.
 
@@ -126,72 +103,21 @@ def open_text(path: Path, encoding: str) -> TextIO:
 
 def open_rows(text: TextIO, format: FileFormat) -> OpenFile:
     """Read the header, and leave the rows to be consumed. An empty file has no columns and no rows."""
-    lines = _Lines(text)
-    columns, rows, _ = _begin(lines, format)
-    return OpenFile(columns, _trimmed(rows, format.trim))
+    columns, rows = begin(Lines(text), format)
+    return OpenFile(columns, rows)
 
 
-def open_blocks(text: TextIO, format: FileFormat) -> OpenBlocks:
-    """Read the header, and leave the blocks to be consumed. The rows are those of `open_rows`, in its order."""
-    lines = _Lines(text)
-    columns, rows, split = _begin(lines, format)
-    return OpenBlocks(columns, _blocks(lines, _trimmed(rows, format.trim), split))
-
-
-Split = Callable[[list[str]], Sequence[Sequence[str]] | None]
-"""Takes lines (without their ends) apart, or says with None that not each of them is a good record."""
-
-
-def _begin(lines: "_Lines", format: FileFormat) -> tuple[list[str], Iterator[Row], Split]:
+def begin(lines: "Lines", format: FileFormat) -> tuple[list[str], Iterator[Row]]:
+    """The file's columns, and its rows out of what `lines` gives."""
     if format.kind == "fixed_width":
         columns = [position.name for position in format.positions]
-        return columns, _fixed_rows(lines, format.positions), lambda many: _split_fixed(many, format.positions)
+        return columns, _trimmed(_fixed_rows(lines, format.positions), format.trim)
     dialect = _Dialect(format.separator, format.quote)
     columns = _header(lines, dialect) if format.header else format.columns
-    return columns, _csv_rows(lines, dialect, len(columns)), lambda many: dialect.split(many, len(columns))
+    return columns, _trimmed(_csv_rows(lines, dialect, len(columns)), format.trim)
 
 
-def _blocks(lines: "_Lines", rows: Iterator[Row], split: Split) -> Iterator[Block | list[Row]]:
-    while chunk := lines.chunk():
-        plain = chunk.replace("\r\n", "\n") if "\r" in chunk else chunk
-        clean = _cleanness(plain)
-        many = plain.removesuffix("\n").split("\n")
-        values = None if clean is None or max(map(len, many)) >= MAX_RECORD_CHARACTERS else split(many)
-        if values is not None:
-            yield Block(lines.number + 1, values, clean is True)
-            lines.number += len(many)
-        else:
-            lines.put_forward(chunk)
-            yield from _singly(lines, rows)
-
-
-def _singly(lines: "_Lines", rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """The rows of the lines that were put forward, and the rest of a record that goes on behind them."""
-    found: list[Row] = []
-    while lines.pending and (row := next(rows, None)) is not None:
-        found.append(row)
-        if len(found) >= BLOCK_ROWS:
-            yield found
-            found = []
-    if found:
-        yield found
-
-
-_CONTROL = bytes(code for code in range(32) if code != 10) + b"\x7f"
-
-
-def _cleanness(chunk: str) -> bool | None:
-    """Whether it holds neither quotation marks, backslashes nor control characters; None: it is to be read singly."""
-    if "\0" in chunk or "\r" in chunk:
-        return None
-    try:
-        encoded = chunk.encode()
-    except UnicodeEncodeError:  # bytes that could not be decoded
-        return None
-    return len(encoded.translate(None, _CONTROL + b'"\\')) == len(encoded)
-
-
-class _Lines:
+class Lines:
     """Physical lines with their numbers; some can be put back. A line that is too long is cut, and says so."""
 
     def __init__(self, text: TextIO) -> None:
@@ -221,13 +147,13 @@ class _Lines:
         """Let `next` give the lines of a chunk that was taken out."""
         self._back.extend(io.StringIO(chunk, newline=""))
 
-    def chunk(self) -> str:
-        """The next lines together, whole ones but for one that is too long; empty at the end of the file.
+    def chunk(self, characters: int) -> str:
+        """About so many characters, whole lines but for one that is too long; empty at the end of the file.
 
         The caller counts them. To be called only while no line is pending.
         """
         try:
-            chunk = self._text.read(BLOCK_CHARACTERS)
+            chunk = self._text.read(characters)
         except UnicodeError as error:
             raise self._unreadable(error) from None
         if chunk and not chunk.endswith("\n"):
@@ -249,7 +175,7 @@ class _Lines:
 
 
 def too_long(line: str) -> bool:
-    """Whether `_Lines` had to cut the line."""
+    """Whether `Lines` had to cut the line."""
     return len(line) > MAX_RECORD_CHARACTERS
 
 
@@ -266,24 +192,8 @@ class _Dialect:
             return None, "" if "unexpected end of data" in str(error) else str(error)
         return (rows[0], "") if len(rows) == 1 else (None, "it is more than one record")
 
-    def split(self, lines: list[str], width: int) -> list[list[str]] | None:
-        """The values of each line, or None where a line is not a good record by itself."""
-        separator = self.separator
-        may_look_blank = width == 1 or separator.isspace()
-        if not all(lines) or (may_look_blank and not all(map(str.strip, lines))):  # blank lines are no records
-            return None
-        if self.quote not in "\n".join(lines):
-            rows = [line.split(separator) for line in lines]
-        else:
-            try:
-                rows = list(csv.reader(lines, delimiter=separator, quotechar=self.quote, strict=True))
-            except csv.Error:
-                return None
-        # As many records as lines: no record has more than one line.
-        return rows if len(rows) == len(lines) and {*map(len, rows)} == {width} else None
 
-
-def _header(lines: _Lines, dialect: _Dialect) -> list[str]:
+def _header(lines: Lines, dialect: _Dialect) -> list[str]:
     line = lines.next()
     while line is not None and not line.strip():
         line = lines.next()
@@ -299,7 +209,7 @@ def _header(lines: _Lines, dialect: _Dialect) -> list[str]:
     return names
 
 
-def _csv_rows(lines: _Lines, dialect: _Dialect, width: int) -> Iterator[Row]:
+def _csv_rows(lines: Lines, dialect: _Dialect, width: int) -> Iterator[Row]:
     while (line := lines.next()) is not None:
         number = lines.number
         if not line.strip():
@@ -323,7 +233,7 @@ def _csv_rows(lines: _Lines, dialect: _Dialect, width: int) -> Iterator[Row]:
             yield Row(number, "".join(taken), values)
 
 
-def _read_on(lines: _Lines, dialect: _Dialect, taken: list[str]) -> tuple[list[str] | None, str]:
+def _read_on(lines: Lines, dialect: _Dialect, taken: list[str]) -> tuple[list[str] | None, str]:
     """Take more lines while a quote is open; they are appended to `taken`, also where it ends badly."""
     while len(taken) < MAX_RECORD_LINES:
         line = lines.next()
@@ -340,7 +250,7 @@ def _read_on(lines: _Lines, dialect: _Dialect, taken: list[str]) -> tuple[list[s
     return None, f"no end of a quoted value within {MAX_RECORD_LINES} lines"
 
 
-def _fixed_rows(lines: _Lines, positions: list[Position]) -> Iterator[Row]:
+def _fixed_rows(lines: Lines, positions: list[Position]) -> Iterator[Row]:
     needed = max(position.start for position in positions)
     end = max(position.start + position.width for position in positions) - 1
     while (line := lines.next()) is not None:
@@ -359,17 +269,7 @@ def _fixed_rows(lines: _Lines, positions: list[Position]) -> Iterator[Row]:
         yield Row(lines.number, line, values)
 
 
-def _split_fixed(lines: list[str], positions: list[Position]) -> list[list[str]] | None:
-    needed = max(position.start for position in positions)
-    end = max(position.start + position.width for position in positions) - 1
-    lengths = [*map(len, lines)]
-    if min(lengths) < needed or max(lengths) > end or not all(map(str.strip, lines)):
-        return None
-    places = [slice(position.start - 1, position.start - 1 + position.width) for position in positions]
-    return [[line[place] for place in places] for line in lines]
-
-
-def _line_problem(line: str, lines: _Lines) -> str:
+def _line_problem(line: str, lines: Lines) -> str:
     if too_long(line):
         return f"the line is longer than {MAX_RECORD_CHARACTERS:,} characters"
     if not _is_clean(line):

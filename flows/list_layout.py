@@ -79,7 +79,7 @@ def layout_of(columns: Sequence[str], mapping: Mapping, shape: ListShape, requir
                 f"The file has no column '{column}', which mapping names; it has {', '.join(columns)}. "
                 "Correct the file, its separator, or mapping."
             )
-    fields = _fields(columns, mapping, shape, phones)
+    fields = _fields(columns, mapping, shape)
     single = {what: places.get(column or what) for what, column in named.items()}
     key = [_place(fields, name, "key", columns, places) for name in shape.key_columns]
     needed = [_place(fields, name, "required", columns, places) for name in [*shape.required_columns, *required]]
@@ -89,12 +89,11 @@ def layout_of(columns: Sequence[str], mapping: Mapping, shape: ListShape, requir
     return Layout([*columns], kept, key, [*dict.fromkeys(needed)], [places[column] for column in phones], **single)
 
 
-def _fields(columns: Sequence[str], mapping: Mapping, shape: ListShape, phones: list[str]) -> dict[str, str]:
+def _fields(columns: Sequence[str], mapping: Mapping, shape: ListShape) -> dict[str, str]:
     """File column: field of the list."""
     if not mapping.fields:
-        if not shape.columns:  # a new list takes what is not kept elsewhere
-            elsewhere = {mapping.state or "state", mapping.postal_code or "postal_code", *phones} - {*shape.key_columns}
-            return {name: name for name in columns if name not in elsewhere}
+        if not shape.columns:  # a new list takes all of them
+            return {name: name for name in columns}
         return {name: name for name in columns if name in shape.columns}
     twice = sorted({name for name in mapping.fields.values() if [*mapping.fields.values()].count(name) > 1})
     if twice:

@@ -9,7 +9,8 @@ from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Literal
 
-from flows.file_readers import Block, Row
+from flows.file_blocks import Block, Columns
+from flows.file_readers import Row
 from flows.list_layout import Layout
 from flows.list_staging import ListStaging
 from flows.phones import PhoneNumbers
@@ -42,27 +43,27 @@ class ListRows:
     def take(self, block: Block | list[Row], staging: ListStaging) -> None:
         """Put each row of the block into `staging`, as a good or as a bad one."""
         if isinstance(block, Block):
-            lines = range(block.first, block.first + len(block.rows))
-            self._take(lines, block.rows, staging, clean=block.clean, trim=self._trim)
+            lines = range(block.first, block.first + block.count)
+            self._take(lines, block.columns, staging, clean=block.clean, trim=self._trim)
             return
         for row in block:
             if row.problem:
                 staging.reject(row.line, row.problem, row.raw)
         good = [row for row in block if not row.problem]
         if good:
-            self._take([row.line for row in good], [row.values for row in good], staging, clean=False, trim=False)
+            columns: Columns = list(zip(*(row.values for row in good), strict=True))
+            self._take([row.line for row in good], columns, staging, clean=False, trim=False)
 
     def _take(
-        self, lines: Sequence[int], rows: Sequence[Sequence[str]], staging: ListStaging, *, clean: bool, trim: bool
+        self, lines: Sequence[int], all_columns: Columns, staging: ListStaging, *, clean: bool, trim: bool
     ) -> None:
-        all_columns = list(zip(*rows, strict=True))
         strip = str.strip
         columns: dict[int, Column] = {
             place: list(map(strip, all_columns[place])) if trim else all_columns[place] for place in self._layout.places
         }
         keys = self._keys(columns)
         numbers = [self._numbers.e164(columns[place]) for place in self._layout.phones]
-        bad = self._problems(columns, keys)
+        bad = self._problems(columns, keys, trimmed=self._trim)
         self._judge_numbers(lines, columns, numbers, bad)
         if bad:
             for index in sorted(bad):
@@ -80,12 +81,12 @@ class ListRows:
         parts = [columns[place] for place in self._layout.key]
         return parts[0] if len(parts) == 1 else list(map(KEY_SEPARATOR.join, zip(*parts, strict=True)))
 
-    def _problems(self, columns: dict[int, Column], keys: Column) -> dict[int, str]:
-        """Why rows cannot be loaded, by index."""
+    def _problems(self, columns: dict[int, Column], keys: Column, *, trimmed: bool) -> dict[int, str]:
+        """Why rows cannot be loaded, by index. trimmed: no value has a space at an end."""
         bad: dict[int, str] = {}
         names = self._layout.columns
         for place in dict.fromkeys([*self._layout.key, *self._layout.required]):
-            if not all(map(str.strip, columns[place])):
+            if not all(columns[place] if trimmed else map(str.strip, columns[place])):
                 for index, value in enumerate(columns[place]):
                     if not value.strip():
                         bad.setdefault(index, f"column '{names[place]}' is empty")
@@ -141,6 +142,8 @@ def staged_columns(layout: Layout) -> list[str]:
 
 def _texts_between(names: Sequence[str]) -> list[str]:
     """What stands before, between and behind the values of a JSON object with these names."""
+    if not names:
+        return ["{}"]
     starts = [f'{encode_basestring(name)}:"' for name in names]
     return ["{" + starts[0], *(f'",{start}' for start in starts[1:]), '"}']
 

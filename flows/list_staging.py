@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -175,4 +176,4 @@ class _NumberedLines:
 
 
 def _ascends(keys: Sequence[str]) -> bool:
-    return len({*keys}) == len(keys) and sorted(keys) == [*keys]
+    return all(map(lt, keys, islice(keys, 1, None)))

@@ -51,17 +51,21 @@ class PhoneNumbers:
         self.region = region
         metadata: Any = PhoneMetadata.metadata_for_region(region)
         self._prefix = f"+{metadata.country_code}"
-        self._usual = re.compile(_usual_forms(metadata), re.ASCII).fullmatch
+        bare, *prefixed = _usual_forms(metadata)
+        self._bare = re.compile(bare, re.ASCII).fullmatch
+        self._prefixed = re.compile("|".join(prefixed), re.ASCII).fullmatch
 
     def e164(self, written: Sequence[str]) -> list[str | None]:
         """Each number in E.164; an empty text where nothing is written, None where it is no valid number."""
-        prefix = self._prefix
-        matches = map(self._usual, _without_punctuation(written))
-        numbers = [prefix + match[match.lastindex or 0] if match else None for match in matches]
+        prefix, bare = self._prefix, self._bare
+        plain = _without_punctuation(written)
+        numbers: list[str | None] = [prefix + digits if bare(digits) else None for digits in plain]
         if None in numbers:
             for index, number in enumerate(numbers):
                 if number is None:
-                    numbers[index] = self._by_library(written[index])
+                    match = self._prefixed(plain[index])
+                    found = match and match[match.lastindex or 0]
+                    numbers[index] = prefix + found if found else self._by_library(written[index])
         return numbers
 
     def _by_library(self, written: str) -> str | None:
@@ -84,11 +88,11 @@ def _without_punctuation(written: Sequence[str]) -> list[str]:
     return plain if len(plain) == len(written) else [text.translate(_DELETE) for text in written]
 
 
-def _usual_forms(metadata: Any) -> str:
-    """A pattern whose last group is the national number, of texts that phonenumbers would read the same way.
+def _usual_forms(metadata: Any) -> list[str]:
+    """Patterns of texts in which phonenumbers would find the national number that is their group.
 
-    Four forms, each with what would make the library read it otherwise shut out: the national number alone,
-    behind the national prefix (0 in most of Europe), behind the calling code, and behind + and calling code.
+    Each shuts out what would make the library read it otherwise. First the national number alone, then behind
+    the calling code, behind + and calling code, and behind the national prefix (0 in most of Europe).
     """
     code = str(metadata.country_code)
     main: Any = PhoneMetadata.metadata_for_region(COUNTRY_CODE_TO_REGION_CODE[metadata.country_code][0])
@@ -104,7 +108,7 @@ def _usual_forms(metadata: Any) -> str:
     prefix = metadata.national_prefix
     if prefix and prefix != code and _is_simple(metadata):
         forms.append(f"{here}{_not(code)}{prefix}{possible}({valid})")
-    return "|".join(forms)
+    return forms
 
 
 def _not(pattern: str | None) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from blocks.database import Database
 from blocks.drop_folder import DropFolder
 from flows import calling_list_import as module
-from flows import file_readers, incoming
+from flows import file_blocks, incoming
 from flows.calling_list_import import calling_list_import
 from models.operations_db import operations_engine
 from tests.flow_world import Ran, run, small_world
@@ -239,7 +239,7 @@ def test_a_new_list_is_made_on_demand(server_on_both, own_world_on_both):
     shape = rows(own_world_on_both, "SELECT key_columns, columns FROM calling_list WHERE name = 'Lots'")[0]
     assert [str(value).replace("'", '"') for value in shape.values()] == [
         '["state", "lot"]',
-        '["state", "lot", "colour"]',
+        '["state", "lot", "colour", "phone"]',
     ]
     put(server_on_both, "state,lot,colour\nNY,B,green\n")
     load(calling_list="Lots").done()  # key and fields are the list's own by now
@@ -279,7 +279,7 @@ def test_fixed_width_without_a_header(server, own_world):
 
 def test_rows_in_any_order_and_many_blocks_are_all_there(server_on_both, own_world_on_both, monkeypatch):
     """Each row of the file is compared with the database; small blocks, so that there are many."""
-    monkeypatch.setattr(file_readers, "BLOCK_CHARACTERS", 3_000)
+    monkeypatch.setattr(file_blocks, "BLOCK_CHARACTERS", 3_000)
     lines = [f"K{i * 7919 % 2003:05d},Name {i},1,(212) 555-{i:04d},,NY,1220{i % 10}" for i in range(2000)]
     lines[500] = 'K09001,"Two\nlines",1,,,NY,12203'
     put(server_on_both, HEAD.replace("last_name,", "") + "\n".join(lines) + "\n")

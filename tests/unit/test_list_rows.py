@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import file_readers
-from flows.file_readers import Block, FileFormat, Position, open_blocks, open_rows
+from flows import file_blocks
+from flows.file_blocks import Block, open_blocks
+from flows.file_readers import FileFormat, Position, open_rows
 from flows.list_layout import Layout, ListShape, Mapping, layout_of
 from flows.list_rows import ListRows, staged_columns
 from flows.list_staging import ListStaging
@@ -25,8 +26,11 @@ def in_blocks(text: str, format: FileFormat) -> list[tuple[int, list[str] | str]
     for block in open_blocks(io.StringIO(text, newline=""), format).blocks:
         if isinstance(block, Block):
             strip = str.strip if format.trim else str
-            found += [(block.first + n, [strip(value) for value in row]) for n, row in enumerate(block.rows)]
-            assert not (block.clean and set('"\\\x01\x1f') & set("".join(map("".join, block.rows))))
+            found += [
+                (block.first + n, [strip(value) for value in row])
+                for n, row in enumerate(zip(*block.columns, strict=True))
+            ]
+            assert not (block.clean and set('"\\\x01\x1f') & set("".join(map("".join, block.columns))))
         else:
             found += [(row.line, row.problem or row.values) for row in block]
     return found
@@ -71,12 +75,12 @@ LINES = st.lists(
 )
 def test_blocks_give_the_rows_that_are_read_singly(lines, line_end, ends, size, separator):
     text = line_end.join(["h,i", *lines]).replace(",", separator) + (line_end if ends else "")
-    before, file_readers.BLOCK_CHARACTERS = file_readers.BLOCK_CHARACTERS, size
+    before, file_blocks.BLOCK_CHARACTERS = file_blocks.BLOCK_CHARACTERS, size
     try:
         format = FileFormat(separator=separator)
         assert in_blocks(text, format) == singly(text, format)
     finally:
-        file_readers.BLOCK_CHARACTERS = before
+        file_blocks.BLOCK_CHARACTERS = before
 
 
 @settings(max_examples=100, deadline=None)
@@ -85,15 +89,15 @@ def test_fixed_width_blocks_give_the_rows_that_are_read_singly(lines, size, trim
     text = "\n".join(lines)
     positions = [Position(name="a", start=1, width=2), Position(name="b", start=4, width=3)]
     format = FileFormat(kind="fixed_width", positions=positions, trim=trim)
-    before, file_readers.BLOCK_CHARACTERS = file_readers.BLOCK_CHARACTERS, size
+    before, file_blocks.BLOCK_CHARACTERS = file_blocks.BLOCK_CHARACTERS, size
     try:
         assert in_blocks(text, format) == singly(text, format)
     finally:
-        file_readers.BLOCK_CHARACTERS = before
+        file_blocks.BLOCK_CHARACTERS = before
 
 
 def test_a_line_without_end_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(file_readers, "BLOCK_CHARACTERS", 1_000)
+    monkeypatch.setattr(file_blocks, "BLOCK_CHARACTERS", 1_000)
     text = "a,b\n1,2\n" + "x" * 1_000_000 + "\n3,4\n"
     found = in_blocks(text, FileFormat())
     assert [line for line, _ in found] == [2, 3, 4]
@@ -119,13 +123,13 @@ def test_what_a_file_says_is_what_is_staged(tmp_path_factory, records, separator
     writer = csv.writer(text, delimiter=separator, quoting=quoting)
     writer.writerow(["id", "name", "note"])
     writer.writerows((f"K{n}", *values[1:]) for n, values in enumerate(records))
-    before, file_readers.BLOCK_CHARACTERS = file_readers.BLOCK_CHARACTERS, size
+    before, file_blocks.BLOCK_CHARACTERS = file_blocks.BLOCK_CHARACTERS, size
     try:
         good, bad = staged(
             tmp_path_factory.mktemp("staged"), text.getvalue(), FileFormat(separator=separator, trim=False)
         )
     finally:
-        file_readers.BLOCK_CHARACTERS = before
+        file_blocks.BLOCK_CHARACTERS = before
     expected = [
         (f"K{n}", {"id": f"K{n}", "Full name": name, "note": note}) for n, (_, name, note) in enumerate(records)
     ]

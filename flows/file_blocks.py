@@ -1,0 +1,139 @@
+"""A file's rows by the thousand, as columns: the same rows as `flows.file_readers` gives, for files of millions.
+
+A stretch of the file in which each line is a good record is taken apart as a whole; any other is read row by row.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from flows.file_readers import MAX_RECORD_CHARACTERS, FileFormat, Lines, Position, Row, begin
+
+BLOCK_CHARACTERS = 1 << 19
+BLOCK_ROWS = 5_000
+_CONTROL = bytes(code for code in range(32) if code != 10) + b"\x7f"
+
+Columns = list[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Good records of one line each, from the line `first` on: a sequence of values for each column of the file.
+
+    The values are neither trimmed nor checked. `clean` says that none holds a quotation mark, a backslash or a
+    control character.
+    """
+
+    first: int
+    columns: Columns
+    clean: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.columns[0])
+
+
+@dataclass(frozen=True)
+class OpenBlocks:
+    """A file's columns, and its rows as they are read: whole blocks, and lists of rows to be looked at singly."""
+
+    columns: list[str]
+    blocks: Iterator[Block | list[Row]]
+
+
+def open_blocks(text: TextIO, format: FileFormat) -> OpenBlocks:
+    """Read the header, and leave the blocks to be consumed."""
+    lines = Lines(text)
+    columns, rows = begin(lines, format)
+    return OpenBlocks(columns, _blocks(lines, rows, format, len(columns)))
+
+
+def _blocks(lines: Lines, rows: Iterator[Row], format: FileFormat, width: int) -> Iterator[Block | list[Row]]:
+    while chunk := lines.chunk(BLOCK_CHARACTERS):
+        block = _as_a_whole(chunk, lines.number + 1, format, width)
+        if block is not None:
+            lines.number += block.count
+            yield block
+        else:
+            lines.put_forward(chunk)
+            yield from _singly(lines, rows)
+
+
+def _singly(lines: Lines, rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """The rows of the lines that were put forward, and the rest of a record that goes on behind them."""
+    found: list[Row] = []
+    while lines.pending and (row := next(rows, None)) is not None:
+        found.append(row)
+        if len(found) >= BLOCK_ROWS:
+            yield found
+            found = []
+    if found:
+        yield found
+
+
+def _as_a_whole(chunk: str, first: int, format: FileFormat, width: int) -> Block | None:
+    """The chunk as a block, or None where not each of its lines is a good record by itself."""
+    body = (chunk.replace("\r\n", "\n") if "\r" in chunk else chunk).removesuffix("\n")
+    clean = _cleanness(body)
+    if clean is None or _may_hold_a_long_line(body):
+        return None
+    if format.kind == "fixed_width":
+        columns = _split_fixed(body.split("\n"), format.positions)
+    else:
+        columns = _split_csv(body, format.separator, format.quote, width)
+    return None if columns is None else Block(first, columns, clean)
+
+
+def _cleanness(body: str) -> bool | None:
+    """Whether it holds neither quotation marks, backslashes nor control characters; None: it is to be read singly."""
+    if "\0" in body or "\r" in body:
+        return None
+    try:
+        encoded = body.encode()
+    except UnicodeEncodeError:  # bytes that could not be decoded
+        return None
+    return len(encoded.translate(None, _CONTROL + b'"\\')) == len(encoded)
+
+
+def _may_hold_a_long_line(body: str) -> bool:
+    """False where each half of the greatest length has a line end in it."""
+    step = MAX_RECORD_CHARACTERS // 2
+    return any("\n" not in body[start : start + step] for start in range(0, len(body) - step, step))
+
+
+def _split_csv(body: str, separator: str, quote: str, width: int) -> Columns | None:
+    if quote not in body and width > 1 and not separator.isspace():
+        return _split_plain(body, separator, width)
+    lines = body.split("\n")
+    if not all(map(str.strip, lines)):  # blank lines are no records
+        return None
+    try:
+        rows = list(csv.reader(lines, delimiter=separator, quotechar=quote, strict=True))
+    except csv.Error:
+        return None
+    # As many records as lines: no record has more than one line.
+    whole = len(rows) == len(lines) and {*map(len, rows)} == {width}
+    return list(zip(*rows, strict=True)) if whole else None
+
+
+def _split_plain(body: str, separator: str, width: int) -> Columns | None:
+    """All values of the body in one go. A line end stays with the value behind it, so each line can be told."""
+    values = body.replace("\n", f"{separator}\n").split(separator)
+    count, rest = divmod(len(values), width)
+    if rest or body.count("\n") != count - 1:
+        return None
+    starts = separator.join(values[::width])
+    if starts.count("\n") != count - 1:  # a line end elsewhere: lines of too many and too few values
+        return None
+    return [starts.replace("\n", "").split(separator), *(values[place::width] for place in range(1, width))]
+
+
+def _split_fixed(lines: list[str], positions: list[Position]) -> Columns | None:
+    needed = max(position.start for position in positions)
+    end = max(position.start + position.width for position in positions) - 1
+    lengths = [*map(len, lines)]
+    if min(lengths) < needed or max(lengths) > end or not all(map(str.strip, lines)):
+        return None
+    places = [slice(position.start - 1, position.start - 1 + position.width) for position in positions]
+    return [[line[place] for line in lines] for place in places]
