@@ -125,7 +125,17 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
 
 def _sftp(options: argparse.Namespace) -> Iterator[Line]:
     for name in _SFTP_TESTS:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:warnings", f"tests/integration/{name}.py"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-o",
+            "addopts=",
+            "-p",
+            "no:warnings",
+            f"tests/integration/{name}.py",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
         told = (done.stdout.strip().splitlines() or ["nothing"])[-1]
         yield Line(f"SFTP: {name.removeprefix('test_sftp_')}", "asyncssh, OpenSSH", told, done.returncode == 0)
