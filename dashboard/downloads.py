@@ -2,8 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -13,10 +15,11 @@ from dashboard.data import engine
 from dashboard.words import LEVELS, duration, in_zone, size_kb
 from models.db import reading
 from models.domain import SHOWN_AS, Actor, Privilege, RunStatus
-from models.tables import RunRow
+from models.tables import AuditRow, RunRow
 from scheduler.errors import SchedulerError
 from scheduler.privileges import require
 from scheduler.store.settings import load_settings
+from scheduler.usecases.browse_audit import AuditQuery, all_of_audit, browse_audit
 from scheduler.usecases.browse_log import LogQuery, all_lines, pages_of_log
 from scheduler.usecases.sessions import SignedIn
 
@@ -24,6 +27,7 @@ COLUMNS = [
     *("Run", "Start time", "End time", "Object", "Task", "UID", "Duration", "Size (KB)", "Result", "Error"),
     *("Type", "Step", "Processed", "Errors", "Attempts", "Trigger"),
 ]
+AUDIT_COLUMNS = ["When", "Who", "What", "Subject", "Reason", "Before", "After"]
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -54,6 +58,39 @@ def run_text(request: Request) -> Response:
         return PlainTextResponse(str(error), 403)
     run_id = int(request.path_params["run"])
     return _file(f"run-{run_id}.txt", "text/plain", _text(signed_in.actor, run_id, _zone(signed_in)))
+
+
+def audit_csv(request: Request) -> Response:
+    """The audit trail under the filter of the query string."""
+    signed_in, asked = _signed_in(request), request.query_params
+    try:
+        since = datetime.fromisoformat(asked["since"]) if asked.get("since") else None
+        actions = tuple(one for one in asked.get("what", "").split(",") if one)
+        query = AuditQuery(asked.get("search", ""), since, None, actions)
+        with reading(engine()) as session:
+            browse_audit(session, signed_in.actor, query, limit=1)  # refused before anything is sent
+    except (SchedulerError, ValueError) as error:
+        return PlainTextResponse(str(error), 403 if isinstance(error, SchedulerError) else 400)
+    zone = _zone(signed_in)
+    rows = (audit_cells(row, zone) for row in all_of_audit(engine(), signed_in.actor, query))
+    return _file("audit.csv", "text/csv", _as_csv(AUDIT_COLUMNS, rows))
+
+
+def audit_cells(row: AuditRow, zone: str) -> list[object]:
+    """One row as it is shown, in the order of AUDIT_COLUMNS; of before and after only what differs."""
+    when = in_zone(row.at, zone, seconds=True)
+    return [when, row.actor, row.action, row.subject, row.reason or "", *_changed(row.before, row.after)]
+
+
+def _changed(before: Any, after: Any) -> tuple[str, str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return _short({key: before.get(key) for key in keys}), _short({key: after.get(key) for key in keys})
+    return _short(before), _short(after)
+
+
+def _short(value: Any) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def parameters_of(query: LogQuery) -> dict[str, str]:
@@ -109,15 +146,20 @@ def cells(run: RunRow, name: str, step: str, zone: str) -> list[object]:
 
 
 def _csv(actor: Actor, query: LogQuery, zone: str) -> Iterator[str]:
+    pages = pages_of_log(engine(), actor, query)
+    rows = (cells(run, name, page.steps[run.id or 0], zone) for page in pages for run, name in page.rows)
+    return _as_csv(COLUMNS, rows)
+
+
+def _as_csv(columns: list[str], rows: Iterable[list[object]]) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     yield "\ufeff"  # or a spreadsheet takes the UTF-8 for something else
-    for page in pages_of_log(engine(), actor, query):
-        for run, name in page.rows:
-            writer.writerow([inert(cell) for cell in cells(run, name, page.steps[run.id or 0], zone)])
-            if text.tell() > 60_000:
-                yield _taken(text)
+    for row in rows:
+        writer.writerow([inert(cell) for cell in row])
+        if text.tell() > 60_000:
+            yield _taken(text)
     yield _taken(text)
 
 
@@ -157,5 +199,6 @@ def _signed_in(request: Request) -> SignedIn:
 
 ROUTES = [
     Route("/download/task-log.csv", log_csv, methods=["GET"]),
+    Route("/download/audit.csv", audit_csv, methods=["GET"]),
     Route("/download/run/{run:int}.txt", run_text, methods=["GET"]),
 ]

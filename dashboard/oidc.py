@@ -53,7 +53,8 @@ class Attempt:
 
     @classmethod
     def new(cls, following: str) -> "Attempt":
-        return cls(*(secrets.token_urlsafe(32) for _ in range(3)), following)
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        return cls(state, nonce, verifier, following)
 
     def as_text(self) -> str:
         content = json.dumps([self.state, self.nonce, self.verifier, self.following]).encode()

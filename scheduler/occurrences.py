@@ -21,15 +21,22 @@ _MIDNIGHT = time()
 
 def check_cron(expression: str) -> None:
     """ValueError, in an operator's words, unless the expression can ever come due."""
+    if problem := _problem_with(expression):
+        raise ValueError(problem)
+
+
+@lru_cache(maxsize=20_000)  # every stored one is looked at whenever anything is edited
+def _problem_with(expression: str) -> str:
     try:
         next(CronSim(expression, datetime(2026, 1, 1)))
     except CronSimError as error:
-        raise ValueError(
+        return (
             f"bad cron expression {expression!r} ({error}): write five fields, minute hour day month weekday, "
             "such as '15 1 * * *'"
-        ) from None
+        )
     except StopIteration:
-        raise ValueError(f"cron expression {expression!r} never comes due") from None
+        return f"cron expression {expression!r} never comes due"
+    return ""
 
 
 def occurrences(task: Task, start: datetime, end: datetime) -> list[datetime]:
@@ -82,7 +89,8 @@ def cron_occurrences(expression: str, timezone: str, start: datetime, end: datet
             after = day
             while after <= last and (times is None or _plain_midnight(where, after) is None):
                 after += _DAY
-            found += _irregular(expression, timezone, day, after)
+            ask = _irregular if times is None else _irregular_again
+            found += ask(expression, timezone, day, after)
             day = after
             continue
         if _matches_day(expression, day):
@@ -130,7 +138,7 @@ def _plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
     return (datetime.combine(day, _MIDNIGHT) - offset).replace(tzinfo=UTC)
 
 
-def _irregular(expression: str, timezone: str, first: date, after: date) -> list[datetime]:
+def _irregular(expression: str, timezone: str, first: date, after: date) -> tuple[datetime, ...]:
     """CronSim's own answer for the local days `[first, after)`."""
     where = zone(timezone)
     start = to_utc(datetime.combine(first, _MIDNIGHT), where)
@@ -141,7 +149,11 @@ def _irregular(expression: str, timezone: str, first: date, after: date) -> list
             break
         if moment >= start:
             found.add(moment)
-    return sorted(found)
+    return tuple(sorted(found))
+
+
+_irregular_again = lru_cache(maxsize=10_000)(_irregular)
+"""Kept, for the lint asks about the same nights with every edit."""
 
 
 def _by_cronsim(expression: str, timezone: str, start: datetime) -> Iterator[datetime]:

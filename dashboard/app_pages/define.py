@@ -14,9 +14,10 @@ from dashboard.define_side import asks_for_confirmation, broken, difference, lin
 from dashboard.define_state import forget, is_fresh, key, seed
 from dashboard.parameter_form import Form
 from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
+from models.tables import TaskRow
 from scheduler.definitions import ScheduleSection, TaskSection, explain
 from scheduler.errors import InvalidInput
-from scheduler.store.tasks import load_types, section, task_rows
+from scheduler.store.tasks import load_types, section
 from scheduler.usecases.apply import Applied
 from scheduler.usecases.find import find_task
 from scheduler.usecases.preview_task import Preview, preview_task
@@ -152,9 +153,9 @@ def overtaken(name: str) -> None:
 
 def page() -> None:
     uid = ui.query_number("task")
-    rows = ui.fetch(lambda session, actor: task_rows(session))
-    names = {row.uid: row.name for row in rows}
-    row = next((one for one in rows if one.uid == uid), None)
+    book = ui.fetch(lambda session, actor: ui.book(session))
+    names = {one.uid: one.name for one in book.rows.values()}
+    row = ui.fetch(lambda session, actor: session.get(TaskRow, uid)) if uid is not None else None
     if uid is not None and row is None:
         st.error(f"There is no task with UID {uid}: it was deleted, or the address is wrong.")
         return

@@ -6,6 +6,7 @@ from datetime import timedelta
 import altair as alt
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import task_buttons, ui, words
 from dashboard.data import CLOCK
@@ -14,6 +15,7 @@ from models.tables import RunRow
 from scheduler.store.logs import BAD
 from scheduler.usecases.browse_log import durations, runs_of_task
 from scheduler.usecases.show_task import Step, TaskView, show_task
+from scheduler.usecases.why import why
 
 MINUTE = timedelta(minutes=1)
 _WINDOWS = {
@@ -91,27 +93,39 @@ def _box(step: Step, names: dict[int, str], *, here: bool) -> str:
     return f"<div{current}>{words.tag('small', number)}<br>{name}</div>"
 
 
-def why_card(view: TaskView, zone: str) -> None:
-    """Every rule's verdict, what clears it and when, and the earliest start."""
-    why = view.why
+def why_card(view: TaskView, zone: str) -> DeltaGenerator | None:
+    """Every rule's verdict, what clears it and when; the place for the earliest start, which takes longer."""
+    card = view.why
     with st.container(border=True):
         st.markdown("#### Why")
-        if not why.verdicts:
+        if not card.verdicts:
             st.error("Its definition is broken, so that no rule can judge it. Edit the task, or ask `headway plan`.")
-            return
-        if why.earliest_start_at is not None:
-            st.text(f"Earliest start: {words.day_and_time(why.earliest_start_at, zone)}")
-        elif why.run_id is not None or any(hold for _, hold in why.verdicts):
-            st.text("Earliest start: not known, it takes somebody to act (see red)")
-        else:
-            st.text("Earliest start: nothing is planned")
-        if why.run_id is not None:
-            st.text(f"Run {why.run_id} waits since {words.day_and_time(why.due_at, zone)}.")
-        elif why.due_at is not None:
-            st.text(f"Judged for its next run, due {words.day_and_time(why.due_at, zone)}.")
-        for rule, hold in why.verdicts:
+            return None
+        place = st.empty()
+        place.text("Earliest start: being worked out ...")
+        if card.run_id is not None:
+            st.text(f"Run {card.run_id} waits since {words.day_and_time(card.due_at, zone)}.")
+        elif card.due_at is not None:
+            st.text(f"Judged for its next run, due {words.day_and_time(card.due_at, zone)}.")
+        for rule, hold in card.verdicts:
             mark = ":red[:material/block:]" if hold else ":green[:material/check_circle:]"
             st.markdown(f"{mark} {words.plain(_verdict(rule.value, hold, zone))}")
+    return place
+
+
+def earliest(view: TaskView, zone: str, place: DeltaGenerator) -> None:
+    """By the forecast of everything; last on the page, so that nobody waits for it."""
+    nothing = view.why.run_id is None and view.why.due_at is None
+    row = view.row
+    found = None if nothing else ui.fetch(
+        lambda session, actor: why(session, CLOCK, actor, row, book=ui.book(session)).earliest_start_at
+    )  # fmt: skip
+    if found is not None:
+        place.text(f"Earliest start: {words.day_and_time(found, zone)}")
+    elif nothing and not any(hold for _, hold in view.why.verdicts):
+        place.text("Earliest start: nothing is planned")
+    else:
+        place.text("Earliest start: not known, it takes somebody to act (see red)")
 
 
 def _verdict(rule: str, hold: Hold | None, zone: str) -> str:
@@ -201,13 +215,15 @@ uid = ui.query_number("task")
 if uid is None:
     st.info("Which task? Open one from [Tasks](/).")
 else:
-    view = ui.fetch(lambda session, actor: show_task(session, CLOCK, actor, uid or 0, book=ui.book(session)))
+    view = ui.fetch(
+        lambda session, actor: show_task(session, CLOCK, actor, uid or 0, book=ui.book(session), with_start=False)
+    )
     zone = ui.zone()
     general(view)
     task_buttons.buttons(view, zone)
     left, right = st.columns([3, 2])
     with left:
-        why_card(view, zone)
+        place = why_card(view, zone)
         chain(view)
     with right:
         starts(view, zone)
@@ -215,3 +231,5 @@ else:
     if view.row.parameters:
         st.markdown("#### Parameters")
         st.json(view.row.parameters, expanded=True)
+    if place is not None:
+        earliest(view, zone, place)

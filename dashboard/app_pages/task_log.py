@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui
+from dashboard import ui, words
 from dashboard.data import CLOCK
 from dashboard.downloads import COLUMNS, cells, parameters_of
 from models.domain import SHOWN_AS, RunStatus
@@ -18,8 +18,8 @@ from scheduler.usecases.browse_tasks import types_in_use
 
 _PAGE = 200
 _ORDER = [
-    *("Start time", "Report Detail", "Object", "Task", "Duration", "Size (KB)", "Result", "Error", "Type", "Step"),
-    *("Processed", "Errors", "Attempts", "Trigger", "End time", "UID", "Run"),
+    *("Start time", "Report Detail", "End time", "Object", "Task", "Duration", "Size (KB)", "Result", "Error", "Type"),
+    *("Step", "Processed", "Errors", "Attempts", "Trigger", "UID", "Run"),
 ]
 _ENDED = [status for status in RunStatus if status not in (RunStatus.WAITING, RunStatus.STARTING, RunStatus.RUNNING)]
 _RANGES = {"Last 24 hours": 1, "Last 7 days": 7, "Last 31 days": 31, "Last 366 days": 366, "All": None, "Days ...": 0}
@@ -80,28 +80,21 @@ def turned_to(query: LogQuery) -> list[Key]:
 def table(page: LogPage, zone: str) -> None:
     rows = [[*cells(run, name, page.steps[run.id or 0], zone), f"/run?run={run.id}"] for run, name in page.rows]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "Report Detail"])
-    order = [
-        "Start time",
-        "Report Detail",
-        "Object",
-        "Task",
-        "Duration",
-        "Size (KB)",
-        "Result",
-        "Error",
-        "Type",
-        "Step",
-    ]
-    order += ["Processed", "Errors", "Attempts", "Trigger", "End time", "UID", "Run"]
     st.container(key="log_table").dataframe(
         ui.styled(frame, lambda row: style(page.rows[row][0].status, page.rows[row][0].errors)),
         hide_index=True,
         height=ui.height(len(frame)),
         column_order=_ORDER,
         column_config={
-            "Report Detail": st.column_config.LinkColumn(display_text="Report Detail"),
-            "Error": st.column_config.TextColumn(width="large"),
-            "Size (KB)": st.column_config.NumberColumn(format="%.1f"),
+            "Start time": st.column_config.TextColumn(width=138),
+            "Report Detail": st.column_config.LinkColumn(width=95, display_text="Report Detail"),
+            "End time": st.column_config.TextColumn(width=138),
+            "Object": st.column_config.TextColumn(width=90),
+            "Task": st.column_config.TextColumn(width=160),
+            "Duration": st.column_config.TextColumn(width=70, help="mm:ss"),
+            "Size (KB)": st.column_config.NumberColumn(width=75, format="%.1f"),
+            "Result": st.column_config.TextColumn(width=160),
+            "Error": st.column_config.TextColumn(width=400),
         },
     )
 
@@ -134,10 +127,20 @@ if query.task_uid is not None:
     st.info(f"Only the task with UID {query.task_uid}. [Show every task](/log)")
 keys = turned_to(query)
 page = ui.fetch(browse_log, query, behind=keys[-1] if keys else None, limit=_PAGE)
+if page.looked_to is not None:
+    st.info(
+        f"The log has been looked through back to {words.in_zone(page.looked_to, zone)}."
+        if query.newest_first
+        else f"The log has been looked through up to {words.in_zone(page.looked_to, zone)}.",
+        icon=":material/manage_search:",
+    )
 if page.rows:
     table(page, zone)
     count = f"{len(page.rows)} runs on page {len(keys) + 1}"
-    st.caption(f"{count}; there are more." if page.following else f"{count}, the last. A header sorts this page.")
-    pages(keys, page, query)
-else:
+    st.caption(f"{count}; there may be more." if page.following else f"{count}, the last. A header sorts this page.")
+elif page.following is None:
     st.info("No run in this filter has ended. Widen the time, or take the filters out. Waiting runs are under *Tasks*.")
+else:
+    st.info("Nothing found among these. *Next page* looks further.")
+if page.rows or keys or page.following:
+    pages(keys, page, query)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, or_, select, tuple_
@@ -16,6 +17,8 @@ from scheduler.store import logs
 from scheduler.store.steps import steps_of
 
 ERROR = 40
+LOOKED_THROUGH = 100_000
+"""Runs a page: a quarter of a second, whatever is asked for."""
 Key = tuple[datetime, int]
 
 
@@ -37,20 +40,23 @@ class LogQuery:
 class LogPage:
     """Runs with their task's name. following: the key that the next page begins behind, None on the last.
 
-    steps: each run's step as it is shown, by the run's ID.
+    steps: each run's step as it is shown, by the run's ID. looked_to: where the page ends though the log goes on,
+    because enough runs had been looked through for a filter that few of them pass.
     """
 
     rows: list[tuple[RunRow, str]]
     following: Key | None
     steps: Mapping[int, str]
+    looked_to: datetime | None = None
 
 
 def browse_log(
     session: Session, actor: Actor, query: LogQuery, *, behind: Key | None = None, limit: int = 200
 ) -> LogPage:
-    """One page of the task log, found by key, however deep."""
+    """One page of the task log, found by key, however deep. It looks through `LOOKED_THROUGH` runs at most."""
     require(actor, Privilege.VIEW)
     key = (col(RunRow.sorted_at), col(RunRow.id))
+    end = _end_of_look(session, query, behind)
     statement = (
         select(RunRow, TaskRow.name)
         .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
@@ -58,10 +64,7 @@ def browse_log(
         .order_by(*(one.desc() if query.newest_first else one.asc() for one in key))
         .limit(limit + 1)
     )
-    if query.since is not None:
-        statement = statement.where(col(RunRow.sorted_at) >= query.since)
-    if query.until is not None:
-        statement = statement.where(col(RunRow.sorted_at) < query.until)
+    statement = _within(statement, query, behind)
     if query.task_uid is not None:
         statement = statement.where(RunRow.task_uid == query.task_uid)
     if query.search:
@@ -75,15 +78,39 @@ def browse_log(
         statement = statement.where(col(RunRow.status).in_(query.results))
     if query.errors:
         statement = statement.where(or_(col(RunRow.status).in_(logs.BAD), col(RunRow.errors) > 0))
+    if end is not None:
+        there = tuple_(RunRow.sorted_at, RunRow.id)
+        statement = statement.where(there >= end if query.newest_first else there <= end)
+    rows = list(session.exec(statement).all())
+    if len(rows) > limit:
+        rows, last = rows[:limit], rows[limit - 1][0]
+        end = (last.sorted_at, last.id or 0)
+        return LogPage(rows, end, steps_of(session, [run for run, _ in rows]))
+    looked_to = end[0] if end is not None else None
+    return LogPage(rows, end, steps_of(session, [run for run, _ in rows]), looked_to)
+
+
+def _within(statement: Any, query: LogQuery, behind: Key | None) -> Any:
+    """The part of the log between the query's times, behind the key."""
+    if query.since is not None:
+        statement = statement.where(col(RunRow.sorted_at) >= query.since)
+    if query.until is not None:
+        statement = statement.where(col(RunRow.sorted_at) < query.until)
     if behind is not None:
         there = tuple_(RunRow.sorted_at, RunRow.id)
         statement = statement.where(there < behind if query.newest_first else there > behind)
-    rows = list(session.exec(statement).all())
-    more = len(rows) > limit
-    rows = rows[:limit]
-    last = rows[-1][0] if rows else None
-    following = (last.sorted_at, last.id or 0) if more and last else None
-    return LogPage(rows, following, steps_of(session, [run for run, _ in rows]))
+    return statement
+
+
+def _end_of_look(session: Session, query: LogQuery, behind: Key | None) -> Key | None:
+    """The key of the last run to look at; None where there are no more than that, or an index finds them all."""
+    filtered = query.search or query.types or query.results or query.errors
+    if not filtered or query.task_uid is not None:
+        return None
+    key = (col(RunRow.sorted_at), col(RunRow.id))
+    statement = select(*key).order_by(*(one.desc() if query.newest_first else one.asc() for one in key))
+    found = session.exec(_within(statement, query, behind).offset(LOOKED_THROUGH).limit(1)).first()
+    return None if found is None else (found[0], found[1] or 0)
 
 
 def all_of_log(engine: Engine, actor: Actor, query: LogQuery) -> Iterator[tuple[RunRow, str]]:

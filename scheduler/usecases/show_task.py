@@ -62,8 +62,10 @@ class TaskView:
     version: int
 
 
-def show_task(session: Session, clock: Clock, actor: Actor, uid: int, *, book: Book | None = None) -> TaskView:
-    """The task of that UID; InvalidInput where there is none."""
+def show_task(
+    session: Session, clock: Clock, actor: Actor, uid: int, *, book: Book | None = None, with_start: bool = True
+) -> TaskView:
+    """The task of that UID; InvalidInput where there is none. with_start: as of `why`."""
     require(actor, Privilege.VIEW)
     row = session.get(TaskRow, uid)
     if row is None:
@@ -80,7 +82,7 @@ def show_task(session: Session, clock: Clock, actor: Actor, uid: int, *, book: B
         row=row,
         line=lines_of(session, book, picture, [row], now)[0],
         known=known,
-        why=why(session, clock, actor, row, book=book),
+        why=why(session, clock, actor, row, book=book, with_start=with_start),
         starts=_starts(known, now, 10) if known else [],
         chain=_chain(known, book) if known else [],
         schedule=schedule_in_words(known, book) if known else "its definition is broken",

@@ -34,8 +34,20 @@ class Why:
     verdicts: tuple[tuple[RuleId, Hold | None], ...]
 
 
-def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book: Book | None = None) -> Why:
-    """What holds the task's waiting run now, or its next run at the instant it comes due; and its earliest start."""
+def why(
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    task_row: TaskRow,
+    *,
+    book: Book | None = None,
+    with_start: bool = True,
+) -> Why:
+    """What holds the task's waiting run now, or its next run at the instant it comes due; and its earliest start.
+
+    with_start: among thousands of tasks the earliest start takes a second or two of forecast, the verdicts none;
+    without it `earliest_start_at` is None.
+    """
     require(actor, Privilege.VIEW)
     now = clock.now()
     book = load_book(session, book)
@@ -49,10 +61,11 @@ def why(session: Session, clock: Clock, actor: Actor, task_row: TaskRow, *, book
         due_at = next_occurrence(task, now)
         run = Run(task, due_at or now, Trigger.SCHEDULE if due_at else Trigger.MANUAL)
         verdicts = _verdicts(run, picture, max(now, run.due_at))
-        earliest = _earliest(book, picture, run, now) if due_at else None
+        earliest = _earliest(book, picture, run, now) if due_at and with_start else None
         return Why(task_row.name, None, due_at, earliest, verdicts)
     verdicts = _verdicts(run, picture, now)
-    return Why(task_row.name, run.id, run.due_at, _earliest(book, picture, run, now), verdicts)
+    earliest = _earliest(book, picture, run, now) if with_start else None
+    return Why(task_row.name, run.id, run.due_at, earliest, verdicts)
 
 
 def earliest_if_run_now(

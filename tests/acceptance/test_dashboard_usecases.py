@@ -5,21 +5,27 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from sqlmodel import select
 
 from dashboard import words
 from models.db import reading, writing
 from models.domain import Actor, Privilege, RunStatus
-from models.tables import AuditRow, UserRow
+from models.tables import AuditRow, RunRow, UserRow
 from scheduler.clock import SystemClock
+from scheduler.definitions import TaskSection
 from scheduler.errors import InvalidInput, NotAllowed, Refused
 from scheduler.privileges import OPERATOR
-from scheduler.usecases.browse_audit import browse_audit
+from scheduler.usecases import browse_audit as browse_audit_module
+from scheduler.usecases import browse_log as browse_log_module
+from scheduler.usecases.browse_audit import AuditPage, AuditQuery, actions_in_use, all_of_audit, browse_audit
 from scheduler.usecases.browse_log import LineQuery, LogQuery, all_of_log, browse_log, run_lines, run_report
 from scheduler.usecases.browse_tasks import TaskQuery, browse_tasks, overview
 from scheduler.usecases.browse_windows import coming_occurrences
+from scheduler.usecases.preview_task import Preview, preview_task
 from scheduler.usecases.release_window import release_window
 from scheduler.usecases.show_task import cron_in_words, earliest_start, show_task
+from scheduler.usecases.task_list import TaskLine
 from scheduler.usecases.user_security import reset_password, set_locked
 from scheduler.usecases.why import why
 from tests.dashboard_stack import HOSTILE, World, furnish, new_world
@@ -111,6 +117,79 @@ def test_the_log_is_filtered(world: World, runs: dict[str, int]) -> None:
     assert found(LogQuery(results=(RunStatus.FAILED,))) == {runs["failed"]}
     assert found(LogQuery(since=CLOCK.now() - timedelta(hours=6))) == {runs["failed"]}
     assert found(LogQuery(search="CUSTOMERS")) == {runs["errors"]}
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_search_looks_through_so_many_runs_a_page_and_goes_on_where_it_stopped(
+    world: World, runs: dict[str, int], newest_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse_log_module, "LOOKED_THROUGH", 3)
+    query, found, behind, looked = LogQuery(search="customers", newest_first=newest_first), [], None, 0
+    with reading(world.engine) as session:
+        while True:
+            page = browse_log(session, OPERATOR, query, behind=behind)
+            found += [run.id for run, _ in page.rows]
+            looked += page.looked_to is not None
+            behind = page.following
+            if behind is None:
+                break
+        whole = browse_log(session, OPERATOR, LogQuery(task_uid=world.uids["Load customers"], search="customers"))
+    assert found == [runs["errors"]] and looked >= 2
+    assert [run.id for run, _ in whole.rows] == found and whole.looked_to is None  # an index finds these
+
+
+def test_the_audit_trail_is_paged_and_filtered_and_a_search_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reading(world.engine) as session:
+        everything = [row.id for row in browse_audit(session, OPERATOR, limit=1000).rows]
+        assert everything == sorted(everything, reverse=True) and len(everything) > 10
+        runs_asked = browse_audit(session, OPERATOR, AuditQuery(actions=("run now",))).rows
+        assert runs_asked and {row.action for row in runs_asked} == {"run now"}
+        assert "run now" in actions_in_use(session, OPERATOR)
+        grants = browse_audit(session, OPERATOR, AuditQuery(search="GRANT")).rows
+        assert grants and {row.action for row in grants} == {"grant privilege"}
+        late = AuditQuery(since=CLOCK.now() + timedelta(hours=1))
+        assert browse_audit(session, OPERATOR, late) == AuditPage([], None)
+        monkeypatch.setattr(browse_audit_module, "LOOKED_THROUGH", 4)
+        page = browse_audit(session, OPERATOR, AuditQuery(search="nowhere"))
+        assert page.rows == [] and page.following == page.looked_to == (everything[0] or 0) - 3
+    assert [row.id for row in all_of_audit(world.engine, OPERATOR, AuditQuery())] == everything
+
+
+def test_a_run_that_lasts_too_long_or_whose_worker_is_silent_is_stuck_and_comes_first(world: World) -> None:
+    def first() -> TaskLine:
+        with reading(world.engine) as session:
+            return next(
+                line for line in browse_tasks(session, CLOCK, OPERATOR, TaskQuery()).lines if not line.needs_reset
+            )
+
+    with writing(world.engine) as session:
+        run = session.exec(select(RunRow).where(RunRow.status == RunStatus.RUNNING)).one()
+        started, worker = run.started_at, run.worker_id
+        run.started_at = CLOCK.now() - timedelta(hours=19)
+        session.add(run)
+    assert first().name == "Customers report" and "longer than 18 h" in first().stuck
+    for values in ({"started_at": started, "worker_id": "gone"}, {"worker_id": worker}):
+        with writing(world.engine) as session:
+            session.execute(update(RunRow).where(RunRow.id == run.id).values(**values))
+        assert ("silent" in first().stuck) is ("started_at" in values)
+
+
+def test_the_free_slot_is_free_on_every_day_and_on_both_nights_of_a_clock_change(world: World) -> None:
+    def preview(**schedule: str) -> Preview:
+        section = TaskSection.model_validate({"name": "New one", "type": "data_export", "schedule": schedule})
+        with reading(world.engine) as session:
+            return preview_task(session, CLOCK, OPERATOR, section, version=None)
+
+    crowded = preview(cron="45 2 * * *")  # as 'Permits export'
+    assert "L1" in {finding.id for finding in crowded.findings} and crowded.slot is not None
+    assert crowded.slot.schedule.cron is not None
+    assert preview(cron=crowded.slot.schedule.cron).findings == []
+    in_window = preview(cron="30 5 * * *")
+    assert [coming.start_at > coming.due_at for coming in in_window.starts if coming.start_at] == [True] * 5
+    assert in_window.slot is not None and in_window.slot.schedule.cron == "0 6 * * *"
+    assert preview(cron="*/10 * * * *").slot is None  # it has no one time of day to move
 
 
 def test_a_runs_report_and_its_lines(world: World, runs: dict[str, int]) -> None:

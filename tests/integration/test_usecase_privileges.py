@@ -37,6 +37,7 @@ from scheduler.usecases import (
     forecast_stored,
     look_ahead,
     people,
+    preview_task,
     purge,
     release_window,
     reset,
@@ -73,6 +74,11 @@ class Act:
 
 def _task(session: Session, name: str = "a") -> TaskRow:
     return task_named(session, name)
+
+
+def _preview(session: Session, clock: Clock, actor: Actor) -> Any:
+    section = TaskSection(name="a", type="job0", description="edited")
+    return preview_task.preview_task(session, clock, actor, section, version=_task(session).version)
 
 
 def _save(session: Session, clock: Clock, actor: Actor) -> Any:
@@ -117,6 +123,7 @@ ACTS = {
     "coming_occurrences": Act(VIEW, lambda s, c, a: browse_windows.coming_occurrences(s, c, a)),
     "apply, dry": Act(MANAGE, lambda s, c, a: apply_module.apply(s, c, a, FILE, dry_run=True)),
     "apply": Act(MANAGE, lambda s, c, a: apply_module.apply(s, c, a, FILE), True),
+    "preview_task": Act(MANAGE, _preview),
     "save_task": Act(MANAGE, lambda s, c, a: _save(s, c, a), True),
     "run_now": Act(MANAGE, lambda s, c, a: run_now.run_now(s, c, a, _task(s)), True),
     "set_state": Act(MANAGE, lambda s, c, a: task_state.set_state(s, c, a, _task(s), enabled=False), True),
@@ -332,10 +339,12 @@ def test_a_tag_that_names_no_privilege_is_an_error_at_deploy() -> None:
 def test_the_audit_trail_takes_view_or_user_management(peopled: Desk, granted: frozenset[Privilege]) -> None:
     with reading(peopled.engine) as session:
         if granted:
-            assert browse_audit.browse_audit(session, Actor("bob", granted))
+            assert browse_audit.browse_audit(session, Actor("bob", granted)).rows
+            assert browse_audit.actions_in_use(session, Actor("bob", granted))
         else:
-            with pytest.raises(NotAllowed):
-                browse_audit.browse_audit(session, Actor("bob", granted))
+            for read in (browse_audit.browse_audit, browse_audit.actions_in_use):
+                with pytest.raises(NotAllowed):
+                    read(session, Actor("bob", granted))
 
 
 @pytest.mark.parametrize("granted", SETS)
@@ -357,6 +366,7 @@ def test_a_user_of_the_database_acts_with_exactly_what_was_granted(peopled: Desk
 def test_every_use_case_that_takes_an_actor_is_in_the_table() -> None:
     """A new file in scheduler/usecases has to show up here."""
     in_table = set(ACTS) | {"reset", "purge", "browse_audit", "first_admin", "end_sessions", "all_of_log", "all_lines"}
+    in_table |= {"actions_in_use", "all_of_audit", "pages_of_log"}
     in_table |= {"save_connection", "trust_host_key", "try_connection"}  # test_usecase_connections has them
     found = set()
     for module_info in pkgutil.iter_modules(usecases.__path__):
