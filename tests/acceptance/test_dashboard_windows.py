@@ -1,0 +1,127 @@
+"""Maintenance windows in the browser, on a real stack: what a change would move, and that it then moves."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import expect
+from sqlmodel import select
+
+from models.db import reading, writing
+from models.domain import Privilege, RunStatus
+from models.tables import AuditRow, UserRow
+from scheduler.clock import SystemClock
+from scheduler.privileges import OPERATOR
+from scheduler.store.settings import load_windows
+from scheduler.usecases import people
+from tests.acceptance.running import RunningStack, export_yaml
+from tests.dashboard_browser import SLOW, Open, column
+from tests.dashboard_stack import PASSWORD, serving
+
+pytest_plugins = ["tests.acceptance.stack", "tests.dashboard_browser"]
+NAME = "Around now"
+
+
+@dataclass
+class Served:
+    url: str
+
+
+@pytest.fixture(scope="module")
+def served(stack: RunningStack) -> Iterator[Served]:
+    """A dashboard on the stack, and a maintenance window that began an hour ago and lasts four more."""
+    with writing(stack.ledger.engine) as session:
+        for name, privilege in (("wanda", Privilege.MANAGE), ("vera", Privilege.VIEW)):
+            people.add_user(session, SystemClock(), OPERATOR, name)
+            session.flush()
+            people.grant(session, SystemClock(), OPERATOR, name, privilege)
+            user = session.exec(select(UserRow).where(UserRow.name == name)).one()
+            user.password_hash, user.must_change_password = people.PASSWORDS.hash(PASSWORD), False
+            session.add(user)
+    stack.headway.apply(_windows(NAME))
+    with serving(stack.headway.home) as url:
+        yield Served(url)
+    stack.headway.apply("windows: []\n")
+
+
+def _windows(name: str) -> str:
+    now = datetime.now(UTC)
+    start, end = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, 4))
+    days = "[mon, tue, wed, thu, fri, sat, sun]"
+    return f'windows:\n  - {{name: {name}, days: {days}, start: "{start}", end: "{end}", timezone: UTC}}\n'
+
+
+def test_a_release_shows_what_it_moves_and_then_it_moves(stack: RunningStack, visit: Open) -> None:
+    stack.apply(export_yaml("Kept waiting"))
+    stack.headway("run", "Kept waiting").ok()
+    assert set(stack.held_by("Kept waiting")) == {"window"}
+    page = visit("wanda", "/windows")
+    page.get_by_role("button", name="Release", exact=True).first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text(re.compile(r"1 of \d+ runs? until .* would move: 1 earlier"))).to_be_visible(timeout=SLOW)
+    assert column(page, "window_preview", "Task") == ["Kept waiting"]
+    before, after = (column(page, "window_preview", name)[0] for name in ("Starts as it is", "Starts after the change"))
+    assert before > after and "earlier" in column(page, "window_preview", "Moves")[0]
+    run = stack.last("Kept waiting")
+    assert run is not None and run.status is RunStatus.WAITING  # to look is not to do
+    dialog.get_by_role("button", name="Release it").click()
+    expect(page.get_by_text("Released by wanda")).to_be_visible(timeout=SLOW)
+    assert stack.ended("Kept waiting").status is RunStatus.COMPLETED
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_text("No run would move")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Reserve it").click()
+    expect(page.get_by_text("Released by")).to_have_count(0, timeout=SLOW)
+
+
+def test_a_window_is_edited_with_a_look_at_what_moves_first(stack: RunningStack, visit: Open) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    cron = f"    schedule: {{cron: '{tomorrow:%M %H} * * *'}}\n    timezone: UTC\n"
+    stack.apply(export_yaml("Comes due inside", more=cron))
+    page = visit("wanda", "/windows")
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Nothing has changed yet")).to_be_visible(timeout=SLOW)
+    end = dialog.get_by_role("textbox", name="End")
+    end.fill("25:00")
+    end.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("end: not a time of day; write it like", timeout=SLOW)
+    expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
+    later = f"{datetime.now(UTC) + timedelta(hours=6):%H:%M}"
+    end.fill(later)
+    end.press("Enter")
+    expect(dialog.get_by_text(re.compile(r"would move: \d+ later"))).to_be_visible(timeout=SLOW)
+    assert set(column(page, "window_preview", "Task")) == {"Comes due inside"}
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_test_id("stToast")).to_contain_text("is saved", timeout=SLOW)
+    with reading(stack.ledger.engine) as session:
+        (window,) = load_windows(session)
+        row = session.exec(select(AuditRow).where(AuditRow.action == "edit window", AuditRow.actor == "wanda")).one()
+    assert f"{window.end:%H:%M}" == later and row.after["end"].startswith(later)
+    stack.headway("disable", "Comes due inside").ok()
+
+
+def test_windows_are_added_and_deleted(stack: RunningStack, visit: Open) -> None:
+    page = visit("wanda", "/windows")
+    page.get_by_role("button", name="Add window").click()
+    dialog = page.get_by_role("dialog")
+    for label, text in (("Name", "Sundays"), ("Start", "03:00"), ("End", "04:00")):
+        dialog.get_by_role("textbox", name=label).fill(text)
+        dialog.get_by_role("textbox", name=label).press("Enter")
+    dialog.get_by_role("button", name="Sun").or_(dialog.get_by_text("Sun", exact=True)).first.click()
+    expect(dialog.get_by_role("button", name="Save")).to_be_enabled(timeout=SLOW)
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_test_id("stToast")).to_contain_text("'Sundays' is saved", timeout=SLOW)
+    page.locator(".st-key-window_delete_Sundays").get_by_role("button").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_test_id("stToast").last).to_contain_text("'Sundays' is deleted", timeout=SLOW)
+    with reading(stack.ledger.engine) as session:
+        assert "Sundays" not in [window.name for window in load_windows(session)]
+
+
+def test_who_may_only_view_sees_the_windows_and_no_button(visit: Open) -> None:
+    page = visit("vera", "/windows")
+    expect(page.get_by_text(NAME).first).to_be_visible(timeout=SLOW)
+    for name in ("Release", "Reserve", "Edit", "Delete", "Add window"):
+        assert page.get_by_role("button", name=name).count() == 0
