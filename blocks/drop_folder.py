@@ -12,7 +12,7 @@ from pathlib import Path
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from blocks.remote_names import check_name, is_temp_name, temp_name
+from blocks.remote_names import check_name, check_steps, is_temp_name, temp_name
 from blocks.transfer import Receipt, RemoteFile, TransferError
 
 OnBytes = Callable[[int, int], None]
@@ -96,7 +96,10 @@ class DropFolderSession:
         """
         source = self._file(folder, name)
         target_folder = self._below(self._folder(folder), into)
-        target_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            target_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TransferError(f"The folder '{into}' cannot be made in {folder or self.root}: {error}.") from error
         target = _free_name(self._below(target_folder, ""), name)
         os.rename(source, target)
         return str(target)
@@ -112,6 +115,7 @@ class DropFolderSession:
         return path
 
     def _below(self, base: Path, folder: str) -> Path:
+        check_steps(folder)
         path = (base / folder).resolve()
         if not path.is_relative_to(self.root):
             raise TransferError(

@@ -76,6 +76,14 @@ def remote_folder(root: str, folder: str) -> str:
     return path
 
 
+def check_steps(folder: str) -> None:
+    """Refuses a local folder one of whose steps is no name; `..` passes, as whoever resolves it looks where to."""
+    for step in folder.split("/"):
+        problem = _segment_problem(step) if step not in ("", ".", "..") else None
+        if problem is not None:
+            raise TransferError(f"Folder {shown(folder)}: the part {shown(step)} {problem}.", permanent=True)
+
+
 def join(folder: str, *names: str) -> str:
     """POSIX path of names below an absolute folder."""
     return "/".join([folder.rstrip("/"), *names]) or "/"
