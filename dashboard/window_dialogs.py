@@ -1,6 +1,6 @@
 """What changes maintenance windows on screen: each dialog shows which runs would move before anything is saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from zoneinfo import available_timezones
 
@@ -63,7 +63,7 @@ def edit(opened: WindowSection | None, every: list[WindowSection], zone: str) ->
         )
 
 
-def _checked(values: dict[str, object], *, begun: bool) -> WindowSection | None:
+def _checked(values: Mapping[str, object], *, begun: bool) -> WindowSection | None:
     try:
         return checked_window(values)
     except InvalidInput as error:

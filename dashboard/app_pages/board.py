@@ -1,28 +1,25 @@
 """Day board: one day or week as a picture, real runs left of now, the forecast right of it."""
 
 from datetime import date, timedelta
-from threading import Lock
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import ui, words
+from dashboard import board_memory, ui, words
 from dashboard.board_axis import Axis, axis_of, monday_of, title_of
 from dashboard.board_chart import lane_of, link_of, picture, slot_rows, state_of
 from dashboard.data import CLOCK
 from scheduler.localtime import zone as known_zone
 from scheduler.usecases.browse_tasks import types_in_use
 from scheduler.usecases.day_board import Bar, BoardQuery, DayBoard, day_board
-from scheduler.usecases.look_ahead import Ahead, look_ahead
+from scheduler.usecases.look_ahead import Ahead
 
 _REFRESH_SECONDS = 20
 _MOST_LANES, _MOST_ROWS = 40, 300
 _EVERY = "Every type"
 _COLUMNS = ["Start", "End", "Task", "Open", "Result", "Type", "Step", "Due", "Why"]
 _MANY_TASKS = 1500
-_ahead: Ahead | None = None
-_making = Lock()
 
 
 def turn_to(day: date) -> None:
@@ -48,16 +45,6 @@ def controls(today: date) -> tuple[date, int, str | None, str]:
     return first, 7 if week else 1, None if one == _EVERY else one, search
 
 
-def forecast(axis: Axis) -> Ahead:
-    """The forecast to the end of the axis, made once for all viewers."""
-    global _ahead
-    with _making:
-        _ahead = ui.fetch(
-            lambda session, actor: look_ahead(session, CLOCK, actor, axis.end, book=ui.book(session), known=_ahead)
-        )
-        return _ahead
-
-
 @st.fragment(run_every=_REFRESH_SECONDS)
 def board(axis: Axis, kind: str | None, search: str) -> None:
     slot = timedelta(minutes=15) if axis.days == 1 else timedelta(hours=2)
@@ -73,9 +60,9 @@ def board(axis: Axis, kind: str | None, search: str) -> None:
         draw(place, look(None), axis, kind)
         return
     many = len(ui.fetch(lambda session, actor: ui.book(session).tasks)) > _MANY_TASKS
-    if many and _ahead is None:  # what is known is on screen at once, what takes a moment comes behind it
+    if many and not board_memory.is_there():  # what is known is on screen at once, what takes a moment comes behind it
         draw(place, look(None), axis, kind, note="The forecast is being made ...")
-    draw(place, look(forecast(axis)), axis, kind)
+    draw(place, look(board_memory.forecast(axis.end)), axis, kind)
 
 
 def draw(place: DeltaGenerator, found: DayBoard, axis: Axis, kind: str | None, note: str = "") -> None:
