@@ -115,6 +115,10 @@ def _preview_of(windows: list[WindowSection], zone: str) -> None:
 def preview(found: Preview, zone: str) -> None:
     """The forecast before and after, side by side."""
     until = words.day_and_time(found.until, zone)
+    if not found.whole:
+        st.warning(
+            f"With so many tasks the forecast reaches only to {words.plain(until)}: what moves later is not shown."
+        )
     if not found.moved:
         st.info(
             words.plain(f"No run would move: {found.runs} are forecast until {until}, and all start as they would.")

@@ -113,7 +113,7 @@ def notes(found: DayBoard, axis: Axis, left_out: int) -> list[str]:
     if found.forecast_until is not None and found.forecast_until < axis.end:
         until = words.day_and_time(found.forecast_until, axis.zone)
         told.append(f"With so many tasks the forecast reaches to {until}; what comes due later is not drawn yet.")
-    elif axis.end > found.now:
+    elif axis.end > found.now and not found.slots:
         told.append(
             "Right of now: the forecast, by the same rules that start the runs. Dotted: the next step keeps its "
             "distance until there. Click a bar for its run or task."

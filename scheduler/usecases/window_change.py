@@ -22,6 +22,7 @@ from scheduler.windows import Calendar, Occurrence, occurrences_of
 
 _WEEK = timedelta(days=8)
 _DAY = timedelta(days=1)
+_SHARE = 1.5  # whoever changes a window waits a moment for two forecasts rather than guess
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Moved:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a change moves among the `runs` that are forecast until `until`."""
+    """What a change moves among the `runs` that are forecast until `until`.
+
+    whole: False where that is short of what was asked for, so that more may move than is told.
+    """
 
     moved: list[Moved]
     runs: int
     until: datetime
+    whole: bool = True
 
 
 def preview_windows(
@@ -60,12 +65,13 @@ def preview_windows(
 ) -> Preview:
     """What would move if these were all the windows. until: how far to look, some eight days if None.
 
-    With very many tasks it looks less far; `Preview.until` says how far.
+    With very many tasks it looks less far: `Preview.whole` is False then.
     """
     require(actor, Privilege.MANAGE)
     now = clock.now()
     book = load_book(session, book)
-    until = min(until or now + _WEEK, now + reach(book, share=0.5))
+    wanted = until or now + _WEEK
+    until = min(wanted, now + reach(book, share=_SHARE))
     calendar = Calendar([section.window(book.world.settings.timezone) for section in windows])
     picture = load_board(session, book, now, whole=True)
     before = _by_key(from_now(book, picture, now, until), book.tasks)
@@ -76,7 +82,7 @@ def preview_windows(
         if _start(before.get(key)) != _start(after.get(key))
     ]
     moved.sort(key=lambda one: (one.before or one.after or one.due_at, one.uid))
-    return Preview(moved, len(before), until)
+    return Preview(moved, len(before), until, until >= wanted)
 
 
 def preview_release(

@@ -56,7 +56,11 @@ def _preview(desk: Desk, *sections: WindowSection, until: datetime | None = None
 
 
 def _times(moved: list[Moved]) -> list[tuple[str, str | None, str | None]]:
-    return [(one.task, one.before and f"{one.before:%a %H:%M}", one.after and f"{one.after:%a %H:%M}") for one in moved]
+    return [(one.task, _short(one.before), _short(one.after)) for one in moved]
+
+
+def _short(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%a %H:%M}"
 
 
 # Editing
@@ -191,7 +195,8 @@ def test_a_run_that_would_find_no_window_is_told(desk: Desk) -> None:
 def test_with_very_many_tasks_the_preview_says_how_far_it_looked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.usecases.look_ahead.TASK_DAYS", 4)
     desk.tasks(AT_0515, "name: b, type: job1, schedule: {cron: '0 12 * * *'}", windows=BOTH)
-    assert _preview(desk).until == desk.clock.now() + timedelta(days=1)
+    assert (_preview(desk).until, _preview(desk).whole) == (desk.clock.now() + timedelta(days=3), False)
+    assert _preview(desk, until=desk.clock.now() + timedelta(days=3)).whole
 
 
 def test_an_occurrence_that_does_not_exist_is_refused_with_a_remedy(desk: Desk) -> None:
