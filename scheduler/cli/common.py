@@ -36,8 +36,9 @@ def fail(message: str, exit_code: int) -> NoReturn:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    """One JSON document on stdout; what could steer a terminal is escaped in it, as JSON allows."""
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    sys.stdout.write("".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text) + "\n")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: str, *, text: Sequence[str] = ()) -> None:
