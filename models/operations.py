@@ -264,13 +264,14 @@ class Record(OperationsModel, table=True):
 class RecordPhone(OperationsModel, table=True):
     """A record's valid phone numbers (E.164), in the order in which they are tried (position from 1, with gaps).
 
-    How the file wrote a number stays in the record's `fields`.
+    How the file wrote a number stays in the record's `fields`. `record_uid` is no foreign key: numbers come and go
+    with their record, by the same statements, and looking the record up for each would double the time of a load.
     """
 
     __tablename__ = "record_phone"
     __table_args__ = {"sqlite_with_rowid": False}
 
-    record_uid: int = Field(foreign_key="record.uid", primary_key=True, ondelete="CASCADE")
+    record_uid: int = Field(primary_key=True)
     position: int = Field(primary_key=True)
     number: str = Field(max_length=20)
 
