@@ -125,7 +125,11 @@ def _pairs(members: list[Task], dues: Dues, only: Collection[int] | None) -> tup
 
     only: pairs that have one of these UIDs in them.
     """
-    by_due = sorted(((due, task) for task in members for due in dues[task.uid]), key=lambda one: one[0])
+    near = _nearness(members, dues, only)
+    by_due = sorted(
+        ((due, task) for task in members for due in dues[task.uid] if near is None or near(due, task)),
+        key=lambda one: one[0],
+    )
     found: dict[tuple[int, int], _Pair] = {}
     active: list[tuple[datetime, datetime, Task]] = []
     for due, task in by_due:
@@ -142,6 +146,21 @@ def _pairs(members: list[Task], dues: Dues, only: Collection[int] | None) -> tup
                 return list(found.values()), False
         active.append((minute, due + (task.estimate or timedelta(0)), task))
     return list(found.values()), True
+
+
+def _nearness(members: list[Task], dues: Dues, only: Collection[int] | None) -> Callable[[datetime, Task], bool] | None:
+    """Whether a due is near enough to one of the tasks `only` to meet it; None where every due matters."""
+    if only is None:
+        return None
+    named = [task for task in members if task.uid in only]
+    own = sorted(due for task in named for due in dues[task.uid])
+    reach = max((task.estimate or _MINUTE for task in named), default=_MINUTE) + _MINUTE
+
+    def near(due: datetime, task: Task) -> bool:
+        index = bisect_left(own, due - reach)
+        return index < len(own) and own[index] <= due + (task.estimate or _MINUTE) + _MINUTE
+
+    return near
 
 
 def _busy(members: list[Task], dues: Dues) -> Spans:

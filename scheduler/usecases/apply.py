@@ -74,9 +74,10 @@ def apply(
     """
     require(actor, Privilege.MANAGE)
     now = clock.now()
-    stored = stored_tasks.load_definitions(session)
+    all_rows = stored_tasks.task_rows(session)
+    stored = stored_tasks.load_definitions(session, all_rows)
     merged = _merge(stored, definitions)
-    rows = {row.name: row for row in stored_tasks.task_rows(session)}
+    rows = {row.name: row for row in all_rows}
     uids = _uids(merged, rows)
     changes = _changes(stored, merged)
     types = stored_tasks.load_types(session)
