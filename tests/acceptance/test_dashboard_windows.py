@@ -40,6 +40,7 @@ def served(stack: RunningStack) -> Iterator[Served]:
             user = session.exec(select(UserRow).where(UserRow.name == name)).one()
             user.password_hash, user.must_change_password = people.PASSWORDS.hash(PASSWORD), False
             session.add(user)
+    stack.headway.apply("windows: []\n")  # whatever other tests have left
     stack.headway.apply(_windows(NAME))
     with serving(stack.headway.home) as url:
         yield Served(url)

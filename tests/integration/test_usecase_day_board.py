@@ -15,7 +15,7 @@ from tests.desk import Desk
 from tests.fakes import utc
 
 HOUR = timedelta(hours=1)
-WINDOWS = "[{name: Daily, days: [mon, tue, wed, thu, fri, sat, sun], start: '05:00', end: '06:00'}]"
+WINDOWS = "[{name: Daily maintenance, days: [mon, tue, wed, thu, fri, sat, sun], start: '05:00', end: '06:00'}]"
 START, END = utc("2026-11-24T00:00-05:00"), utc("2026-11-25T00:00-05:00")
 
 
@@ -102,7 +102,7 @@ def test_what_never_ran_is_a_mark_at_its_due(desk: Desk) -> None:
 
 def test_windows_are_there_reserved_and_released(morning: Desk) -> None:
     with writing(morning.engine) as session:
-        release_window(session, morning.clock, OPERATOR, "Daily", date(2026, 11, 25))
+        release_window(session, morning.clock, OPERATOR, "Daily maintenance", date(2026, 11, 25))
     board = _board(morning, end=END + timedelta(days=1))
     assert [(one.day, one.reserved) for one in board.occurrences] == [
         (date(2026, 11, 24), True),
