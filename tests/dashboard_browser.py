@@ -1,6 +1,7 @@
-"""Debian's Chromium on a real dashboard, as a pytest plugin: signed in as somebody, tables read as a screen reader does.
+"""Debian's Chromium on a real dashboard, as a pytest plugin: signed in as somebody, tables read as a reader would.
 
-`served`: a furnished installation, one for each test module that asks; a module may have its own of that name. `visit(name, path)`: a page of it in a browser
+`served`: a furnished installation, one for each test module that asks; a module may have its own of that name.
+`visit(name, path)`: a page of it in a browser
 of its own.
 """
 

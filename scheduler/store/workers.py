@@ -88,7 +88,7 @@ def bury_dead(session: Session, host: str, now: datetime) -> list[str]:
 
 
 def orphaned(session: Session, now: datetime) -> list[RunRow]:
-    """Active runs whose worker is silent, stopped or unknown; not those of other pools, which need no worker of ours."""
+    """Active runs whose worker is silent, stopped or unknown; not those of other pools, which need none of ours."""
     living = {worker.id for worker in alive(session, now)}
     handed = select(TaskTypeRow.name).where(TaskTypeRow.work_pool != POOL)
     active = select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))
