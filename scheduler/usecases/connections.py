@@ -65,9 +65,7 @@ class SftpFields(_Fields):
     @classmethod
     def _absolute(cls, value: str | None) -> str:
         if value is not None and (not value.startswith("/") or ".." in value.split("/")):
-            raise ValueError(
-                f"{value!r} is no folder to begin at: start it with a slash, such as /upload"
-            )
+            raise ValueError(f"{value!r} is no folder to begin at: start it with a slash, such as /upload")
         return value or "/"
 
 
