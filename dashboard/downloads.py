@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -28,14 +29,15 @@ COLUMNS = [
     *("Type", "Step", "Processed", "Errors", "Attempts", "Trigger"),
 ]
 AUDIT_COLUMNS = ["When", "Who", "What", "Subject", "Reason", "Before", "After"]
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def inert(value: object) -> object:
     """A cell that no spreadsheet takes for a formula: text that could begin one gets an apostrophe before it."""
     if not isinstance(value, str):
         return value
-    return f"'{value}" if value.lstrip(" \u00a0\ufeff").startswith(_STARTS_A_FORMULA) else value
+    seen = next((one for one in value if not one.isspace() and unicodedata.category(one) not in ("Cc", "Cf")), "")
+    return f"'{value}" if seen in _STARTS_A_FORMULA or value.startswith(("\t", "\r", "\n")) else value
 
 
 def log_csv(request: Request) -> Response:

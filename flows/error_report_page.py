@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flows.error_report_groups import Group, Groups
 from flows.error_report_ledger import ErrorLine, Period, Trouble
-from flows.staging import FORMULA_STARTS
+from flows.spreadsheets import inert
 
 TITLE = "Task Scheduler Error Report"
 TEMPLATE = "task_error_report.html.j2"
@@ -196,5 +196,5 @@ class ErrorCsv:
 
     def _write(self, cells: Sequence[str]) -> None:
         buffer = io.StringIO(newline="")
-        csv.writer(buffer).writerow([f"'{one}" if one.startswith(FORMULA_STARTS) else one for one in cells])
+        csv.writer(buffer).writerow([inert(one) for one in cells])
         self._bytes += self._file.write(buffer.getvalue().encode("utf-8", "replace"))

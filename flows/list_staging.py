@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from flows.file_readers import MAX_RECORD_CHARACTERS, SHOWN_CHARACTERS
-from flows.staging import FORMULA_STARTS, shown_key
+from flows.spreadsheets import inert
+from flows.staging import shown_key
 from models.db import sqlite_module
 
 BATCH_ROWS = 5_000
@@ -159,7 +160,7 @@ class ListStaging:
             for line, reason, raw in self._db.execute("SELECT line, reason, raw FROM bad ORDER BY line"):
                 text = lines.line(line) if raw is None else raw.decode("utf-8", "surrogateescape")
                 text = text.rstrip("\r\n")
-                writer.writerow([line, reason, f"'{text}" if text.startswith(FORMULA_STARTS) else text])
+                writer.writerow([line, inert(reason), inert(text)])
 
 
 class _NumberedLines:

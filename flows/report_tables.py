@@ -12,7 +12,7 @@ from flows.file_writers import XLSX_EXACT_INTEGER, XLSX_MAX_ROWS
 from flows.report_cells import TOTAL, Shown, Totals
 from flows.report_definitions import ReportRefused
 from flows.report_output import Heading
-from flows.staging import FORMULA_STARTS
+from flows.spreadsheets import inert
 
 SUBTOTALS = {"sum": 9, "average": 1, "count": 3}
 """The numbers by which Excel's SUBTOTAL knows them: what is filtered out does not count."""
@@ -26,23 +26,18 @@ class CsvOutput:
         self._columns = columns
         self._file = path.open("w", encoding="utf-8-sig", newline="", buffering=1 << 20)
         self._writer = csv.writer(self._file)
-        self._writer.writerow(safe(one.heading) for one in columns)
+        self._writer.writerow(inert(one.heading) for one in columns)
 
     def add(self, values: list[Any]) -> None:
         texts = (one.text(value, plain=True) for one, value in zip(self._columns, values, strict=True))
         # A negative number begins with a minus and stays a number.
         self._writer.writerow(
-            text if isinstance(value, (int, float, Decimal)) else safe(text)
+            text if isinstance(value, (int, float, Decimal)) else inert(text)
             for text, value in zip(texts, values, strict=True)
         )
 
     def finish(self, totals: Totals) -> None:
         self._file.close()
-
-
-def safe(text: str) -> str:
-    """A text that a spreadsheet takes for a text: an apostrophe before what would begin a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 class XlsxOutput:

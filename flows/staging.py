@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.spreadsheets import inert
 from models.db import sqlite_module
 
 BATCH_ROWS = 1000
 KEY_SEPARATOR = "\x1f"
 MAX_KEY_CHARACTERS = 400
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Staging:
             writer.writerow(["line", "reason", "row"])
             for line, reason, raw in self.bad_rows():
                 text = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
-                writer.writerow([line, reason, f"'{text}" if text.startswith(FORMULA_STARTS) else text])
+                writer.writerow([line, inert(reason), inert(text)])
 
 
 def shown_key(key: str) -> str:

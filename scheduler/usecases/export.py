@@ -41,7 +41,11 @@ def as_yaml(definitions: Definitions) -> str:
         ],
         "tasks": [_task(task) for task in definitions.tasks or []],
     }
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    found = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    if all(one.isprintable() or one == "\n" for one in found):
+        return str(found)
+    # Marks of writing direction and their like, which YAML would let through to the terminal.
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120))
 
 
 def _task(task: TaskSection) -> dict[str, Any]:
