@@ -4,8 +4,7 @@ from pathlib import Path
 
 import typer
 
-from scheduler.cli.common import STATE, say
-from scheduler.errors import MachineOnly
+from scheduler.cli.common import machine_only, say
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +19,7 @@ def backup(
     from models.db import home
     from scheduler.backup import back_up
 
-    _machine_only()
+    machine_only()
     made = back_up(home(), folder.absolute())
     say(f"{len(made.files)} files, {made.bytes:,} bytes in {folder}.")
     for what in made.outside:
@@ -35,15 +34,10 @@ def restore(
     from models.db import home
     from scheduler.backup import restore as put_back
 
-    _machine_only()
+    machine_only()
     restored, aside = put_back(folder.absolute(), home(), replace=replace)
     say(f"{len(restored.files)} files of {restored.made_at} are in {home()}.")
     if aside is not None:
         say(f"What was there before is in {aside}.")
     for what in restored.outside:
         say(f"Not restored: {what}.")
-
-
-def _machine_only() -> None:
-    if STATE.as_user is not None:
-        raise MachineOnly(STATE.as_user)

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from models.domain import Actor
-from scheduler.errors import InvalidInput
+from scheduler.errors import InvalidInput, MachineOnly
 from scheduler.localtime import to_utc, zone
 from scheduler.privileges import OPERATOR
 
@@ -125,6 +125,12 @@ def actor(session: "Session") -> Actor:
     from scheduler.usecases.people import actor_named
 
     return actor_named(session, STATE.as_user)
+
+
+def machine_only() -> None:
+    """Refuse what is for whoever runs this machine, where somebody acts with a user's privileges."""
+    if STATE.as_user is not None:
+        raise MachineOnly(STATE.as_user)
 
 
 def instant(text: str, timezone: str, option: str) -> datetime:

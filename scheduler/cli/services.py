@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scheduler.cli.common import print_json, print_table, say
+from scheduler.cli.common import machine_only, print_json, print_table, say
 from scheduler.errors import InvalidInput, Unreachable
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def up() -> None:
     """Start everything: Prefect's server (unless PREFECT_API_URL is set), worker and dashboard. Ctrl-C ends it all."""
     from scheduler.services import Stack
 
+    machine_only()
     _run(Stack(say), demo=False)
 
 
@@ -39,6 +40,7 @@ def demo() -> None:
     """
     from scheduler.services import Stack
 
+    machine_only()
     _run(Stack(say), demo=True)
 
 
@@ -119,6 +121,7 @@ def worker() -> None:
     from scheduler.services import sync_importer_path, use_prefect
     from scheduler.worker import run_worker
 
+    machine_only()
     logging.getLogger("headway").setLevel(logging.INFO)
     end_with_parent()
     engine().dispose()
@@ -137,6 +140,7 @@ def deploy(
     from scheduler.services import use_prefect
     from scheduler.task_types import prefect_yaml
 
+    machine_only()
     if file is not None and not file.is_file():
         raise InvalidInput(f"{file}: there is no such file; name a prefect.yaml")
     types = deploy_all(use_prefect(), (file or prefect_yaml()).resolve())
@@ -157,6 +161,8 @@ def host_key(
     from scheduler.services import use_prefect
     from scheduler.task_types import SFTP_SLUG
 
+    if block:
+        machine_only()
     blocks = import_module("blocks.sftp")  # an entry point may look into both towers
     try:
         found = blocks.read_host_key(host, port, 10)
