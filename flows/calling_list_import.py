@@ -258,7 +258,7 @@ def sort_rows(local: Path, name: str, rules: Rules, layout: Layout, staging: Lis
     with open_text(local, rules.format.encoding) as text, _collector_paused():
         for block in open_blocks(text, rules.format).blocks:
             rows.take(block, staging)
-            report_progress(logger, READING_SHARE * text.buffer.tell() / size, staging.good)
+            report_progress(logger, READING_SHARE * text.buffer.tell() / size)  # nothing is processed yet
     left_out.finish()
     repeated = staging.settle_duplicates(rules.duplicates)
     if repeated and rules.duplicates == "skip":

@@ -1,20 +1,27 @@
 """A file's rows by the thousand, as columns: the same rows as `flows.file_readers` gives, for files of millions.
 
 A stretch of the file in which each line is a good record is taken apart as a whole; any other is read row by row.
+Where no value needs a quotation mark, which is most of most files, a column is an Arrow array: its values lie side by
+side in memory, and no Python object is made for each.
 """
 
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from flows.file_readers import MAX_RECORD_CHARACTERS, FileFormat, Lines, Position, Row, begin
 
 BLOCK_CHARACTERS = 1 << 19
 BLOCK_ROWS = 5_000
-_CONTROL = bytes(code for code in range(32) if code != 10) + b"\x7f"
+_NOT_CLEAN = bytes(code for code in range(32) if code != 10) + b'\x7f"\\'
 
-Columns = list[Sequence[str]]
+Column = Sequence[str]
+Columns = list[Any]
+"""Of Python's sequences of str, or of Arrow's arrays; all are of the one kind or of the other."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Block:
     """Good records of one line each, from the line `first` on: a sequence of values for each column of the file.
 
     The values are neither trimmed nor checked. `clean` says that none holds a quotation mark, a backslash or a
-    control character.
+    control character; where the columns are Arrow's arrays it always is so.
     """
 
     first: int
@@ -75,25 +82,27 @@ def _singly(lines: Lines, rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _as_a_whole(chunk: str, first: int, format: FileFormat, width: int) -> Block | None:
     """The chunk as a block, or None where not each of its lines is a good record by itself."""
     body = (chunk.replace("\r\n", "\n") if "\r" in chunk else chunk).removesuffix("\n")
-    clean = _cleanness(body)
-    if clean is None or _may_hold_a_long_line(body):
+    encoded = _encoded(body)
+    if encoded is None or _may_hold_a_long_line(body):
         return None
+    clean = len(encoded.translate(None, _NOT_CLEAN)) == len(encoded)
     if format.kind == "fixed_width":
         columns = _split_fixed(body.split("\n"), format.positions)
+    elif clean and format.quote not in body and width > 1 and not format.separator.isspace():
+        columns = _split_by_arrow(encoded, body.count("\n") + 1, format.separator, width)
     else:
         columns = _split_csv(body, format.separator, format.quote, width)
     return None if columns is None else Block(first, columns, clean)
 
 
-def _cleanness(body: str) -> bool | None:
-    """Whether it holds neither quotation marks, backslashes nor control characters; None: it is to be read singly."""
+def _encoded(body: str) -> bytes | None:
+    """The body in UTF-8, or None where it is to be read singly."""
     if "\0" in body or "\r" in body:
         return None
     try:
-        encoded = body.encode()
+        return body.encode()
     except UnicodeEncodeError:  # bytes that could not be decoded
         return None
-    return len(encoded.translate(None, _CONTROL + b'"\\')) == len(encoded)
 
 
 def _may_hold_a_long_line(body: str) -> bool:
@@ -102,9 +111,23 @@ def _may_hold_a_long_line(body: str) -> bool:
     return any("\n" not in body[start : start + step] for start in range(0, len(body) - step, step))
 
 
+def _split_by_arrow(encoded: bytes, lines: int, separator: str, width: int) -> Columns | None:
+    if not separator.isascii():
+        return None
+    names = [str(place) for place in range(width)]
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(encoded),
+            arrow_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(encoded) + 1),
+            arrow_csv.ParseOptions(delimiter=separator, quote_char=False, ignore_empty_lines=False),
+            arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),  # an empty text is no null
+        )
+    except pa.ArrowInvalid:  # a line of too many or too few values
+        return None
+    return [column.combine_chunks() for column in table.columns] if table.num_rows == lines else None
+
+
 def _split_csv(body: str, separator: str, quote: str, width: int) -> Columns | None:
-    if quote not in body and width > 1 and not separator.isspace():
-        return _split_plain(body, separator, width)
     lines = body.split("\n")
     if not all(map(str.strip, lines)):  # blank lines are no records
         return None
@@ -115,18 +138,6 @@ def _split_csv(body: str, separator: str, quote: str, width: int) -> Columns | N
     # As many records as lines: no record has more than one line.
     whole = len(rows) == len(lines) and {*map(len, rows)} == {width}
     return list(zip(*rows, strict=True)) if whole else None
-
-
-def _split_plain(body: str, separator: str, width: int) -> Columns | None:
-    """All values of the body in one go. A line end stays with the value behind it, so each line can be told."""
-    values = body.replace("\n", f"{separator}\n").split(separator)
-    count, rest = divmod(len(values), width)
-    if rest or body.count("\n") != count - 1:
-        return None
-    starts = separator.join(values[::width])
-    if starts.count("\n") != count - 1:  # a line end elsewhere: lines of too many and too few values
-        return None
-    return [starts.replace("\n", "").split(separator), *(values[place::width] for place in range(1, width))]
 
 
 def _split_fixed(lines: list[str], positions: list[Position]) -> Columns | None:

@@ -25,7 +25,7 @@ from flows.result import InputRefused
 from models.operations import CallingList
 
 UIDS_AT_ONCE = 100_000
-SQLITE_CACHE_KIB = 32_768
+SQLITE_CACHE_KIB = 16_384
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 

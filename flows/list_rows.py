@@ -5,11 +5,14 @@ whole column, and only rows with a problem are looked at one by one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from json.encoder import encode_basestring
-from typing import Literal
+from typing import Any, Literal
 
-from flows.file_blocks import Block, Columns
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.file_blocks import Block, Column, Columns
 from flows.file_readers import Row
 from flows.list_layout import Layout
 from flows.list_staging import ListStaging
@@ -17,7 +20,6 @@ from flows.phones import PhoneNumbers
 from flows.staging import KEY_SEPARATOR, MAX_KEY_CHARACTERS
 
 InvalidPhones = Literal["reject", "warn"]
-Column = Sequence[str]
 Warn = Callable[[int, str], None]
 """Told of a number that is left out: line, and why."""
 
@@ -39,6 +41,7 @@ class ListRows:
         self._trim = trim
         self._warn = warn
         self._texts = _texts_between([name for name, _ in layout.fields])
+        self._looked_at = [*layout.key, *layout.required, *(place for _, place in _single(layout))]
 
     def take(self, block: Block | list[Row], staging: ListStaging) -> None:
         """Put each row of the block into `staging`, as a good or as a bad one."""
@@ -57,14 +60,14 @@ class ListRows:
     def _take(
         self, lines: Sequence[int], all_columns: Columns, staging: ListStaging, *, clean: bool, trim: bool
     ) -> None:
-        strip = str.strip
-        columns: dict[int, Column] = {
-            place: list(map(strip, all_columns[place])) if trim else all_columns[place] for place in self._layout.places
-        }
+        wanted = {place: all_columns[place] for place in self._layout.places}
+        if trim:
+            wanted = {place: _trimmed(column) for place, column in wanted.items()}
+        numbers = [self._numbers.e164(wanted[place]) for place in self._layout.phones]
+        columns = {place: _texts(wanted[place]) for place in self._looked_at}
         keys = self._keys(columns)
-        numbers = [self._numbers.e164(columns[place]) for place in self._layout.phones]
         bad = self._problems(columns, keys, trimmed=self._trim)
-        self._judge_numbers(lines, columns, numbers, bad)
+        self._judge_numbers(lines, wanted, numbers, bad)
         if bad:
             for index in sorted(bad):
                 staging.reject(lines[index], bad[index], None)
@@ -72,10 +75,11 @@ class ListRows:
             lines = [lines[index] for index in kept]
             keys = [keys[index] for index in kept]
             columns = {place: [column[index] for index in kept] for place, column in columns.items()}
+            wanted = {place: _picked(column, kept) for place, column in wanted.items()}
             numbers = [[column[index] for index in kept] for column in numbers]
         if lines:
             single = [columns[place] for _, place in _single(self._layout)]
-            staging.add(lines, keys, [*single, self._json(columns, clean), *numbers])
+            staging.add(lines, keys, [*single, self._json(wanted, clean), *numbers])
 
     def _keys(self, columns: dict[int, Column]) -> Column:
         parts = [columns[place] for place in self._layout.key]
@@ -100,7 +104,7 @@ class ListRows:
         return bad
 
     def _judge_numbers(
-        self, lines: Sequence[int], columns: dict[int, Column], numbers: list[list[str | None]], bad: dict[int, str]
+        self, lines: Sequence[int], columns: dict[int, Any], numbers: list[list[str | None]], bad: dict[int, str]
     ) -> None:
         """A number that is not valid makes its row bad, or is left out with a warning."""
         for place, found in zip(self._layout.phones, numbers, strict=True):
@@ -109,7 +113,7 @@ class ListRows:
             for index, number in enumerate(found):
                 if number is not None:
                     continue
-                name, written = self._layout.columns[place], columns[place][index][:60]
+                name, written = self._layout.columns[place], str(columns[place][index])[:60]
                 problem = f"column '{name}': '{written}' is no valid phone number (region {self._numbers.region})"
                 if self._invalid_phones == "reject":
                     bad.setdefault(index, problem)
@@ -117,8 +121,13 @@ class ListRows:
                     self._warn(lines[index], problem)
                     found[index] = ""
 
-    def _json(self, columns: dict[int, Column], clean: bool) -> list[str]:
+    def _json(self, columns: dict[int, Any], clean: bool) -> list[str]:
         """The fields of each record as a JSON object."""
+        arrays = [columns[place] for _, place in self._layout.fields]
+        if arrays and isinstance(arrays[0], pa.Array):
+            between = chain.from_iterable(zip(self._texts, arrays, strict=False))
+            joined: list[str] = pc.binary_join_element_wise(*between, self._texts[-1], "").to_pylist()
+            return joined
         texts = iter(self._texts)
         parts: list[Iterable[str]] = [repeat(next(texts))]
         for _, place in self._layout.fields:
@@ -146,6 +155,19 @@ def _texts_between(names: Sequence[str]) -> list[str]:
         return ["{}"]
     starts = [f'{encode_basestring(name)}:"' for name in names]
     return ["{" + starts[0], *(f'",{start}' for start in starts[1:]), '"}']
+
+
+def _trimmed(column: Any) -> Any:
+    return pc.utf8_trim_whitespace(column) if isinstance(column, pa.Array) else list(map(str.strip, column))
+
+
+def _texts(column: Any) -> Column:
+    texts: Column = column.to_pylist() if isinstance(column, pa.Array) else column
+    return texts
+
+
+def _picked(column: Any, indexes: list[int]) -> Any:
+    return column.take(pa.array(indexes)) if isinstance(column, pa.Array) else [column[index] for index in indexes]
 
 
 def _longer(column: Column, longest: int) -> list[int]:

@@ -8,9 +8,12 @@ A test holds both against each other.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import phonenumbers
+import pyarrow as pa
+import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from pydantic import AfterValidator, WithJsonSchema
 
@@ -54,19 +57,38 @@ class PhoneNumbers:
         bare, *prefixed = _usual_forms(metadata)
         self._bare = re.compile(bare, re.ASCII).fullmatch
         self._prefixed = re.compile("|".join(prefixed), re.ASCII).fullmatch
+        self._in_arrays = _BareNumbers.of(metadata)
 
-    def e164(self, written: Sequence[str]) -> list[str | None]:
+    def e164(self, written: Sequence[str] | pa.StringArray) -> list[str | None]:
         """Each number in E.164; an empty text where nothing is written, None where it is no valid number."""
+        if isinstance(written, pa.Array):
+            return self._of_array(written)
         prefix, bare = self._prefix, self._bare
         plain = _without_punctuation(written)
         numbers: list[str | None] = [prefix + digits if bare(digits) else None for digits in plain]
         if None in numbers:
             for index, number in enumerate(numbers):
                 if number is None:
-                    match = self._prefixed(plain[index])
-                    found = match and match[match.lastindex or 0]
-                    numbers[index] = prefix + found if found else self._by_library(written[index])
+                    numbers[index] = self._unusual(plain[index], written[index])
         return numbers
+
+    def _of_array(self, written: pa.StringArray) -> list[str | None]:
+        if (
+            self._in_arrays is None
+            or not len(written)
+            or pc.max(pc.binary_length(written)).as_py() > LONGEST_CHARACTERS
+        ):
+            return self.e164(written.to_pylist())
+        plain = _plain_array(written)
+        bare = self._in_arrays.match(plain)
+        numbers: list[str | None] = pc.binary_join_element_wise(self._prefix, plain, "").to_pylist()
+        for index in pc.indices_nonzero(pc.invert(bare)).to_pylist():
+            numbers[index] = self._unusual(plain[index].as_py(), written[index].as_py())
+        return numbers
+
+    def _unusual(self, plain: str, written: str) -> str | None:
+        match = self._prefixed(plain)
+        return self._prefix + match[match.lastindex or 0] if match else self._by_library(written)
 
     def _by_library(self, written: str) -> str | None:
         if not written.strip():
@@ -78,6 +100,53 @@ class PhoneNumbers:
         if not phonenumbers.is_valid_number(number):
             return None
         return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+@dataclass(frozen=True)
+class _BareNumbers:
+    """Tells the valid national numbers of a region in an array, as the first of `_usual_forms` does.
+
+    Arrow's expressions know no lookahead, so what a number must be and must not be are matched one after another.
+    """
+
+    must: tuple[str, ...]
+    must_not: str
+
+    @classmethod
+    def of(cls, metadata: Any) -> "_BareNumbers | None":
+        """None where Arrow cannot tell them: kinds of numbers differ in length, or a pattern is not for it."""
+        main: Any = PhoneMetadata.metadata_for_region(COUNTRY_CODE_TO_REGION_CODE[metadata.country_code][0])
+        kinds = _kinds(main)
+        lengths = {kind.possible_length for kind in kinds}
+        if len(lengths) != 1 or main.leading_digits:
+            return None
+        valid = "|".join(dict.fromkeys(kind.national_number_pattern for kind in kinds))
+        possible = metadata.general_desc.national_number_pattern
+        length = "|".join(f".{{{length}}}" for length in lengths.pop())
+        shut_out = [metadata.international_prefix, str(metadata.country_code), metadata.national_prefix_for_parsing]
+        patterns = cls(
+            tuple(f"^(?:{pattern})$" for pattern in (length, possible, valid)),
+            "^(?:" + "|".join(f"(?:{pattern})" for pattern in dict.fromkeys(shut_out) if pattern) + ")",
+        )
+        try:
+            patterns.match(pa.array([""]))
+        except pa.ArrowInvalid:
+            return None
+        return patterns
+
+    def match(self, plain: pa.StringArray) -> pa.BooleanArray:
+        found = pc.invert(pc.match_substring_regex(plain, self.must_not))
+        for pattern in self.must:
+            found = pc.and_(found, pc.match_substring_regex(plain, pattern))
+        return found
+
+
+def _plain_array(written: pa.StringArray) -> pa.StringArray:
+    """The same texts without the characters that separate digits, by one call for the whole array."""
+    whole = pa.ListArray.from_arrays(pa.array([0, len(written)], pa.int32()), written)
+    joined = pc.binary_join(whole, "\n")[0].as_buffer().to_pybytes()
+    plain = pc.split_pattern(pa.array([joined.translate(None, PUNCTUATION.encode()).decode()]), "\n").values
+    return plain if len(plain) == len(written) else pa.array([text.translate(_DELETE) for text in written.to_pylist()])
 
 
 def _without_punctuation(written: Sequence[str]) -> list[str]:
@@ -121,14 +190,22 @@ def _is_simple(metadata: Any) -> bool:
     return not metadata.national_prefix_transform_rule and not pattern.groups
 
 
+def _kinds(metadata: Any) -> list[Any]:
+    """What kinds of numbers there are, each with its pattern and its lengths."""
+    kinds = [getattr(metadata, kind) for kind in _KINDS]
+    return [
+        kind
+        for kind in kinds
+        if kind and kind.national_number_pattern and kind.possible_length and -1 not in kind.possible_length
+    ]
+
+
 def _valid(metadata: Any) -> str:
     """National numbers that are valid where this region is the first of its calling code."""
     if metadata.leading_digits:
         return "(?!)"
-    kinds = [getattr(metadata, kind) for kind in _KINDS]
     patterns = dict.fromkeys(
         f"(?=(?:{'|'.join(f'.{{{length}}}' for length in kind.possible_length)})\\Z)(?:{kind.national_number_pattern})"
-        for kind in kinds
-        if kind and kind.national_number_pattern and kind.possible_length and -1 not in kind.possible_length
+        for kind in _kinds(metadata)
     )
     return "|".join(patterns)

@@ -26,11 +26,10 @@ def in_blocks(text: str, format: FileFormat) -> list[tuple[int, list[str] | str]
     for block in open_blocks(io.StringIO(text, newline=""), format).blocks:
         if isinstance(block, Block):
             strip = str.strip if format.trim else str
-            found += [
-                (block.first + n, [strip(value) for value in row])
-                for n, row in enumerate(zip(*block.columns, strict=True))
-            ]
-            assert not (block.clean and set('"\\\x01\x1f') & set("".join(map("".join, block.columns))))
+            columns = [[str(value) for value in column] for column in block.columns]
+            records = enumerate(zip(*columns, strict=True), block.first)
+            found += [(line, [strip(value) for value in row]) for line, row in records]
+            assert not (block.clean and set('"\\\x01\x1f') & {*"".join(map("".join, columns))})
         else:
             found += [(row.line, row.problem or row.values) for row in block]
     return found

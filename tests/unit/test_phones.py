@@ -3,6 +3,7 @@
 import random
 
 import phonenumbers
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,12 +71,15 @@ def near(region: str) -> st.SearchStrategy[str]:
 def test_it_says_what_the_library_says(case):
     region, written = case
     assert NUMBERS[region].e164([written]) == [by_library(written, region)]
+    assert NUMBERS[region].e164(pa.array([written])) == [by_library(written, region)]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(REGIONS), st.lists(st.text(alphabet="0123456789+()-./ x\n", max_size=20), max_size=10))
 def test_blocks_of_anything(region, written):
-    assert NUMBERS[region].e164(written) == [by_library(text, region) for text in written]
+    expected = [by_library(text, region) for text in written]
+    assert NUMBERS[region].e164(written) == expected
+    assert NUMBERS[region].e164(pa.array(written, pa.string())) == expected
 
 
 def test_random_numbers_of_each_region_by_the_thousand():
@@ -83,7 +87,9 @@ def test_random_numbers_of_each_region_by_the_thousand():
     for region, numbers in NUMBERS.items():
         length = len(phonenumbers.national_significant_number(phonenumbers.example_number(region)))
         written = ["".join(dice.choices("0123456789", k=length)) for _ in range(500)]
-        assert numbers.e164(written) == [by_library(text, region) for text in written]
+        expected = [by_library(text, region) for text in written]
+        assert numbers.e164(written) == expected
+        assert numbers.e164(pa.array(written)) == expected
 
 
 @pytest.mark.parametrize("region", ["US", "DE", "GB", "FR"])
@@ -95,9 +101,11 @@ def test_the_usual_forms_do_not_need_the_library(region, monkeypatch):
     monkeypatch.setattr(phonenumbers, "parse", lambda *_: pytest.fail("the library was asked"))
     e164 = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
     assert numbers.e164(written) == [e164, e164]
+    assert numbers.e164(pa.array(written)) == [e164, e164]
 
 
 def test_a_text_too_long_for_the_library_is_no_number():
     written = "212" + " " * 250 + "5550101"
     assert PhoneNumbers("US").e164([written, "2125550101"]) == [None, "+12125550101"]
+    assert PhoneNumbers("US").e164(pa.array([written, "2125550101"])) == [None, "+12125550101"]
     assert by_library(written, "US") is None
