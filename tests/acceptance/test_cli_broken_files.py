@@ -75,7 +75,7 @@ EXPECTED = {
     "unknown_parameter": ("parameters.destination", "no such parameter", "file_name"),
     "unknown_setting": ("settings.max_runing", "unknown key"),
     "unknown_token": ("parameters.file_name", "'dat'", "date, time, task"),
-    "unknown_type": ("data_exprot", "data_export, lookup_import"),
+    "unknown_type": ("data_exprot", "data_export", "lookup_import"),
     "unknown_window_policy": ("window", "never", "'avoid', 'require' or 'allow'"),
     "unknown_zone_of_a_task": ("timezone", "America/New_Yrok", "IANA"),
     "unknown_zone_of_the_settings": ("settings.timezone", "Eastern", "IANA"),
