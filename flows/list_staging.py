@@ -46,7 +46,7 @@ class ListStaging:
         self.to_load = 0
         # isolation_level None: BEGIN and COMMIT are ours; a crash loses the file, and that is fine.
         self._db = sqlite_module().connect(str(path), isolation_level=None)
-        for pragma in ("page_size = 65536", "journal_mode = OFF", "synchronous = OFF", "cache_size = -16384"):
+        for pragma in ("page_size = 65536", "journal_mode = OFF", "synchronous = OFF", "cache_size = -2048"):
             self._db.execute(f"PRAGMA {pragma}")
         definitions = ", ".join(f"{column} TEXT" for column in self.columns)
         self._db.execute(f"CREATE TABLE good (line INTEGER PRIMARY KEY, key TEXT, {definitions})")
