@@ -26,14 +26,14 @@ def lint_card(preview: Preview, zone: str, take: Any) -> None:
     if not preview.findings:
         st.success("Nothing to complain of in the next 35 days and on both nights of a clock change.")
     if preview.slot is not None:
-        at = words.day_and_time(preview.slot.at, preview.timezone)
-        label = f"Take the free slot: {_slot_in_words(preview.slot, at)}"
+        label = f"Take the free slot {_slot_in_words(preview.slot, preview.timezone)}"
         st.button(words.plain(label), key="define_take_slot", on_click=take, args=(preview.slot.schedule,))
     starts(preview, zone)
 
 
-def _slot_in_words(slot: Slot, at: str) -> str:
-    return at if slot.schedule.once else f"{at.rsplit(' ', 2)[-2]}, first on {at}"
+def _slot_in_words(slot: Slot, timezone: str) -> str:
+    at = words.day_and_time(slot.at, timezone)
+    return at if slot.schedule.once else at.rsplit(" ", 2)[1]
 
 
 def starts(preview: Preview, zone: str) -> None:

@@ -14,7 +14,7 @@ from models.domain import FOREVER, SHOWN_AS, Hold, WindowPolicy
 from models.tables import RunRow
 from scheduler.store.logs import BAD
 from scheduler.usecases.browse_log import durations, runs_of_task
-from scheduler.usecases.show_task import Step, TaskView, show_task
+from scheduler.usecases.show_task import Step, TaskView, show_task, state_of
 from scheduler.usecases.why import why
 
 MINUTE = timedelta(minutes=1)
@@ -69,6 +69,16 @@ def general(view: TaskView) -> None:
             ("Group", known.group if known else ""),
         ]
     )
+
+
+@st.fragment(run_every=ui.REFRESH_SECONDS)
+def news(uid: int, known: tuple[object, ...]) -> None:
+    """Says when the task has moved on since the page was made; a dialog that is open is not taken away."""
+    if ui.fetch(state_of, uid) != known:
+        told, show = st.columns([5, 1], vertical_alignment="center")
+        told.info("It has moved on since this page was made.")
+        if show.button("Show it", key="task_news", type="primary", width="stretch"):
+            st.rerun()
 
 
 def chain(view: TaskView) -> None:
@@ -165,7 +175,7 @@ def history(view: TaskView, zone: str) -> None:
         st.caption("It never ran. *Run now* starts it as soon as possible.")
         return
     frame = pd.DataFrame([_run(run, zone) for run in runs], columns=_RUNS)
-    st.dataframe(
+    st.container(key="task_runs").dataframe(
         ui.styled(frame, lambda row: ui.RED if runs[row].status in BAD else ""),
         hide_index=True,
         height=ui.height(len(frame), most=8),
@@ -220,6 +230,7 @@ else:
     )
     zone = ui.zone()
     general(view)
+    news(uid, ui.fetch(state_of, uid))
     task_buttons.buttons(view, zone)
     left, right = st.columns([3, 2])
     with left:

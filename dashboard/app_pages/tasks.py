@@ -84,7 +84,7 @@ def table() -> None:
 _WIDTHS = {
     "Start time": st.column_config.TextColumn(width=138, help="The next one; of a waiting run the one it came due at"),
     "Object": st.column_config.TextColumn(width=85),
-    "Task": st.column_config.TextColumn(width=150),
+    "Task": st.column_config.TextColumn(width=150, pinned=True),
     "Open": st.column_config.LinkColumn(width=46, display_text="Open"),
     "UID": st.column_config.NumberColumn(width=40, format="%d"),
     "Type": st.column_config.TextColumn(width=95),

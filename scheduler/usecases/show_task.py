@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from models.domain import Actor, After, Cron, Once, Privilege, RunStatus, Task
 from models.tables import RunRow, TaskRow
@@ -91,6 +91,15 @@ def show_task(
         has_run=session.exec(select(RunRow.id).where(RunRow.task_uid == uid).limit(1)).first() is not None,
         version=row.version,
     )
+
+
+def state_of(session: Session, actor: Actor, uid: int) -> tuple[object, ...]:
+    """Something that is another as soon as the task or one of its open runs has moved on: for a page that is open."""
+    require(actor, Privilege.VIEW)
+    row = session.get(TaskRow, uid)
+    open_runs = select(RunRow.id, RunRow.status).where(RunRow.task_uid == uid, col(RunRow.ended_at).is_(None))
+    runs = sorted(tuple(one) for one in session.exec(open_runs).all())
+    return () if row is None else (row.version, row.failed_run_id, row.last_run_id, *runs)
 
 
 def earliest_start(

@@ -111,7 +111,7 @@ def test_a_task_is_defined_in_three_steps_and_takes_the_free_slot(served: Dashbo
     expect(page.get_by_text("Nothing to complain of")).to_be_visible()
     page.locator("button:visible", has_text="Next").click()
     fill(page, "Table", "lot")
-    expect(page.locator("table.diff")).to_contain_text("parameters.table", timeout=SLOW)
+    expect(page.locator("table.diff", has_text="parameters.table")).to_be_visible(timeout=SLOW)
     saved(page, "Lots export")
     task = stored(served, "Lots export")
     assert task.parameters == {"table": "lot"} and task.type == "data_export" and task.object == "Lots"

@@ -62,7 +62,7 @@ def test_a_task_made_by_the_wizard_runs_and_delivers(stack: RunningStack, visit:
     page.get_by_role("tab", name=re.compile("^3 ")).click()
     fill(page, "File name", "by_hand_{date}.csv")
     fill(page, "Query", "SELECT 1 AS a UNION SELECT 2")
-    expect(page.locator("table.diff")).to_contain_text("parameters.query", timeout=SLOW)
+    expect(page.locator("table.diff", has_text="parameters.query")).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Made by hand")).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="Run now").click()
@@ -95,15 +95,16 @@ def test_from_a_failing_export_to_completed(stack: RunningStack, visit: Open) ->
     report.get_by_text("Errors only").click()
     expect(report.locator(".st-key-run_lines table tbody tr").first).to_contain_text("ERROR", timeout=SLOW)
 
-    report.get_by_role("link", name="The task").click()
-    task = report.context.pages[-1]
+    with report.context.expect_page() as opened:
+        report.get_by_role("link", name="The task").click()
+    task = opened.value
     expect(task.get_by_text("has not been reset")).to_be_visible(timeout=SLOW)
     task.get_by_role("button", name="Edit").click()
     task.locator("button:visible", has_text="Next").click()
     task.get_by_role("radio", name="No times of its own").wait_for()
     task.locator("button:visible", has_text="Next").click()
     fill(task, "Query", "SELECT 3 AS b")
-    expect(task.locator("table.diff")).to_contain_text("parameters.query", timeout=SLOW)
+    expect(task.locator("table.diff", has_text="parameters.query")).to_be_visible(timeout=SLOW)
     task.get_by_role("button", name="Save").click()
     expect(task.get_by_test_id("stToast")).to_contain_text("is saved", timeout=SLOW)
 
@@ -111,9 +112,11 @@ def test_from_a_failing_export_to_completed(stack: RunningStack, visit: Open) ->
     expect(task.get_by_role("alert").filter(has_text="no_such_table")).to_be_visible(timeout=SLOW)
     task.get_by_role("button", name="Finish").click()
     task.get_by_role("button", name="Run again now", exact=True).click()
+    expect(task.get_by_test_id("stToast")).to_contain_text("waits for its turn", timeout=SLOW)
     run = stack.ended("Broken export")
     assert (run.status, run.processed) == (RunStatus.COMPLETED, 1)
-    expect(task.get_by_text("Completed").first).to_be_attached(timeout=SLOW)
+    task.get_by_role("button", name="Show it").click()  # the page says that it has moved on
+    expect(task.locator(".st-key-task_runs table tbody tr").first).to_contain_text("Completed", timeout=SLOW)
     assert (stack.sftp.folder / "fixed.csv").read_text().splitlines() == ["b", "3"]
 
 

@@ -110,6 +110,7 @@ ACTS = {
     "why": Act(VIEW, lambda s, c, a: why.why(s, c, a, _task(s))),
     "forecast_stored": Act(VIEW, lambda s, c, a: forecast_stored.forecast_stored(s, c, a, c.now(), c.now())),
     "show_task": Act(VIEW, lambda s, c, a: show_task.show_task(s, c, a, 1)),
+    "state_of": Act(VIEW, lambda s, c, a: show_task.state_of(s, a, _task(s).uid or 0)),
     "earliest_start": Act(VIEW, lambda s, c, a: show_task.earliest_start(s, c, a, 1)),
     "overview": Act(VIEW, lambda s, c, a: browse_tasks.overview(s, c, a)),
     "browse_tasks": Act(VIEW, lambda s, c, a: browse_tasks.browse_tasks(s, c, a, browse_tasks.TaskQuery())),
