@@ -5,6 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from flows.calling_list_import import calling_list_import
 from flows.campaign_results_export import campaign_results_export
 from flows.campaign_trigger import campaign_trigger
 from flows.data_export import data_export
@@ -14,7 +15,7 @@ from flows.lookup_import import lookup_import
 from flows.report_execution import report_execution
 from scheduler.parameters import problems_in
 
-FLOWS = [data_export, lookup_import, campaign_results_export, exclusion_import, report_execution]
+FLOWS = [calling_list_import, data_export, lookup_import, campaign_results_export, exclusion_import, report_execution]
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
@@ -36,6 +37,7 @@ def test_nested_parameters_allow_no_unknown_keys(flow):
 @pytest.mark.parametrize(
     ("flow", "tokens"),
     [
+        (calling_list_import, {"calling_list", "file_name"}),
         (data_export, {"file_name", "table"}),
         (lookup_import, {"file_name", "lookup"}),
         (campaign_trigger, {"campaign"}),

@@ -167,6 +167,12 @@ def test_bad_rows_do_not_hide_the_good_ones_of_their_block(tmp_path):
     ]
 
 
+def test_a_block_of_nothing_but_bad_rows(tmp_path):
+    good, bad = staged(tmp_path, "id,name,note\n,a,b\n,c,d\n", FileFormat())
+    assert good == []
+    assert [line for line, _ in bad] == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("keys", "in_order"),
     [("a b c d", True), ("a b b c", False), ("b a", False), ("a c b", False), ("", True)],
