@@ -82,16 +82,25 @@ def pages() -> dict[str, list[st.Page]]:
         st.Page("app_pages/task.py", title="Task", url_path="task", visibility="hidden"),
         st.Page("app_pages/reset.py", title="Reset", url_path="reset", visibility="hidden"),
     ]
+    only_people = users and not see
+    people = st.Page(
+        "app_pages/users.py",
+        title="User management",
+        icon=":material/group:",
+        url_path="users",
+        default=only_people,
+    )
     rest = [
         (
             see,
             st.Page("app_pages/settings.py", title="Settings", icon=":material/settings:", url_path="settings"),
         ),
-        (users, st.Page("app_pages/users.py", title="User management", icon=":material/group:", url_path="users")),
+        (users, people),
         (purge, st.Page("app_pages/purge.py", title="System purge", icon=":material/delete:", url_path="purge")),
         (see or users, st.Page("app_pages/audit.py", title="Audit", icon=":material/fact_check:", url_path="audit")),
     ]
-    return {"": day, "Configuration": [page for shown, page in rest if shown]}
+    shown = [page for visible, page in rest if visible]
+    return {"": shown} if only_people else {"": day, "Configuration": shown}
 
 
 page = st.navigation(pages(), position="top")
