@@ -167,7 +167,11 @@ def _texts(column: Any) -> Column:
 
 
 def _picked(column: Any, indexes: list[int]) -> Any:
-    return column.take(pa.array(indexes, pa.int64())) if isinstance(column, pa.Array) else [column[index] for index in indexes]
+    return (
+        column.take(pa.array(indexes, pa.int64()))
+        if isinstance(column, pa.Array)
+        else [column[index] for index in indexes]
+    )
 
 
 def _longer(column: Column, longest: int) -> list[int]:
