@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard.data import CLOCK
-from dashboard.define_state import key, seed
+from dashboard.define_state import begins_with, key, put
 from scheduler.definitions import DAYS, ScheduleSection, TaskSection
 from scheduler.usecases.show_task import cron_in_words
 
@@ -20,8 +20,8 @@ _CRON_DAYS = ("sun", *DAYS[:6])  # as cron counts them, 0 = Sunday
 def schedule(old: TaskSection | None, names: list[str]) -> dict[str, Any] | None:
     """`schedule:` of the definition, unchecked."""
     now = old.schedule if old else None
-    seed("kind", _kind_of(now))
-    kind = st.radio("When", KINDS, key=key("kind"), horizontal=True)
+    begins = begins_with("kind", _kind_of(now))
+    kind = st.radio("When", KINDS, KINDS.index(begins), key=key("kind"), horizontal=True)
     if kind == _DAILY:
         return _daily(now)
     if kind == _CRON:
@@ -35,13 +35,15 @@ def schedule(old: TaskSection | None, names: list[str]) -> dict[str, Any] | None
 
 def take(slot: ScheduleSection) -> None:
     """Put a free slot into the widgets; called before they are drawn again."""
+    simple = simple_cron(slot.cron) if slot.cron is not None else None
     if slot.once is not None:
-        st.session_state[key("kind")] = _ONCE
-        st.session_state[key("day")], st.session_state[key("at")] = slot.once.date(), slot.once.time()
-    elif slot.cron is not None and (simple := simple_cron(slot.cron)) and st.session_state.get(key("kind")) == _DAILY:
-        st.session_state[key("time")], st.session_state[key("days")] = simple
+        put("day", slot.once.date())
+        put("at", slot.once.time())
+    elif simple and st.session_state.get(key("kind")) == _DAILY:
+        put("time", simple[0])
+        put("days", simple[1])
     elif slot.cron is not None:
-        st.session_state[key("cron")] = slot.cron
+        put("cron", slot.cron)
 
 
 def _kind_of(now: ScheduleSection | None) -> str:
@@ -86,12 +88,15 @@ def _day_number(text: str) -> int | None:
 
 def _daily(now: ScheduleSection | None) -> dict[str, Any]:
     at, days = (now and now.cron and simple_cron(now.cron)) or (time(1, 15), list(DAYS))
-    seed("time", at)
-    seed("days", days)
-    chosen_at = st.time_input("At", key=key("time"), step=300) or at
+    chosen_at = st.time_input("At", begins_with("time", at), key=key("time"), step=300) or at
     chosen = st.pills(
-        "Days", DAYS, key=key("days"), selection_mode="multi", format_func=lambda day: day.capitalize()
-    )  # fmt: skip
+        "Days",
+        DAYS,
+        default=begins_with("days", days),
+        key=key("days"),
+        selection_mode="multi",
+        format_func=lambda day: day.capitalize(),
+    )
     if (chosen_at, chosen) == (at, days) and now and now.cron:
         return {"cron": now.cron}  # as it was written
     every = "*" if not chosen or len(chosen) == 7 else ",".join(day for day in DAYS if day in chosen)
@@ -99,8 +104,8 @@ def _daily(now: ScheduleSection | None) -> dict[str, Any]:
 
 
 def _cron(now: ScheduleSection | None) -> dict[str, Any]:
-    seed("cron", (now and now.cron) or "15 1 * * *")
-    text = st.text_input("Minute, hour, day, month, weekday", key=key("cron"))
+    begins = begins_with("cron", (now and now.cron) or "15 1 * * *")
+    text = st.text_input("Minute, hour, day, month, weekday", begins, key=key("cron"))
     if words := cron_in_words(text):
         st.caption(words)
     return {"cron": text}
@@ -108,10 +113,9 @@ def _cron(now: ScheduleSection | None) -> dict[str, Any]:
 
 def _once(now: ScheduleSection | None) -> dict[str, Any]:
     at = (now and now.once) or datetime.combine(CLOCK.now().date() + timedelta(days=1), time(8))
-    seed("day", at.date())
-    seed("at", at.time())
     day, clock = st.columns(2)
-    on, when = day.date_input("Day", key=key("day"), format="YYYY-MM-DD"), clock.time_input("At", key=key("at"))
+    on = day.date_input("Day", begins_with("day", at.date()), key=key("day"), format="YYYY-MM-DD")
+    when = clock.time_input("At", begins_with("at", at.time()), key=key("at"))
     return {"once": datetime.combine(on, when).isoformat()}
 
 
@@ -120,9 +124,9 @@ def _after(now: ScheduleSection | None, names: list[str]) -> dict[str, Any] | No
         st.info("There is no other task yet that it could come after.")
         return None
     spacing = now.spacing if now else None
-    seed("after", now.after if now and now.after in names else names[0])
-    seed("spacing", int(spacing / _MINUTE) if spacing is not None else 60)
-    after = st.selectbox("After", names, key=key("after"))
-    minutes = int(st.number_input("Least minutes between the two starts", 0, 100_000, key=key("spacing")))
+    index = names.index(now.after) if now and now.after in names else 0
+    known = int(spacing / _MINUTE) if spacing is not None else 60
+    after = st.selectbox("After", names, index, key=key("after"))
+    minutes = int(st.number_input("Least minutes between the two starts", 0, 100_000, known, key=key("spacing")))
     kept = spacing is not None and int(spacing / _MINUTE) == minutes  # its seconds, too
     return {"after": after, "spacing": spacing if kept else timedelta(minutes=minutes)}

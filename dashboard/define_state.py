@@ -1,4 +1,9 @@
-"""The widgets' state of Define task: each task's own, so that nothing of one form gets into another."""
+"""What Define task keeps while one edits: each task's own, so that nothing of one form gets into another.
+
+A widget is given what it begins with as its own default, never through `st.session_state`: a value that is set there
+reaches the browser only in the run that set it. If that run is interrupted, the browser shows the widget's bare default
+and reports it as somebody's choice, and a save would have dropped a schedule that nobody had touched.
+"""
 
 from typing import Any
 
@@ -8,20 +13,39 @@ from dashboard import ui
 
 
 def key(name: str) -> str:
-    return f"define_{ui.query_number('task') or 'new'}_{name}"
+    """A widget's key; another one after `put`, so that the browser makes the widget anew."""
+    return f"{_prefix()}{name}_{_state()['made'].get(name, 0)}"
 
 
-def seed(name: str, value: Any) -> None:
-    """What the widget begins with, unless it has something already."""
-    st.session_state.setdefault(key(name), value)
+def begins_with(name: str, stored: Any) -> Any:
+    """The widget's default: what `put` gave it, else what is stored."""
+    return _state()["given"].get(name, stored)
 
 
-def is_fresh() -> bool:
-    """Whether the form has just been opened: Streamlit forgets the widgets of a page that was left."""
-    return key("type") not in st.session_state
+def put(name: str, value: Any) -> None:
+    """Put a value into a widget, before it is drawn again."""
+    state = _state()
+    state["given"][name] = value
+    state["made"][name] = state["made"].get(name, 0) + 1
+
+
+def version_at_opening(stored: int) -> int:
+    """The task's version when this form was opened: Streamlit forgets the widgets of a page that was left."""
+    if key("type") not in st.session_state:
+        st.session_state[f"{_prefix()}version"] = stored
+    return int(st.session_state.setdefault(f"{_prefix()}version", stored))
 
 
 def forget() -> None:
     """Drop what was typed: the form begins anew from what is stored."""
-    for name in [name for name in st.session_state if str(name).startswith(key(""))]:
+    for name in [name for name in st.session_state if str(name).startswith(_prefix())]:
         del st.session_state[name]
+
+
+def _prefix() -> str:
+    return f"define_{ui.query_number('task') or 'new'}_"
+
+
+def _state() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = st.session_state.setdefault(f"{_prefix()}state", {"given": {}, "made": {}})
+    return found

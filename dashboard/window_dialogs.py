@@ -53,9 +53,7 @@ def edit(opened: WindowSection | None, every: list[WindowSection], zone: str) ->
         st.caption("Nothing has changed yet. Change something to see which runs it would move.")
         return
     windows = [section if one == opened else one for one in every] if opened else [*every, section]
-    preview(
-        ui.fetch(lambda session, actor: preview_windows(session, CLOCK, actor, windows, book=ui.book(session))), zone
-    )
+    _preview_of(windows, zone)
     if st.button("Save", key="window_save", type="primary"):
         ui.act(
             lambda session, actor: save_window(session, CLOCK, actor, section, opened=opened),
@@ -78,9 +76,7 @@ def _checked(values: Mapping[str, object], *, begun: bool) -> WindowSection | No
 def delete(opened: WindowSection, every: list[WindowSection], zone: str) -> None:
     st.text(f"'{opened.name}' will hold nothing any more, and its released occurrences are forgotten.")
     windows = [one for one in every if one != opened]
-    preview(
-        ui.fetch(lambda session, actor: preview_windows(session, CLOCK, actor, windows, book=ui.book(session))), zone
-    )
+    _preview_of(windows, zone)
     if st.button("Delete it", key="window_delete_go", type="primary"):
         ui.act(lambda session, actor: delete_window(session, CLOCK, actor, opened), f"'{opened.name}' is deleted.")
 

@@ -25,8 +25,8 @@ from blocks.database import Database
 from blocks.sftp import SftpServer
 from flows.campaign_results import Detail, Results, results_of
 from flows.campaigns import load_writable
-from flows.data_export import IMPORTER, READY_SUFFIX, load_database
-from flows.delivery import TRANSFER, deliver, load_importer
+from flows.data_export import READY_SUFFIX, load_database
+from flows.delivery import IMPORTER, TRANSFER, deliver, load_importer
 from flows.file_writers import CsvOptions, write_csv
 from flows.files import resolved_file_name, work_folder
 from flows.outbox import Outbox, Pending

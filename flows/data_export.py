@@ -17,7 +17,7 @@ from prefect.states import State
 from pydantic import Field
 
 from blocks.database import Database, ResultStream
-from flows.delivery import TRANSFER, deliver, load_importer
+from flows.delivery import IMPORTER, TRANSFER, deliver, load_importer
 from flows.file_writers import (
     CsvOptions,
     FixedWidthOptions,
@@ -33,7 +33,6 @@ Format = Literal["csv", "fixed_width", "xlsx"]
 WRITING_SHARE = 60.0  # of the progress, in percent; sending is the rest
 READY_SUFFIX = ".done"
 ENDINGS: dict[Format, str] = {"csv": ".csv", "fixed_width": ".txt", "xlsx": ".xlsx"}
-IMPORTER = "importer"  # the one block that holds the configured importer path; there is no other destination
 
 Write = Callable[[Path, ResultStream, Callable[[int], None]], int]
 

@@ -15,12 +15,13 @@ from sqlalchemy.exc import OperationalError
 from blocks.database import DatabaseError
 from blocks.sftp import SftpServer
 from blocks.transfer import TransferError
-from flows.result import InputRefused, announce_receipt
+from flows.result import InputRefused, announce_receipt, run_importer_path
 
 PATH_IS_SET = (
     "The importer path is the setting Customer Importer File Path: Configuration, or "
     "settings.customer_importer_file_path in a file for `headway apply`."
 )
+IMPORTER = "importer"  # the one block that holds the configured importer path; exports have no other destination
 OnBytes = Callable[[int], None]
 """Called with the bytes sent so far."""
 
@@ -61,6 +62,8 @@ def load_importer(name: str) -> SftpServer:
             "Make it, with the Customer Importer File Path, and run the task again."
         ) from error
     assert isinstance(block, SftpServer)
+    if name == IMPORTER and (configured := run_importer_path()):
+        block.importer_path = configured  # somebody may have edited the block after this run was started
     try:
         block.importer_folder()
     except TransferError as error:

@@ -92,6 +92,11 @@ def run_object() -> str:
     return _label("headway.object")
 
 
+def run_importer_path() -> str:
+    """The configured importer path as the scheduler knew it when the run started; empty in plain Prefect."""
+    return _label("headway.importer_path")
+
+
 def _label(name: str) -> str:
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None

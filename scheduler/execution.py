@@ -77,7 +77,7 @@ def warm_up() -> None:
     _complete_models()
     # Reading the certificate store takes as long as all the API calls of a small run.
     _tls = ssl.create_default_context()
-    _for_good.enter_context(_without_heartbeats())
+    _for_good.enter_context(without_heartbeats())
 
 
 def _complete_models() -> None:
@@ -349,7 +349,7 @@ def _is_unreachable(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _without_heartbeats() -> AbstractContextManager[object]:
+def without_heartbeats() -> AbstractContextManager[object]:
     """Prefect's heartbeats off, unless somebody asked for them.
 
     A silent worker is noticed through the ledger. Prefect's own beat opens a websocket in every run and

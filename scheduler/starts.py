@@ -129,6 +129,7 @@ def start_order(
             "headway.due": row.due_at.isoformat(),
             "headway.zone": task.timezone,
             "headway.object": task_row.object,
+            "headway.importer_path": book.world.settings.customer_importer_file_path or "",
         },
     )
 

@@ -9,7 +9,7 @@ import itertools
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class PostgresForTests:
         self._url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
         self._installed: Engine | None = None
+        self._originals: dict[str, str] = {}
         with self._admin.connect() as connection:  # nothing here has to outlive a power cut
             connection.execute(text("ALTER SYSTEM SET fsync = off"))
             connection.execute(text("SELECT pg_reload_conf()"))
@@ -89,6 +90,14 @@ class PostgresForTests:
             self._installed = make_engine(self._url.set(database="headway").render_as_string(hide_password=False))
         self._create(self._template, "headway")
         return self._installed
+
+    def copy_of(self, name: str, make: Callable[[str], object]) -> Engine:
+        """A new database with what `make` put into an empty one, given its URL, when it was first asked for."""
+        if name not in self._originals:
+            original = self.empty()
+            make(url_of(original))
+            self._originals[name] = original.url.database or ""
+        return make_engine(self._create(self._originals[name]).render_as_string(hide_password=False))
 
     def drop(self, engine: Engine) -> None:
         engine.dispose()

@@ -1,13 +1,16 @@
 """What flows need to run for real: Prefect, an importer, databases, their blocks. A pytest plugin."""
 
+import functools
 import logging
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import Flow
+from prefect import Flow, get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
 from prefect.testing.utilities import prefect_test_harness
 
@@ -17,14 +20,17 @@ from flows.data_export import write_rows
 from flows.result import RunResult
 from models import sample_world
 from models.operations_db import operations_engine, upgrade_operations
+from scheduler.execution import without_heartbeats
 from tests.databases import PostgresForTests, url_of
 from tests.sftp_fault_server import FaultServer
+
+SMALL = {"citations": 10, "customers": 5, "records": 20}
 
 
 @pytest.fixture(scope="session")
 def flow_prefect() -> Iterator[None]:
-    """A temporary Prefect server that flows run in this process talk to."""
-    with prefect_test_harness(server_startup_timeout=180):
+    """A temporary Prefect server that flows run in this process talk to, as the scheduler's processes do."""
+    with prefect_test_harness(server_startup_timeout=180), without_heartbeats():
         yield
 
 
@@ -56,10 +62,16 @@ def own_world(tmp_path: Path) -> Database:
     return small_world(f"sqlite:///{tmp_path / 'operations.db'}")
 
 
-@pytest.fixture
-def own_world_on_both(empty_database_url: str) -> Database:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_world_on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """The same on SQLite and on PostgreSQL."""
-    return small_world(empty_database_url)
+    if request.param == "sqlite":
+        yield small_world(f"sqlite:///{tmp_path / 'operations.db'}")
+        return
+    server: PostgresForTests = request.getfixturevalue("postgres_server")
+    engine = server.copy_of("small world", lambda url: operations_world(url, **SMALL))
+    yield Database(url=url_of(engine))
+    server.drop(engine)
 
 
 @pytest.fixture
@@ -87,8 +99,26 @@ def operations_world(url: str, **size: int) -> Database:
 
 
 def small_world(url: str) -> Database:
-    """A sample world of a few rows."""
-    return operations_world(url, citations=10, customers=5, records=20)
+    """A sample world of a few rows, in a new SQLite file."""
+    Path(url.removeprefix("sqlite:///")).write_bytes(_small_world_file())
+    return Database(url=url)
+
+
+@functools.cache
+def _small_world_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "operations.db"
+        operations_world(f"sqlite:///{file}", **SMALL)
+        assert [one.name for one in file.parent.iterdir()] == [file.name], "not all of it is in the file yet"
+        return file.read_bytes()
+
+
+def labelled(flow: Any, labels: dict[str, str]) -> FlowRun:
+    """A flow run with what the scheduler hands over."""
+    with get_client(sync_client=True) as client:
+        made = client.create_flow_run(flow)
+        client.update_flow_run_labels(made.id, labels)
+        return client.read_flow_run(made.id)
 
 
 @dataclass

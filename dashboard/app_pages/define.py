@@ -11,7 +11,7 @@ from sqlmodel import Session
 from dashboard import define_schedule, ui, words
 from dashboard.data import CLOCK, block_names
 from dashboard.define_side import asks_for_confirmation, broken, difference, lint_card
-from dashboard.define_state import forget, is_fresh, key, seed
+from dashboard.define_state import begins_with, forget, key, put, version_at_opening
 from dashboard.parameter_form import Form
 from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
 from models.tables import TaskRow
@@ -36,23 +36,27 @@ _MINUTE = timedelta(minutes=1)
 def general(old: TaskSection | None, types: dict[str, Any]) -> dict[str, Any]:
     names = sorted(types)
     left, right = st.columns(2)
-    seed("name", old.name if old else "")
-    name = left.text_input("Task name", key=key("name"), disabled=old is not None, help="Unique; it stays as it is")
-    seed("type", old.type if old and old.type in types else names[0] if names else None)
-    kind = right.selectbox("Type", names, key=key("type"))
-    seed("object", old.object if old else "")
-    seed("description", old.description if old else "")
-    seed("enabled", old.enabled if old else True)
-    seed("historical", old.historical if old else False)
+    name = left.text_input(
+        "Task name",
+        old.name if old else "",
+        key=key("name"),
+        disabled=old is not None,
+        help="Unique; it stays as it is",
+    )
+    index = names.index(old.type) if old and old.type in names else 0
+    kind = right.selectbox("Type", names, index, key=key("type"))
     if kind and types[kind].description:
         st.caption(words.plain(types[kind].description.splitlines()[0]))
+    about = "What it works on, such as Citations"
     return {
         "name": old.name if old else name.strip(),
         "type": kind,
-        "object": left.text_input("Object", key=key("object"), help="What it works on, such as Citations"),
-        "description": right.text_input("Description", key=key("description")),
-        "enabled": left.checkbox("Enabled", key=key("enabled")),
-        "historical": right.checkbox("Historical", key=key("historical"), help="No longer in use"),
+        "object": left.text_input("Object", old.object if old else "", key=key("object"), help=about),
+        "description": right.text_input("Description", old.description if old else "", key=key("description")),
+        "enabled": left.checkbox("Enabled", old.enabled if old else True, key=key("enabled")),
+        "historical": right.checkbox(
+            "Historical", old.historical if old else False, key=key("historical"), help="No longer in use"
+        ),
     }
 
 
@@ -61,27 +65,25 @@ def rules(old: TaskSection | None) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for place, (name, (label, kind, about)) in zip(st.columns(4), _OPTIONS.items(), strict=True):
         options = list(kind)
-        seed(name, getattr(old, name) if old else options[0])
-        chosen[name] = place.selectbox(label, options, key=key(name), help=about)
+        index = options.index(getattr(old, name)) if old else 0
+        chosen[name] = place.selectbox(label, options, index, key=key(name), help=about)
     left, middle, right = st.columns(3)
     expected, delay = (old.expected_duration, old.retry_delay) if old else (None, 5 * _MINUTE)
-    seed("expected", int(expected / _MINUTE) if expected else 0)
-    seed("retries", old.retries if old else 0)
-    seed("delay", int(delay / _MINUTE))
+    known, pause = int(expected / _MINUTE) if expected else 0, int(delay / _MINUTE)
     about = "0: the 95th percentile of its last 20 runs"
-    minutes = int(left.number_input("Expected minutes", 0, 100_000, key=key("expected"), help=about))
-    chosen["retries"] = int(middle.number_input("Retries", 0, 100, key=key("retries")))
-    after = int(right.number_input("Retry after (minutes)", 0, 100_000, key=key("delay")))
-    kept = expected is not None and int(expected / _MINUTE) == minutes  # its seconds, too, if nobody has touched it
+    minutes = int(left.number_input("Expected minutes", 0, 100_000, known, key=key("expected"), help=about))
+    chosen["retries"] = int(middle.number_input("Retries", 0, 100, old.retries if old else 0, key=key("retries")))
+    after = int(right.number_input("Retry after (minutes)", 0, 100_000, pause, key=key("delay")))
+    kept = expected is not None and known == minutes  # its seconds, too, if nobody has touched it
     chosen["expected_duration"] = expected if kept else minutes * _MINUTE if minutes else None
-    chosen["retry_delay"] = delay if int(delay / _MINUTE) == after else after * _MINUTE
+    chosen["retry_delay"] = delay if pause == after else after * _MINUTE
     return chosen
 
 
 def zone_of_task(old: TaskSection | None) -> str | None:
     zones = ["The settings' time zone", *sorted(available_timezones())]
-    seed("zone", old.timezone if old and old.timezone in zones else zones[0])
-    chosen = st.selectbox("Time zone", zones, key=key("zone"))
+    index = zones.index(old.timezone) if old and old.timezone in zones else 0
+    chosen = st.selectbox("Time zone", zones, index, key=key("zone"))
     return None if chosen == zones[0] else chosen
 
 
@@ -107,7 +109,8 @@ def checked(values: dict[str, Any]) -> tuple[TaskSection | None, list[str]]:
 
 
 def go_to(step: str) -> None:
-    st.session_state[key("step")] = step
+    """The tabs are made anew with another one open; a click on a tab itself is the browser's alone and asks nobody."""
+    put("step", step)
 
 
 def ways(number: int) -> None:
@@ -163,9 +166,7 @@ def page() -> None:
     ui.heading(f"Edit task: {row.name}" if row else "Define task")
     version = None
     if row:
-        if is_fresh():
-            st.session_state[key("version")] = row.version
-        version = st.session_state.setdefault(key("version"), row.version)
+        version = version_at_opening(row.version)
         if version != row.version:
             overtaken(row.name)
             return
@@ -177,7 +178,7 @@ def wizard(old: TaskSection | None, version: int | None, others: list[str]) -> N
     types = ui.fetch(lambda session, actor: load_types(session))
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        first, second, third = st.tabs(STEPS, key=key("step"), on_change="rerun")
+        first, second, third = st.tabs(STEPS, key=key("step"), default=begins_with("step", STEPS[0]))
     with first:
         values = general(old, types)
         ways(0)

@@ -38,10 +38,12 @@ def row_of(line: TaskLine, zone: str) -> list[object]:
 
 
 def clear() -> None:
-    """Literally every task: scheduled and unscheduled, historical too."""
-    st.session_state.tasks_enabled = False
-    st.session_state.tasks_search = ""
-    st.session_state.tasks_types = []
+    """Literally every task: scheduled and unscheduled, historical too. The widgets begin anew, with other defaults."""
+    st.session_state.tasks_cleared = st.session_state.get("tasks_cleared", 0) + 1
+
+
+def filter_key(name: str) -> str:
+    return f"tasks_{name}_{st.session_state.get('tasks_cleared', 0)}"
 
 
 def picked() -> None:
@@ -54,9 +56,9 @@ def picked() -> None:
 @st.fragment(run_every=ui.REFRESH_SECONDS)
 def table() -> None:
     query = TaskQuery(
-        everything=not st.session_state.get("tasks_enabled", True),
-        search=st.session_state.get("tasks_search", "").strip(),
-        types=tuple(st.session_state.get("tasks_types", [])),
+        everything=not st.session_state.get(filter_key("enabled"), not st.session_state.get("tasks_cleared")),
+        search=st.session_state.get(filter_key("search"), "").strip(),
+        types=tuple(st.session_state.get(filter_key("types"), [])),
     )
     page = ui.fetch(
         lambda session, actor: browse_tasks(session, CLOCK, actor, query, book=ui.book(session), limit=_MOST)
@@ -132,10 +134,14 @@ def details(line: TaskLine | None) -> None:
 
 
 st.markdown("## Scheduled and in progress")
-st.session_state.setdefault("tasks_enabled", True)
 search, types, enabled, every = st.columns([3, 3, 1.2, 1], vertical_alignment="bottom")
-search.text_input("Search", key="tasks_search", placeholder="Task, object, description or UID")
-types.multiselect("Type", ui.fetch(types_in_use), key="tasks_types", placeholder="Every type")
-enabled.checkbox("Enabled?", key="tasks_enabled", help="On: tasks scheduled now. Off: those used in the past too.")
+search.text_input("Search", key=filter_key("search"), placeholder="Task, object, description or UID")
+types.multiselect("Type", ui.fetch(types_in_use), key=filter_key("types"), placeholder="Every type")
+enabled.checkbox(
+    "Enabled?",
+    not st.session_state.get("tasks_cleared"),
+    key=filter_key("enabled"),
+    help="On: tasks scheduled now. Off: those used in the past too.",
+)
 every.button("Clear", on_click=clear, width="stretch", help="Literally every task, scheduled and unscheduled")
 table()

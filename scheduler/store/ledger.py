@@ -28,6 +28,7 @@ from models.domain import (
 from models.tables import LockRow, RunEventRow, RunRow, TaskRow
 from scheduler.board import next_steps
 from scheduler.occurrences import next_occurrence, occurrences
+from scheduler.store.logs import error_lines
 from scheduler.store.tasks import Book, as_run
 
 MOST_MISSED_ROWS = 100
@@ -319,6 +320,9 @@ def end_run(
     process = {} if keep_process else {"process_id": 0}
     if _may_retry(row, task_row, ending, keep_process):
         return _retry(session, row, task_row, ending, now, who)
+    values = dict(ending.values)
+    if ending.status is RunStatus.FAILED and not values.get("errors"):
+        values["errors"] = error_lines(session, row)  # it has counted none itself: what it logged is the truth
     moved = record_transition(
         session,
         run_id,
@@ -332,7 +336,7 @@ def end_run(
         message=ending.message,
         error=ending.error,
         **process,
-        **ending.values,
+        **values,
     )
     if not moved:
         return False

@@ -1,10 +1,11 @@
 """What is read for lists, reports and detail pages: the task list, the task log, one run."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session, col, or_, select, tuple_
+from sqlmodel import Session, col, func, or_, select, tuple_
 
 from models.domain import RAN, RunStatus
 from models.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
@@ -52,6 +53,12 @@ def task_log(
 
 def run_events(session: Session, run_id: int) -> list[RunEventRow]:
     return list(session.exec(select(RunEventRow).where(RunEventRow.run_id == run_id).order_by(col(RunEventRow.id))))
+
+
+def error_lines(session: Session, run: RunRow) -> int:
+    """How many error lines the run's latest attempt has logged."""
+    counted = select(func.count()).where(RunLogRow.run_id == run.id, col(RunLogRow.level) >= logging.ERROR)
+    return session.exec(counted if run.started_at is None else counted.where(RunLogRow.at >= run.started_at)).one()
 
 
 def run_lines(

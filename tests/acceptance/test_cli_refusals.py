@@ -32,10 +32,10 @@ def untouched(forks: Forks, new_installation: Path, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def loaded(headway: Headway, untouched: Headway) -> Headway:
-    shutil.copytree(untouched.home, headway.home, dirs_exist_ok=True)
-    headway.file(TASKS)
-    return headway
+def loaded(nowhere: Headway, untouched: Headway) -> Headway:
+    shutil.copytree(untouched.home, nowhere.home)  # into nothing: another database's WAL beside it would be replayed
+    nowhere.file(TASKS)
+    return nowhere
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """How runs end: results, retries, what follows in the chain, what is learned, and runs that got lost."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from models.domain import RunStatus
 from models.tables import RunRow
 from scheduler.lost import end_lost_runs
 from scheduler.processes import ProcessIdentity, end_group, identify, identify_self
-from scheduler.run_ledger import Outcome
+from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store import workers
 from scheduler.store.ledger import cancel_waiting
 from scheduler.store.process_side import open_run_ledger
@@ -60,6 +61,23 @@ def test_a_run_ends_as_its_flow_says(desk: Desk, outcome: Outcome, status: RunSt
     assert task.last_run_id == row.id
     assert task.failed_run_id == (row.id if status is FAILED else None)
     assert [event.after for event in desk.events(row.id)] == ["waiting", "starting", "running", status.value]
+
+
+def test_a_failed_run_counts_the_error_lines_of_its_last_attempt(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, retries: 1, retry_delay: '00:01:00'")
+    desk.run_now("a")
+    for lines in (3, 2):
+        desk.turn()
+        order = desk.orders["a"]
+        ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
+        assert ledger.began(identify_self())
+        at = desk.clock.now()
+        bad = [LogLine(at, logging.ERROR, "flow", f"row {n}: no key") for n in range(lines)]
+        assert ledger.log([*bad, LogLine(at, logging.WARNING, "flow", "a slow server")])
+        ledger.close()
+        desk.end("a", FAILED, error="ValueError: no")
+        desk.clock.move(minutes=2)
+    assert (desk.run("a").status, desk.run("a").errors) == (FAILED, 2)
 
 
 def test_a_run_ends_once(desk: Desk) -> None:

@@ -18,7 +18,7 @@ from scheduler.usecases.apply import apply
 from scheduler.world import build
 from tests.desk import Desk
 from tests.fakes import utc
-from tests.flow_world import run
+from tests.flow_world import labelled, run
 from tests.sftp_fault_server import FaultServer
 
 pytest_plugins = ["tests.flow_world"]
@@ -93,6 +93,18 @@ def test_a_block_with_a_stale_or_broken_path_is_refused_before_anything_is_read(
     assert "settings.customer_importer_file_path" in ran.message, "it does not say where the path is set"
     assert list(ready.folder.iterdir()) == [] and ready.behaviour.connections == 0
     assert not any("Wrote" in line for line in ran.lines())
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_a_block_edited_after_the_start_leads_no_export_astray(ready: FaultServer, name: str) -> None:
+    (ready.root / "acme" / "elsewhere").mkdir(exist_ok=True)
+    change_block(importer_path=r"\\flexftp\acme\elsewhere")
+    flow = import_object(TYPES[name].entrypoint)
+    labels = {"headway.importer_path": r"\\flexftp\acme\import"}
+    ran = run(flow, labelled(flow, labels), **PARAMETERS[name], file_name="out.csv")
+    assert ran.ended == "COMPLETED", ran.message
+    assert [path.name for path in ready.folder.iterdir()] == ["out.csv"]
+    assert list((ready.root / "acme" / "elsewhere").iterdir()) == []
 
 
 def change_block(**fields: Any) -> None:

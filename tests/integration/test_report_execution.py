@@ -12,14 +12,14 @@ from typing import Any
 import openpyxl
 import pypdfium2
 import pytest
-from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
 
 from blocks.database import Database
 from flows import report_catalog
 from flows.report_delivery import put
 from flows.report_execution import report_execution, write_report
 from scheduler.task_types import prefect_yaml, types_in
-from tests.flow_world import Ran, run
+from tests.flow_world import Ran, labelled, run
 from tests.mail_server import MailServer
 from tests.sftp_fault_server import FaultServer
 
@@ -77,12 +77,8 @@ def files(server: FaultServer) -> list[str]:
     return sorted(path.name for path in (server.root / "reports").iterdir())
 
 
-def flow_run(labels: dict[str, str]) -> Any:
-    """A flow run as the scheduler makes it."""
-    with get_client(sync_client=True) as client:
-        made = client.create_flow_run(report_execution)
-        client.update_flow_run_labels(made.id, labels)
-        return client.read_flow_run(made.id)
+def flow_run(labels: dict[str, str]) -> FlowRun:
+    return labelled(report_execution, labels)
 
 
 DUE = {"headway.due": "2026-11-20T22:00:00+00:00", "headway.zone": "America/New_York", "headway.object": ""}
@@ -153,7 +149,14 @@ def test_a_ledger_report_reads_the_block_ledger(database: Any, small: tuple[Faul
     Database(url=url_of(database), read_only=True).save("ledger", overwrite=True)
     server, _ = small
     labels = {**DUE, "headway.due": "2026-11-23T12:00:00+00:00"}
-    ran = run(report_execution, flow_run(labels), report="task_runs", sftp={}, format="csv", file_name="runs")
+    ran = run(
+        report_execution,
+        flow_run(labels),
+        report="task_runs",
+        sftp={},
+        format="csv",
+        file_name="runs",
+    )
     assert ran.done().processed == 4
     lines = (server.root / "reports" / "runs.csv").read_text(encoding="utf-8-sig").splitlines()
     assert lines[1].startswith("data_export,Completed,2,400,0,")

@@ -61,6 +61,7 @@ def test_the_claim_tells_due_zone_and_object(desk: Desk) -> None:
         "headway.due": "2026-11-24T07:00:00+00:00",
         "headway.zone": "Europe/Berlin",
         "headway.object": "Lots",
+        "headway.importer_path": r"\\flexftp\acme\import",
     }
 
 

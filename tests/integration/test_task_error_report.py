@@ -34,7 +34,6 @@ from tests.mail_server import MailServer
 
 pytest_plugins = ["tests.flow_world", "tests.mail_server"]
 
-NOW = datetime.now(UTC)
 MAIL = {"to": ["ops@example.com"], "subject": "Errors"}
 Table = list[list[str]]
 
@@ -100,6 +99,7 @@ class Office:
     def __init__(self, desk: Desk, server: MailServer) -> None:
         self.desk = desk
         self.server = server
+        self.now = datetime.now(UTC)
         desk.tasks(
             "name: report, type: task_error_report",
             "name: a, type: job0",
@@ -118,7 +118,7 @@ class Office:
         run_id: int | None = None,
     ) -> int:
         """A run of the task that ended so many minutes ago, with these error lines."""
-        at = NOW - timedelta(minutes=ago)
+        at = self.now - timedelta(minutes=ago)
         with writing(self.desk.engine) as session:
             row = self._row(task, at, status)
             row.id, row.ended_at, row.error, row.errors = run_id, at, error, len(lines)
@@ -138,7 +138,7 @@ class Office:
 
     def running(self, task: str, ago: float, **facts: Any) -> int:
         with writing(self.desk.engine) as session:
-            row = self._row(task, NOW - timedelta(minutes=ago), RunStatus.RUNNING)
+            row = self._row(task, self.now - timedelta(minutes=ago), RunStatus.RUNNING)
             row.process_id = 4711
             session.add(row)
             session.flush()
@@ -165,7 +165,7 @@ class Office:
         attempt = 2 if run_id else 1
         if run_id is None:
             with writing(self.desk.engine) as session:
-                row = self._row("report", NOW - timedelta(minutes=ago), RunStatus.RUNNING)
+                row = self._row("report", self.now - timedelta(minutes=ago), RunStatus.RUNNING)
                 session.add(row)
                 session.flush()
                 run_id = row.id or 0
@@ -177,11 +177,11 @@ class Office:
         )
         with writing(self.desk.engine) as session:
             for receipt in ran.receipts:  # as the scheduler does the moment it hears of one
-                session.add(RunFileRow(run_id=run_id, at=NOW, name=receipt["name"], receipt=receipt))
+                session.add(RunFileRow(run_id=run_id, at=self.now, name=receipt["name"], receipt=receipt))
             row = session.get(RunRow, run_id)
             assert row is not None
             ended = RunStatus.COMPLETED if ran.ended == "COMPLETED" else RunStatus.FAILED
-            row.status, row.ended_at, row.error = ended, NOW, None if ran.ended == "COMPLETED" else ran.message
+            row.status, row.ended_at, row.error = ended, self.now, None if ran.ended == "COMPLETED" else ran.message
             session.add(row)
         return ran
 
@@ -230,7 +230,7 @@ def test_new_recurring_and_resolved_errors_with_date_task_type_run_and_text(offi
     assert report.texts("Recurring") == ["old.csv line 99: empty"]
     assert report.texts("Resolved") == ["came once", "gone for good"]
     (recurring,) = report.tables["Recurring"]
-    at = (NOW - timedelta(minutes=90, seconds=1)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    at = (office.now - timedelta(minutes=90, seconds=1)).strftime("%Y-%m-%d %H:%M:%S UTC")
     assert recurring == [at, "a", "job0", str(last), "old.csv line 99: empty", "2", ""]
     (new,) = report.tables["New"]
     assert new[6].startswith("Completed ")  # a later run ended well without it
