@@ -93,14 +93,16 @@ def pages() -> dict[str, list[st.Page]]:
     rest = [
         (
             see,
-            st.Page("app_pages/settings.py", title="Settings", icon=":material/settings:", url_path="settings"),
+            st.Page(
+                "app_pages/settings.py", title="Configuration", icon=":material/settings:", url_path="configuration"
+            ),
         ),
         (users, people),
         (purge, st.Page("app_pages/purge.py", title="System purge", icon=":material/delete:", url_path="purge")),
         (see or users, st.Page("app_pages/audit.py", title="Audit", icon=":material/fact_check:", url_path="audit")),
     ]
     shown = [page for visible, page in rest if visible]
-    return {"": shown} if only_people else {"": day, "Configuration": shown}
+    return {"": shown} if only_people else {"": day, "System": shown}
 
 
 page = st.navigation(pages(), position="top")

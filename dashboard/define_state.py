@@ -29,10 +29,15 @@ def put(name: str, value: Any) -> None:
     state["made"][name] = state["made"].get(name, 0) + 1
 
 
-def version_at_opening(stored: int) -> int:
-    """The task's version when this form was opened: Streamlit forgets the widgets of a page that was left."""
+def opened() -> None:
+    """A form that has just been opened begins with nothing: Streamlit forgets the widgets of a page that was left, and
+    what was put into them must not outlive them."""
     if key("type") not in st.session_state:
-        st.session_state[f"{_prefix()}version"] = stored
+        forget()
+
+
+def version_at_opening(stored: int) -> int:
+    """The task's version when this form was opened."""
     return int(st.session_state.setdefault(f"{_prefix()}version", stored))
 
 

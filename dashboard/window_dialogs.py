@@ -95,7 +95,7 @@ def release(one: ComingOccurrence, zone: str) -> None:
     )
     preview(ui.fetch(ask), zone)
     verb = "Reserve" if reserve else "Release"
-    if st.button(f"{verb} it", key="window_release_go", type="primary"):
+    if st.button(f"{verb} {words.plain(name)} of {day:%a %-d %b}", key="window_release_go", type="primary"):
         ui.act(
             lambda session, actor: release_window(session, CLOCK, actor, name, day, reserve=reserve),
             f"'{name}' of {day:%a %-d %b} is {verb.lower()}d.",

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from dashboard import define_schedule, ui, words
 from dashboard.data import CLOCK, block_names
 from dashboard.define_side import asks_for_confirmation, broken, difference, lint_card
-from dashboard.define_state import begins_with, forget, key, put, version_at_opening
+from dashboard.define_state import begins_with, forget, key, opened, put, version_at_opening
 from dashboard.parameter_form import Form
 from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
 from models.tables import TaskRow
@@ -155,6 +155,7 @@ def overtaken(name: str) -> None:
 
 
 def page() -> None:
+    opened()
     uid = ui.query_number("task")
     book = ui.fetch(lambda session, actor: ui.book(session))
     names = {one.uid: one.name for one in book.rows.values()}

@@ -120,7 +120,7 @@ def shots(runs: dict[str, int]) -> dict[str, tuple[str, Callable[[Page], None] |
 
 OTHERS = {"run-live": "/run?run={running}", "define-new": "/define", "chain": "/task?task=3", "log-task": "/log?task=1",
           "task": "/task?task=1", "audit": "/audit",
-          "board": "/board", "windows": "/windows", "settings": "/settings", "purge": "/purge"}  # fmt: skip
+          "board": "/board", "windows": "/windows", "configuration": "/configuration", "purge": "/purge"}  # fmt: skip
 
 
 def take(page: Page, path: str, before: Callable[[Page], None] | None, file: Path) -> None:

@@ -9,8 +9,10 @@ from sqlmodel import select
 from models.db import reading, writing
 from models.domain import Privilege, RunStatus
 from models.tables import AuditRow, RunRow, SignInRow, TaskRow
+from scheduler.clock import SystemClock
 from scheduler.privileges import OPERATOR
 from scheduler.usecases import people
+from scheduler.usecases.browse_windows import coming_occurrences
 from scheduler.usecases.sessions import end_sessions
 from tests.dashboard_browser import SLOW, Open, click, column, follow_link
 from tests.dashboard_stack import HOSTILE, Dashboard
@@ -172,11 +174,15 @@ def test_times_are_shown_in_the_zone_that_the_viewer_chose(visit: Open) -> None:
 
 def test_an_occurrence_is_released_and_reserved_again(served: Dashboard, visit: Open) -> None:
     page = visit("bob", "/windows")
-    page.get_by_role("button", name="Release", exact=True).first.click()
-    page.get_by_role("button", name="Release it").click()
+    with reading(served.world.engine) as session:
+        first = coming_occurrences(session, SystemClock(), OPERATOR)[0]
+    name, day = first.window.name, f"{first.day:%a %-d %b}"
+    of_first = page.locator(f".st-key-window_{name.replace(' ', '-')}_{first.day}")
+    of_first.get_by_role("button", name="Release", exact=True).click()
+    page.get_by_role("button", name=f"Release {name} of {day}").click()
     expect(page.get_by_text("Released by")).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="Reserve", exact=True).click()
-    page.get_by_role("button", name="Reserve it").click()
+    page.get_by_role("button", name=f"Reserve {name} of {day}").click()
     expect(page.get_by_text("Released by")).to_have_count(0, timeout=SLOW)
     with reading(served.world.engine) as session:
         actions = session.exec(select(AuditRow.action).where(AuditRow.subject.startswith("window"))).all()

@@ -38,7 +38,7 @@ def actions(served: Dashboard) -> list[str]:
 
 
 def test_the_importer_path_is_checked_while_one_types(served: Dashboard, visit: Open) -> None:
-    page = visit("bob", "/settings")
+    page = visit("bob", "/configuration")
     page.get_by_role("tab", name="Importer").click()
     save = page.get_by_role("button", name="Save", exact=True)
     expect(save).to_be_disabled(timeout=SLOW)
@@ -59,7 +59,7 @@ def test_the_importer_path_is_checked_while_one_types(served: Dashboard, visit: 
 def test_the_connection_is_tried_after_its_host_key_was_confirmed(
     served: Dashboard, visit: Open, fault_server: FaultServer, prefect_server: ServerForTests
 ) -> None:
-    page = visit("bob", "/settings")
+    page = visit("bob", "/configuration")
     page.get_by_role("tab", name="Importer").click()
     fill(page, "Host", "127.0.0.1")
     fill(page, "User", USER)
@@ -96,7 +96,7 @@ def test_the_connection_is_tried_after_its_host_key_was_confirmed(
 def test_a_connection_that_fails_says_where_and_what_to_do(
     served: Dashboard, visit: Open, fault_server: FaultServer
 ) -> None:
-    page = visit("bob", "/settings")
+    page = visit("bob", "/configuration")
     page.get_by_role("tab", name="Importer").click()
     fill(page, "Password", "wrong")
     page.get_by_role("button", name="Save connection").click()
@@ -108,7 +108,7 @@ def test_a_connection_that_fails_says_where_and_what_to_do(
 
 
 def test_who_may_only_view_sees_no_button_and_no_secret(visit: Open) -> None:
-    page = visit("ann", "/settings")
+    page = visit("ann", "/configuration")
     expect(page.get_by_text("Changing these takes the privilege Task management")).to_be_visible(timeout=SLOW)
     for tab in ("Importer", "Mail"):
         page.get_by_role("tab", name=tab).click()
@@ -118,7 +118,7 @@ def test_who_may_only_view_sees_no_button_and_no_secret(visit: Open) -> None:
 
 
 def test_the_mail_connection_says_what_is_wrong(visit: Open) -> None:
-    page = visit("bob", "/settings")
+    page = visit("bob", "/configuration")
     page.get_by_role("tab", name="Mail").click()
     fill(page, "Mail server", "127.0.0.1")
     port = page.get_by_role("spinbutton", name="Port")
