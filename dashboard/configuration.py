@@ -25,7 +25,7 @@ _OPTIONS: dict[str, object] = {
     "server.trustedUserHeaders": {IDENTITY_HEADER: "headway_session"},
     "theme.baseFontSize": 14,
     "theme.light.primaryColor": "#2f6fd0",  # red is for what failed
-    "theme.dark.primaryColor": "#5b95ec",
+    "theme.dark.primaryColor": "#3b73d2",  # white can be read on it
 }
 
 

@@ -124,7 +124,7 @@ def preview(found: Preview, zone: str) -> None:
     rows = [_row(one, zone) for one in found.moved[:_MOST]]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     st.container(key="window_preview").dataframe(
-        ui.styled(frame, lambda row: ui.RED if found.moved[row].after is None else ""),
+        ui.styled(frame, lambda row: ui.red() if found.moved[row].after is None else ""),
         hide_index=True,
         height=ui.height(len(frame), most=8),
         column_config={"Why": st.column_config.TextColumn(width=380)},

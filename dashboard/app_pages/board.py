@@ -138,7 +138,7 @@ def table(bars: list[Bar], zone: str) -> None:
         for bar in shown
     ]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
-    colours = {"Execution failed": ui.RED, "Completed - With Errors": ui.AMBER}
+    colours = {"Execution failed": ui.red(), "Completed - With Errors": ui.amber()}
     st.container(key="board_table").dataframe(
         ui.styled(frame, lambda row: colours.get(str(rows[row][4]), "")),
         hide_index=True,
@@ -146,6 +146,7 @@ def table(bars: list[Bar], zone: str) -> None:
         column_config={
             "Open": st.column_config.LinkColumn(width=60, display_text="Open"),
             "Task": st.column_config.TextColumn(width=190),
+            "Result": st.column_config.TextColumn(width=160),
             "Why": st.column_config.TextColumn(width=420),
         },
     )

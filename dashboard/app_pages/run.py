@@ -64,7 +64,7 @@ def files(report: RunReport, zone: str) -> None:
         )
     frame = pd.DataFrame(rows, columns=["File", "Bytes", "SHA-256", "At", "Pick-up"])
     st.dataframe(
-        ui.styled(frame, lambda row: ui.AMBER if report.files[row].overdue_at else ""),
+        ui.styled(frame, lambda row: ui.amber() if report.files[row].overdue_at else ""),
         hide_index=True,
         column_order=["File", "Pick-up", "Bytes", "At", "SHA-256"],
     )
@@ -107,7 +107,7 @@ def lines_table(lines: list[RunLogRow], zone: str, key: str) -> None:
     frame = pd.DataFrame(rows, columns=["At", "Level", "Message"])
     st.container(key=key).dataframe(
         ui.styled(
-            frame, lambda row: ui.RED if lines[row].level >= ERROR else ui.AMBER if lines[row].level >= 30 else ""
+            frame, lambda row: ui.red() if lines[row].level >= ERROR else ui.amber() if lines[row].level >= 30 else ""
         ),
         hide_index=True,
         height=ui.height(len(frame)),
@@ -116,7 +116,7 @@ def lines_table(lines: list[RunLogRow], zone: str, key: str) -> None:
 
 
 def _style(level: int) -> str:
-    return ui.RED if level >= ERROR else ui.AMBER if level >= WARNING else ""
+    return ui.red() if level >= ERROR else ui.amber() if level >= WARNING else ""
 
 
 def pages(run_id: int, which: LineQuery, zone: str) -> None:

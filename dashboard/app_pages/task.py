@@ -176,7 +176,7 @@ def history(view: TaskView, zone: str) -> None:
         return
     frame = pd.DataFrame([_run(run, zone) for run in runs], columns=_RUNS)
     st.container(key="task_runs").dataframe(
-        ui.styled(frame, lambda row: ui.RED if runs[row].status in BAD else ""),
+        ui.styled(frame, lambda row: ui.red() if runs[row].status in BAD else ""),
         hide_index=True,
         height=ui.height(len(frame), most=8),
         column_config={"Report Detail": st.column_config.LinkColumn(display_text="Report Detail")},

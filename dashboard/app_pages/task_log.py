@@ -101,8 +101,8 @@ def table(page: LogPage, zone: str) -> None:
 
 def style(status: RunStatus, errors: int) -> str:
     if status in BAD:
-        return ui.RED
-    return ui.AMBER if errors else ""
+        return ui.red()
+    return ui.amber() if errors else ""
 
 
 def pages(keys: list[Key], page: LogPage, query: LogQuery) -> None:

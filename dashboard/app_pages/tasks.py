@@ -10,7 +10,7 @@ from scheduler.usecases.browse_tasks import TaskQuery, browse_tasks, types_in_us
 from scheduler.usecases.task_list import TaskLine
 
 COLUMNS = [
-    *("Start time", "Object", "Task", "Open", "UID", "Type", "Step", "Attempts", "State", "Progress", "Process ID"),
+    *("Start time", "Object", "Task", "UID", "Type", "Step", "Attempts", "State", "Open", "Progress", "Process ID"),
     *("Last result", "Reason"),
 ]
 _MOST = 300
@@ -24,12 +24,12 @@ def row_of(line: TaskLine, zone: str) -> list[object]:
         words.in_zone(line.next_start_at, zone),
         line.object,
         line.name,
-        f"/task?task={line.uid}",
         line.uid,
         line.type,
         line.step_shown,
         line.attempts,
         "Stuck" if line.stuck else state if line.enabled else f"{state} (disabled)".strip(),
+        f"/task?task={line.uid}",
         line.progress,
         line.process_id,
         line.last_result or "",
@@ -84,14 +84,14 @@ def table() -> None:
 
 
 _WIDTHS = {
-    "Start time": st.column_config.TextColumn(width=138, help="The next one; of a waiting run the one it came due at"),
-    "Object": st.column_config.TextColumn(width=85),
-    "Task": st.column_config.TextColumn(width=150, pinned=True),
+    "Start time": st.column_config.TextColumn(width=132, help="The next one; of a waiting run the one it came due at"),
+    "Object": st.column_config.TextColumn(width=76),
+    "Task": st.column_config.TextColumn(width=140),
     "Open": st.column_config.LinkColumn(width=46, display_text="Open"),
     "UID": st.column_config.NumberColumn(width=40, format="%d"),
-    "Type": st.column_config.TextColumn(width=95),
-    "Step": st.column_config.TextColumn(width=75),
-    "Attempts": st.column_config.NumberColumn(width=66),
+    "Type": st.column_config.TextColumn(width=106),
+    "Step": st.column_config.TextColumn(width=66),
+    "Attempts": st.column_config.NumberColumn(width=62),
     "State": st.column_config.TextColumn(width=105),
     "Progress": st.column_config.ProgressColumn(width=80, min_value=0, max_value=100, format="%.0f%%"),
     "Process ID": st.column_config.NumberColumn(width=74, format="%d", help="0: it is not running"),
@@ -112,8 +112,8 @@ def nothing(query: TaskQuery) -> None:
 
 def _style(line: TaskLine) -> str:
     if line.needs_reset or line.stuck:
-        return ui.RED
-    return ui.AMBER if line.last_result == "Completed - With Errors" else ""
+        return ui.red()
+    return ui.amber() if line.last_result == "Completed - With Errors" else ""
 
 
 def details(line: TaskLine | None) -> None:
