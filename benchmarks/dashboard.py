@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import select
 
 from models.db import writing
@@ -157,14 +157,18 @@ def _audit(count: int, now: datetime) -> Iterator[dict[str, Any]]:
 
 def _remember_last_runs(session: Any, now: datetime) -> None:
     """What the ledger keeps beside each task; one task in two thousand needs a reset."""
-    last: dict[int, int] = {}
-    for uid, run_id in session.execute(select(RunRow.task_uid, RunRow.id).order_by(RunRow.id)):
-        last[uid] = run_id
-    for uid, run_id in last.items():
-        values: dict[str, Any] = {"last_run_id": run_id, "last_started_at": now - timedelta(hours=1)}
-        if uid % 2000 == 7:
-            values["failed_run_id"] = run_id
-        session.execute(update(TaskRow).where(TaskRow.uid == uid).values(**values))
+    last: dict[int, int] = dict(
+        session.execute(select(RunRow.task_uid, func.max(RunRow.id)).group_by(RunRow.task_uid)).all()
+    )
+    begun = now - timedelta(hours=1)
+    rows = [
+        {"one": uid, "run": run_id, "failed": run_id if uid % 2000 == 7 else None, "at": begun}
+        for uid, run_id in last.items()
+    ]
+    values = {"last_run_id": bindparam("run"), "failed_run_id": bindparam("failed"), "last_started_at": bindparam("at")}
+    table = TaskRow.__table__  # type: ignore[attr-defined]
+    if rows:
+        session.connection().execute(update(table).where(table.c.uid == bindparam("one")).values(**values), rows)
 
 
 # In the browser

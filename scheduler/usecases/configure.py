@@ -49,7 +49,8 @@ def configure(
             f"somebody has changed {', '.join(overtaken)} since you opened this page; nothing was saved. Reload it to "
             "see how it is now"
         )
-    applied = apply(session, clock, actor, Definitions.model_construct(settings=section, windows=None, tasks=None))
+    given = Definitions.model_construct(settings=section, windows=None, tasks=None)
+    applied = apply(session, clock, actor, given, about=())  # of collisions nobody is told here: no need to look
     if applied.errors:
         raise InvalidInput([finding.message for finding in applied.errors])
     return applied

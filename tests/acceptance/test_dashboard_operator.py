@@ -60,9 +60,13 @@ def test_a_task_made_by_the_wizard_runs_and_delivers(stack: RunningStack, visit:
     page.get_by_role("combobox", name=re.compile("Type")).click()
     page.get_by_role("option", name="data_export", exact=True).click()
     page.get_by_role("tab", name=re.compile("^3 ")).click()
+    expect(page.get_by_role("textbox", name="Query", exact=True)).to_be_visible(timeout=SLOW)  # this type's form is
+    expect(page.get_by_role("textbox", name="File name", exact=True)).to_have_count(1)  # there, the first type's gone
     fill(page, "File name", "by_hand_{date}.csv")
     fill(page, "Query", "SELECT 1 AS a UNION SELECT 2")
-    expect(page.locator("table.diff", has_text="parameters.query")).to_be_visible(timeout=SLOW)
+    changed = page.locator("table.diff")
+    expect(changed.locator("tr", has_text="parameters.file_name")).to_contain_text("by_hand_", timeout=SLOW)
+    expect(changed.locator("tr", has_text="parameters.query")).to_contain_text("UNION", timeout=SLOW)
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Made by hand")).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="Run now").click()

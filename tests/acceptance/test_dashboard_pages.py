@@ -4,7 +4,7 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from sqlmodel import select
+from sqlmodel import select, text
 
 from models.db import reading, writing
 from models.domain import Privilege, RunStatus
@@ -34,6 +34,36 @@ def test_the_task_list_begins_with_what_failed_and_enabled_and_clear_do_as_they_
     page.get_by_role("textbox", name="Search").fill("permits")
     page.get_by_role("textbox", name="Search").press("Enter")
     expect(page.locator(".st-key-tasks_table table tbody tr")).to_have_count(1)
+
+
+def test_a_header_sorts_the_list(visit: Open) -> None:
+    page = visit("ann")
+    names = column(page, "tasks_table", "Task")
+    assert names != sorted(names)
+    page.locator(".st-key-tasks_table .dvn-scroller").click(position={"x": 300, "y": 16})
+    first = page.locator(".st-key-tasks_table table tbody tr").first
+    expect(first).to_contain_text(min(names), timeout=SLOW)
+    assert column(page, "tasks_table", "Task") == sorted(names)
+
+
+def test_a_defect_has_a_number_for_the_operator_and_its_trace_in_the_log_alone(served: Dashboard, visit: Open) -> None:
+    page = visit("ann")
+    expect(page.get_by_text("1 failed")).to_be_visible(timeout=SLOW)
+    spoil = text("UPDATE run SET status = :status WHERE id = :id")
+    with writing(served.world.engine) as session:
+        session.execute(spoil, {"status": "a status that nobody has written", "id": served.runs["good"]})
+    try:
+        page.goto(f"/run?run={served.runs['good']}")
+        told = page.get_by_role("alert").filter(has_text="Something in Headway itself went wrong")
+        expect(told).to_be_visible(timeout=SLOW)
+    finally:
+        with writing(served.world.engine) as session:
+            session.execute(spoil, {"status": "completed", "id": served.runs["good"]})
+    number = re.search(r"number (\w{8})", told.inner_text())
+    shown = page.locator("body").inner_text()
+    assert number is not None and "Traceback" not in shown and "LookupError" not in shown and ".py" not in shown
+    log = (served.home / "dashboard.log").read_text(encoding="utf-8")
+    assert f"defect {number[1]}" in log and "Traceback" in log.partition(f"defect {number[1]}")[2]
 
 
 def test_a_picked_task_stays_picked_and_progress_moves_while_one_looks(served: Dashboard, visit: Open) -> None:
