@@ -11,8 +11,8 @@ from models.tables import RunRow, TaskRow
 from scheduler.rules import judge
 from scheduler.store import settings
 from scheduler.store.boards import load_board
-from scheduler.store.ledger import add_run
 from scheduler.store.tasks import Book, load_book
+from scheduler.store.transitions import add_run
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from scheduler.processes import end_group, identify_self
 from scheduler.run_ledger import ExitCode
 from scheduler.starts import take_turn, wait_for_turn
 from scheduler.store import workers
-from scheduler.store.ledger import Ending, cancel_waiting, end_run, give_back_unbegun
+from scheduler.store.claims import give_back_unbegun
+from scheduler.store.endings import Ending, cancel_waiting, end_run
 from scheduler.store.signs import Signs
 from scheduler.store.tasks import Book, chain_book, load_book
 from scheduler.task_types import POOL

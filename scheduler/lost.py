@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 from models.domain import RunStatus
 from models.tables import RunRow, TaskRow
 from scheduler.processes import is_alive
-from scheduler.store.ledger import Ending, end_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import chain_book
 from scheduler.store.workers import orphaned, process_of
 

@@ -13,7 +13,9 @@ from models.tables import RunRow, TaskRow
 from scheduler import tokens
 from scheduler.planner import turn
 from scheduler.store.boards import Picture, load_board
-from scheduler.store.ledger import account_for_dues, claim_run, refuse_run
+from scheduler.store.claims import claim_run
+from scheduler.store.dues import account_for_dues
+from scheduler.store.endings import refuse_run
 from scheduler.store.tasks import Book, load_book
 from scheduler.task_types import POOL, TaskType
 from scheduler.warm import StartOrder

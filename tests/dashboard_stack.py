@@ -28,8 +28,10 @@ from scheduler.privileges import OPERATOR
 from scheduler.processes import ProcessIdentity
 from scheduler.store import settings, workers
 from scheduler.store.boards import load_board
-from scheduler.store.ledger import Ending, claim_run, end_run, record_transition
+from scheduler.store.claims import claim_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import load_book, save_types
+from scheduler.store.transitions import record_transition
 from scheduler.task_types import TaskType
 from scheduler.usecases import people
 from scheduler.usecases.apply import apply

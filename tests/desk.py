@@ -16,7 +16,7 @@ from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
 from scheduler.starts import Turn, take_turn
 from scheduler.store import workers
-from scheduler.store.ledger import Ending, end_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import chain_book, load_book
 from scheduler.usecases.apply import Applied, apply
 from scheduler.usecases.run_now import Asked, run_now

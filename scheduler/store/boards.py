@@ -8,7 +8,6 @@ from sqlmodel import Session, col, select
 from models.domain import After, Failure, Run, RunStatus
 from models.tables import LockRow, RunRow, TaskRow
 from scheduler.board import Board
-from scheduler.store.ledger import open_runs
 from scheduler.store.tasks import Book, as_run
 from scheduler.store.workers import engine_problem
 
@@ -100,3 +99,8 @@ def _run(row: RunRow, book: Book, facts: dict[int, _Fact]) -> Run:
     if task.estimate != estimate:
         task = replace(task, estimate=estimate)
     return as_run(row, task)
+
+
+def open_runs(session: Session) -> list[RunRow]:
+    """Every waiting, starting and running row."""
+    return list(session.exec(select(RunRow).where(col(RunRow.ended_at).is_(None))).all())

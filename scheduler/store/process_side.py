@@ -12,9 +12,11 @@ from models.domain import ACTIVE, PickUp, RunStatus
 from models.tables import RunFileRow, RunLogRow, RunRow
 from scheduler.processes import ProcessIdentity
 from scheduler.run_ledger import LogLine, Outcome
-from scheduler.store.ledger import Ending, end_run, record_not_started, record_transition
+from scheduler.store.claims import record_not_started
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.pickups import take_name
 from scheduler.store.tasks import chain_book
+from scheduler.store.transitions import record_transition
 from scheduler.task_types import IMPORTER_BLOCK
 
 _KINDS = {"failed": RunStatus.FAILED, "cancelled": RunStatus.CANCELLED}

@@ -20,7 +20,8 @@ from scheduler.privileges import require, require_for_type
 from scheduler.store import audit
 from scheduler.store import settings as stored_settings
 from scheduler.store import tasks as stored_tasks
-from scheduler.store.ledger import account_before_edit, cancel_unwanted
+from scheduler.store.dues import account_before_edit
+from scheduler.store.endings import cancel_unwanted
 from scheduler.task_types import TaskType
 from scheduler.world import World, build
 
@@ -94,13 +95,16 @@ def apply(
         names = ", ".join(f"'{name}'" for name in applied.running)
         raise Refused(f"{names} has a process ID: it is running, and editing it could break the process; confirm first")
     moved = _moved(changes, uids)
-    _account(session, merged, moved, uids, now)
+    if moved:  # with ten thousand tasks each of these loads takes a second
+        _account(session, merged, moved, uids, now)
     _write(session, actor, merged, rows, changes, now)
-    _reschedule(session, world, moved, now)
-    book = stored_tasks.load_book(session)
-    for change in changes:
-        if change.kind == "task" and {"enabled", "historical"} & set(change.fields()):
-            cancel_unwanted(session, book, uids[change.name], now=now, who=actor.name)
+    if moved:
+        _reschedule(session, world, moved, now)
+    switched = [one.name for one in changes if one.kind == "task" and {"enabled", "historical"} & set(one.fields())]
+    book = stored_tasks.load_book(session) if switched else None
+    for name in switched:
+        assert book is not None
+        cancel_unwanted(session, book, uids[name], now=now, who=actor.name)
     return applied
 
 

@@ -16,7 +16,8 @@ from scheduler.occurrences import next_occurrence
 from scheduler.privileges import require
 from scheduler.processes import ProcessIdentity, end_group, is_alive
 from scheduler.store import audit, logs
-from scheduler.store.ledger import Ending, end_run, free_locks
+from scheduler.store.claims import free_locks
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import chain_book
 from scheduler.store.workers import process_of
 

@@ -11,8 +11,8 @@ from scheduler.clock import Clock
 from scheduler.errors import InvalidInput, Refused
 from scheduler.privileges import require, require_for_type
 from scheduler.store import audit
-from scheduler.store.ledger import add_run
 from scheduler.store.tasks import load_book, tags_of
+from scheduler.store.transitions import add_run
 
 
 @dataclass(frozen=True)

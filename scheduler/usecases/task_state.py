@@ -10,7 +10,8 @@ from scheduler.clock import Clock
 from scheduler.errors import Refused
 from scheduler.privileges import require, require_for_type
 from scheduler.store import audit, settings
-from scheduler.store.ledger import account_before_edit, cancel_unwanted
+from scheduler.store.dues import account_before_edit
+from scheduler.store.endings import cancel_unwanted
 from scheduler.store.tasks import facts, has_process, has_run, load_book, reschedule, tags_of
 
 

@@ -14,8 +14,10 @@ from sqlmodel import select
 from models.db import make_engine, reading, writing
 from models.domain import RunStatus, Trigger
 from models.tables import AuditRow, RunRow, TaskRow
-from scheduler.store.ledger import Ending, add_run, claim_run, end_run, record_transition
+from scheduler.store.claims import claim_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import as_run, load_book
+from scheduler.store.transitions import add_run, record_transition
 
 _MINUTE = timedelta(minutes=1)
 _claims = itertools.count(1)

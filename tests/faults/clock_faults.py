@@ -17,7 +17,7 @@ from scheduler.chains import link
 from scheduler.processes import identify_self
 from scheduler.starts import take_turn
 from scheduler.store import workers
-from scheduler.store.ledger import Ending, end_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import Book, chain_book, load_book
 from tests.faults.small_worlds import SmallWorld, store
 from tests.faults.table import Line

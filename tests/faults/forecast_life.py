@@ -15,14 +15,14 @@ from models.db import reading, writing
 from models.domain import DEFAULT_WINDOWS, After, RunStatus, Task
 from models.tables import RunRow
 from scheduler.clock import Clock
-from scheduler.definitions import DAYS, Definitions, ScheduleSection, SettingsSection, TaskSection, WindowSection
+from scheduler.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
 from scheduler.planner import forecast
 from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
 from scheduler.starts import take_turn
 from scheduler.store import workers
 from scheduler.store.boards import load_board
-from scheduler.store.ledger import Ending, end_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import Book, chain_book, load_book, save_types
 from scheduler.task_types import TaskType
 from scheduler.usecases.apply import apply
@@ -69,11 +69,7 @@ class Life:
         tasks: list[TaskSection] = []
         for number in range(count):
             tasks.append(self._task(number, len(types), tasks))
-        windows = [
-            WindowSection(name="Monday", days=["mon"], start="00:01", end="02:00"),  # type: ignore[arg-type]
-            WindowSection(name="Daily", days=list(DAYS), start="05:00", end="06:00"),  # type: ignore[arg-type]
-        ]
-        given = Definitions(settings=SettingsSection(max_running=max(4, count // 12)), windows=windows, tasks=tasks)
+        given = Definitions(settings=SettingsSection(max_running=max(4, count // 12)), windows=None, tasks=tasks)
         with writing(self.engine) as session:
             save_types(session, types, START)
             applied = apply(session, _clock(self.clock), OPERATOR, given)

@@ -135,6 +135,8 @@ def store(session: Session, world: SmallWorld) -> None:
         WindowSection(name=one.name, days=[DAYS[day] for day in sorted(one.days)], start=one.start, end=one.end)
         for one in world.windows
     ]
+    none = Definitions(settings=None, windows=[], tasks=None)  # those of a new installation
+    assert not apply(session, FixedClock(world.start), OPERATOR, none).errors
     given = Definitions(
         settings=SettingsSection(max_running=world.max_running),
         windows=windows,

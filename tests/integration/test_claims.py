@@ -18,7 +18,8 @@ from scheduler.processes import identify_self
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.starts import take_turn
 from scheduler.store import settings
-from scheduler.store.ledger import Ending, claim_run, end_run
+from scheduler.store.claims import claim_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.process_side import StoredRunLedger, open_run_ledger
 from scheduler.store.tasks import as_run, chain_book, load_book, save_types
 from scheduler.task_types import TaskType

@@ -16,7 +16,7 @@ from scheduler.lost import end_lost_runs
 from scheduler.processes import ProcessIdentity, end_group, identify, identify_self
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store import workers
-from scheduler.store.ledger import cancel_waiting
+from scheduler.store.endings import cancel_waiting
 from scheduler.store.process_side import open_run_ledger
 from scheduler.store.tasks import chain_book
 from tests.databases import url_of

@@ -12,7 +12,7 @@ from models.domain import RunStatus
 from scheduler.processes import identify_self
 from scheduler.run_ledger import Outcome
 from scheduler.store import open_run_ledger
-from scheduler.store.ledger import give_back_unbegun
+from scheduler.store.claims import give_back_unbegun
 from tests.desk import Desk
 
 

@@ -14,7 +14,7 @@ from scheduler.planner import Planned
 from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
 from scheduler.rules import RULES
-from scheduler.store.ledger import Ending, end_run
+from scheduler.store.endings import Ending, end_run
 from scheduler.store.process_side import open_run_ledger
 from scheduler.store.tasks import chain_book, load_book
 from scheduler.usecases.find import find_task

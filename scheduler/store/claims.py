@@ -1,0 +1,155 @@
+"""The claim of a run with its locks, and how it is given back."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import case, delete, insert, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from models.domain import ACTIVE, Run, RunStatus, Trigger
+from models.tables import LockRow, RunRow, TaskRow
+from scheduler.store.transitions import UNSEEN, record_transition
+
+
+def claim_run(
+    session: Session,
+    run: Run,
+    *,
+    claim: str,
+    worker_id: str,
+    max_running: int,
+    now: datetime,
+    parameters: dict[str, Any],
+    sequence: int,
+) -> bool:
+    """Claim a waiting run with its task's, its group's and a slot's lock, all or nothing; False if another won."""
+    task = run.task
+    taken = set(session.exec(select(LockRow.name).where(col(LockRow.name).like("slot:%"))).all())
+    slot = next((n for n in range(max_running) if f"slot:{n}" not in taken), None)
+    if slot is None:
+        return False
+    locks = [f"group:{task.group}", f"task:{task.uid}", f"slot:{slot}"]
+    try:
+        with session.begin_nested():
+            claimed = record_transition(
+                session,
+                run.id,
+                [RunStatus.WAITING],
+                RunStatus.STARTING,
+                now=now,
+                who=worker_id,
+                why=f"attempt {run.attempt + 1}",
+                **_claimed(run, claim, worker_id, now, parameters, sequence),
+            )
+            if not claimed:
+                return False
+            for name in locks:
+                session.execute(insert(LockRow).values(name=name, run_id=run.id, claim=claim, at=now))
+    except IntegrityError:  # the constraint has the last word: somebody holds one of these locks
+        return False
+    # A retry keeps its number, and must not set the count back.
+    highest = case((col(TaskRow.sequence) < sequence, sequence), else_=col(TaskRow.sequence))
+    session.execute(
+        update(TaskRow).where(col(TaskRow.uid) == task.uid).values(last_started_at=now, sequence=highest),
+        execution_options=UNSEEN,
+    )
+    return True
+
+
+def _claimed(
+    run: Run, claim: str, worker_id: str, now: datetime, parameters: dict[str, Any], sequence: int
+) -> dict[str, Any]:
+    return {
+        "claim": claim,
+        "worker_id": worker_id,
+        "attempt": run.attempt + 1,
+        "started_at": now,
+        "sorted_at": now,
+        "running_at": None,
+        "progress": None,
+        "processed": 0,
+        "errors": 0,
+        "bytes": 0,
+        "error": None,
+        "message": "",
+        "retry_at": None,
+        "parameters": parameters,
+        "sequence": sequence,
+        "process_id": 0,
+        "process_ticks": None,
+        "process_boot": None,
+        "process_host": None,
+    }
+
+
+def free_locks(session: Session, run_id: int, *, but_group: bool = False) -> None:
+    """Give up all that the run has to itself, or all but its group."""
+    statement = delete(LockRow).where(col(LockRow.run_id) == run_id)
+    if but_group:
+        statement = statement.where(col(LockRow.name).not_like("group:%"))
+    session.execute(statement)
+
+
+def record_back_to_waiting(
+    session: Session, row: RunRow, retry_at: datetime, why: str, now: datetime, who: str, *, error: str | None
+) -> bool:
+    """starting | running -> waiting, due from `retry_at`; its claim and locks are void from here on."""
+    assert row.id is not None
+    born_in_prefect = row.trigger is Trigger.PREFECT and row.attempt == 0
+    moved = record_transition(
+        session,
+        row.id,
+        ACTIVE,
+        RunStatus.WAITING,
+        now=now,
+        who=who,
+        why=why,
+        under_claim=row.claim,
+        retry_at=retry_at,
+        process_id=0,
+        error=error,
+        flow_run_id=row.flow_run_id if born_in_prefect else None,
+        claim=None,
+    )
+    if moved:
+        free_locks(session, row.id)
+    return moved
+
+
+def record_not_started(session: Session, row: RunRow, why: str, now: datetime, who: str) -> bool:
+    """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count."""
+    assert row.id is not None
+    moved = record_transition(
+        session,
+        row.id,
+        [RunStatus.STARTING],
+        RunStatus.WAITING,
+        now=now,
+        who=who,
+        why=f"not started: {why}",
+        under_claim=row.claim,
+        claim=None,
+        attempt=max(row.attempt - 1, 0),
+        process_id=0,
+        flow_run_id=row.flow_run_id if row.trigger is Trigger.PREFECT else None,
+    )
+    if moved:
+        free_locks(session, row.id)
+    return moved
+
+
+def give_back_unbegun(session: Session, worker_id: str, begun: Collection[str], now: datetime) -> list[int]:
+    """What this worker claimed in a turn whose end it did not hear of, and so never handed to a process.
+
+    begun: the claims that it did hand over. Returns the runs that wait again.
+    """
+    rows = session.exec(
+        select(RunRow)
+        .where(RunRow.worker_id == worker_id, RunRow.status == RunStatus.STARTING, RunRow.process_id == 0)
+        .execution_options(populate_existing=True)
+    ).all()
+    unheard = [row for row in rows if row.claim not in begun]
+    why = "its worker did not hear that it had claimed it"
+    return [row.id or 0 for row in unheard if record_not_started(session, row, why, now, worker_id)]

@@ -1,0 +1,105 @@
+"""Occurrences that came due get their rows: waiting, missed or superseded, by the task's catch-up rule."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from models.domain import CatchUp, RunStatus, Task, Trigger
+from models.tables import RunRow, TaskRow
+from scheduler.occurrences import next_occurrence, occurrences
+from scheduler.store.tasks import Book
+from scheduler.store.transitions import UNSEEN, add_run, record_transition
+
+MOST_MISSED_ROWS = 100
+_TICK = timedelta(microseconds=1)
+
+
+def account_for_dues(session: Session, book: Book, now: datetime) -> int:
+    """Give every occurrence up to now its row, by each task's catch-up rule; how many tasks came due."""
+    rows = session.exec(select(TaskRow).where(col(TaskRow.next_due_at) <= now).order_by(col(TaskRow.next_due_at))).all()
+    for row in rows:
+        task = book.tasks.get(row.uid or 0)
+        if task is not None:
+            _come_due(session, task, row, _newly_due(session, task, row, now), now)
+    return len(rows)
+
+
+def account_before_edit(session: Session, book: Book, uids: set[int], stopped: set[int], now: datetime) -> None:
+    """As account_for_dues, by the definitions of before an edit and for these tasks alone.
+
+    What came due while no worker took a turn keeps its row that way. stopped: the tasks that the edit takes out of
+    use; what they missed is not run any more.
+    """
+    for row in session.exec(select(TaskRow).where(col(TaskRow.next_due_at) <= now)).all():
+        task = book.tasks.get(row.uid or 0)
+        if task is None or row.uid not in uids:
+            continue
+        dues = _newly_due(session, task, row, now)
+        session.refresh(row)  # the edit writes on it
+        if row.uid in stopped:
+            _miss(session, task, row, dues, now, "it was taken out of use before a worker came to it")
+        else:
+            _come_due(session, task, row, dues, now)
+
+
+def _newly_due(session: Session, task: Task, row: TaskRow, now: datetime) -> list[datetime]:
+    """The occurrences since the row was last accounted for; none if another was first."""
+    dues = occurrences(task, row.accounted_at, now + _TICK)
+    result = session.execute(
+        update(TaskRow)
+        .where(col(TaskRow.uid) == row.uid, col(TaskRow.accounted_at) == row.accounted_at)
+        .values(accounted_at=now + _TICK, next_due_at=next_occurrence(task, now)),
+        execution_options=UNSEEN,
+    )
+    return dues if result.rowcount == 1 else []  # type: ignore[attr-defined]
+
+
+def _come_due(session: Session, task: Task, row: TaskRow, dues: list[datetime], now: datetime) -> None:
+    if not dues:
+        return
+    waiting = dues if task.catch_up is CatchUp.ALL else dues[-1:]
+    why = "no worker was alive when it came due, and a later occurrence has come due since"
+    _miss(session, task, row, dues[: -len(waiting)], now, why)
+    if task.catch_up is CatchUp.LATEST:
+        _supersede(session, task.uid, waiting[-1], now)
+    for due in waiting:
+        add_run(session, task, row, due_at=due, trigger=Trigger.SCHEDULE, now=now, who="scheduler", why="came due")
+
+
+def _miss(session: Session, task: Task, row: TaskRow, missed: list[datetime], now: datetime, why: str) -> None:
+    """A Missed row for each of the last 100, and one for all before them."""
+    common: dict[str, Any] = {"trigger": Trigger.SCHEDULE, "status": RunStatus.MISSED, "now": now, "who": "scheduler"}
+    left_out, missed = missed[:-MOST_MISSED_ROWS], missed[-MOST_MISSED_ROWS:]
+    if left_out:
+        more = f"missed, with {len(left_out) - 1} more between it and the next row: {why}"
+        message = more if len(left_out) > 1 else why
+        add_run(session, task, row, due_at=left_out[0], message=message, **common)
+    for due in missed:
+        add_run(session, task, row, due_at=due, message=why, **common)
+
+
+def _supersede(session: Session, uid: int, due: datetime, now: datetime) -> None:
+    older = session.exec(
+        select(RunRow.id).where(
+            RunRow.task_uid == uid,
+            RunRow.status == RunStatus.WAITING,
+            RunRow.trigger == Trigger.SCHEDULE,
+            RunRow.due_at < due,
+        )
+    ).all()
+    for run_id in older:
+        why = f"the occurrence of {due.isoformat(timespec='minutes')} came due while it waited"
+        assert run_id is not None
+        record_transition(
+            session,
+            run_id,
+            [RunStatus.WAITING],
+            RunStatus.SUPERSEDED,
+            now=now,
+            who="scheduler",
+            why=why,
+            ended_at=now,
+            message=why,
+        )
