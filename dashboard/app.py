@@ -77,7 +77,7 @@ def pages() -> dict[str, list[st.Page]]:
         st.Page("app_pages/task_log.py", title="Task log", icon=":material/history:", url_path="log"),
         *([define] if may(actor, Privilege.MANAGE) else []),
         st.Page("app_pages/board.py", title="Day board", icon=":material/view_timeline:", url_path="board"),
-        st.Page("app_pages/windows.py", title="Windows", icon=":material/event_busy:", url_path="windows"),
+        st.Page("app_pages/windows.py", title="Maintenance windows", icon=":material/event_busy:", url_path="windows"),
         st.Page("app_pages/run.py", title="Run", url_path="run", visibility="hidden"),
         st.Page("app_pages/task.py", title="Task", url_path="task", visibility="hidden"),
         st.Page("app_pages/reset.py", title="Reset", url_path="reset", visibility="hidden"),

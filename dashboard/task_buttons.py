@@ -5,12 +5,15 @@ from sqlmodel import Session
 
 from dashboard import ui, words
 from dashboard.data import CLOCK
-from models.domain import OVERRIDABLE, Actor, Privilege
+from models.domain import OVERRIDABLE, Actor, Privilege, RuleId
 from models.tables import TaskRow
 from scheduler.errors import Refused
 from scheduler.usecases.run_now import Asked, run_now
 from scheduler.usecases.show_task import TaskView, earliest_start
 from scheduler.usecases.task_state import delete_task, set_state
+
+_AT_ONCE = "at once"
+_OF_OTHER_RUNS = (RuleId.BUSY, RuleId.GROUP, RuleId.CAPACITY)
 
 
 def buttons(view: TaskView, zone: str) -> None:
@@ -50,7 +53,14 @@ def start_in_words(uid: int, rules: frozenset[str], zone: str) -> str:
     at = ui.fetch(lambda session, actor: earliest_start(session, CLOCK, actor, uid, rules, book=ui.book(session)))
     if at is None:
         return "not before somebody acts (see Why)"
-    return "at once" if (at - CLOCK.now()).total_seconds() < 60 else words.day_and_time(at, zone)
+    return _AT_ONCE if (at - CLOCK.now()).total_seconds() < 60 else words.day_and_time(at, zone)
+
+
+def _expected(view: TaskView, rules: frozenset[str], zone: str) -> str:
+    """As `start_in_words`; a run that is in the way and overdue to end may take longer than the forecast thinks."""
+    told = start_in_words(view.row.uid or 0, rules, zone)
+    in_the_way = next((hold for rule, hold in view.why.verdicts if hold and rule in _OF_OTHER_RUNS), None)
+    return f"when its way is free: {in_the_way.reason}" if told == _AT_ONCE and in_the_way else told
 
 
 @st.dialog("Run now")
@@ -66,7 +76,7 @@ def _run_now(view: TaskView, zone: str) -> None:
     rules = [rule for rule in sorted(OVERRIDABLE) if st.checkbox(f"Override {rule}", key=f"run_override_{rule}")]
     reason = st.text_input("Reason for the override (kept in the audit trail)", key="run_reason") if rules else ""
     follow = bool(view.chain) and st.checkbox("Go on to the following steps", key="run_follow")
-    st.markdown(f"It would start: **{words.plain(start_in_words(uid, frozenset(rules), zone))}**")
+    st.markdown(f"It would start: **{words.plain(_expected(view, frozenset(rules), zone))}**")
     if st.button("Run now", key="run_now_go", type="primary"):
         ask_to_run(uid, follow=follow, override=frozenset(rules), reason=reason or None)
 

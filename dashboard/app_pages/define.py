@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from dashboard import define_schedule, ui, words
 from dashboard.data import CLOCK, block_names
-from dashboard.define_side import asks_for_confirmation, broken, difference, lint_card
+from dashboard.define_side import asks_for_confirmation, broken, difference, lint_card, preview_of
 from dashboard.define_state import begins_with, forget, key, opened, put, version_at_opening
 from dashboard.parameter_form import Form
 from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
@@ -20,7 +20,7 @@ from scheduler.errors import InvalidInput
 from scheduler.store.tasks import load_types, section
 from scheduler.usecases.apply import Applied
 from scheduler.usecases.find import find_task
-from scheduler.usecases.preview_task import Preview, preview_task
+from scheduler.usecases.preview_task import Preview
 from scheduler.usecases.save_task import save_task
 
 STEPS = ["1 General", "2 Schedule", "3 Define Task Parameters"]
@@ -124,7 +124,7 @@ def ways(number: int) -> None:
 
 
 def save_button(found: TaskSection, version: int | None, preview: Preview, problems: list[str]) -> None:
-    confirmed = asks_for_confirmation(preview, key("confirmed"))
+    confirmed = asks_for_confirmation(preview)
     applied = preview.applied
     stuck = bool(applied.errors or problems) or not applied.changes or not confirmed
     if st.button("Save", key=key("save"), type="primary", disabled=stuck):
@@ -200,7 +200,7 @@ def wizard(old: TaskSection | None, version: int | None, others: list[str]) -> N
         if found is None:
             broken(wrong)
             return
-        preview = ui.fetch_now(preview_task, found, version=version)
+        preview = preview_of(found, version)
         told = [finding.message for finding in preview.findings]
         for problem in problems:
             if not any(problem in message for message in told):

@@ -232,7 +232,7 @@ else:
     general(view)
     news(uid, ui.fetch(state_of, uid))
     task_buttons.buttons(view, zone)
-    left, right = st.columns([3, 2])
+    left, right = st.columns(2)
     with left:
         place = why_card(view, zone)
         chain(view)

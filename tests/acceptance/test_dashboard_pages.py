@@ -148,6 +148,13 @@ def test_run_now_says_when_and_keeps_the_reason_of_an_override(served: Dashboard
     assert run.overrides == ["window"] and run.override_reason == audit.reason == "importer asked for it"
 
 
+def test_run_now_names_what_is_in_the_way(visit: Open) -> None:
+    page = visit("bob", "/task?task=4")  # it is in progress, for longer than anybody could foresee
+    page.get_by_role("button", name="Run now").click()
+    started = page.get_by_role("dialog").get_by_text("when its way is free")
+    expect(started).to_contain_text("'Customers report'", timeout=SLOW)
+
+
 def test_a_failed_run_is_reset_and_run_again(served: Dashboard, visit: Open) -> None:
     page = visit("bob", "/task?task=1")
     page.get_by_role("button", name="Reset").click()
