@@ -50,7 +50,7 @@ def fetch(ask: Callable[..., T], *arguments: Any, **named: Any) -> T:
         with reading(engine()) as session:
             return ask(session, actor, *arguments, **named)
     except SchedulerError as error:
-        st.error(words.plain(str(error)))
+        st.error(words.plain(words.sentence(str(error))))
     except SQLAlchemyError:
         st.error(_UNREACHABLE)
     return st.stop()
@@ -72,7 +72,7 @@ def act_alone(do: Callable[[Actor], T], success: str | Callable[[T], str], *, re
     try:
         done = do(actor)
     except SchedulerError as error:
-        st.error(words.plain(str(error)))
+        st.error(words.plain(words.sentence(str(error))))
         return None
     except SQLAlchemyError:
         st.error(_UNREACHABLE)

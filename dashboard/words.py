@@ -54,6 +54,11 @@ def clock_length(value: timedelta | None) -> str:
     return f"{seconds // 60:02d}:{seconds % 60:02d}"
 
 
+def count(number: int, one: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+
+
 def duration(run: RunRow) -> str:
     """From its start to its end as `mm:ss`; empty where one of them is missing."""
     return clock_length(run.ended_at - run.started_at) if run.started_at and run.ended_at else ""
@@ -70,6 +75,11 @@ def process_in_words(process_id: int, state: str) -> str:
     if state == "Execution failed":
         return f"{process_id}: it failed, and that process is not proven gone; a reset ends it and is safe"
     return f"{process_id}: it is running on the server; editing the task now could break the process"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital in front; after "headway: " it begins with a small letter."""
+    return text[:1].upper() + text[1:]
 
 
 def plain(text: str) -> str:

@@ -40,14 +40,12 @@ else:
     rows = [[kind, SHOWN_AS[RunStatus(result)], count] for (kind, result), count in found.runs.items()]
     st.dataframe(pd.DataFrame(rows, columns=["Type", "Result", "Runs"]), hide_index=True)
 if found.kept:
-    st.text(f"{found.kept} old runs stay:")
+    st.text(f"{words.count(found.kept, 'old run')} to keep:")
     reasons = [[count, why] for why, count in found.kept_why.items()]
     st.dataframe(pd.DataFrame(reasons, columns=["Runs", "Why they stay"]), hide_index=True)
 if found.total and found.before is not None:
-    st.text(
-        f"{found.total} runs and {found.lines} log lines that ended before {words.in_zone(found.before, ui.zone())} "
-        "would go."
-    )
+    going = f"{words.count(found.total, 'run')} and {words.count(found.lines, 'log line')}"
+    st.text(f"{going} that ended before {words.in_zone(found.before, ui.zone())} would go.")
     word = f"purge {found.total}"
     typed = st.text_input(f"Type *{word}* to confirm", key="purge_word")
     if st.button("Purge", key="purge_go", type="primary", disabled=typed.strip() != word):
@@ -58,5 +56,8 @@ if found.total and found.before is not None:
 
         ui.act_alone(
             lambda actor: purge(engine(), CLOCK, actor, retention, on_progress=show),
-            lambda done: f"{done.total} runs and {done.lines} log lines are gone; {done.kept} old ones stay.",
+            lambda done: (
+                f"{words.count(done.total, 'run')} and {words.count(done.lines, 'log line')} are gone; {done.kept} old "
+                "ones stay."
+            ),
         )

@@ -136,7 +136,7 @@ if page.looked_to is not None:
     )
 if page.rows:
     table(page, zone)
-    count = f"{len(page.rows)} runs on page {len(keys) + 1}"
+    count = f"{words.count(len(page.rows), 'run')} on page {len(keys) + 1}"
     st.caption(f"{count}; there may be more." if page.following else f"{count}, the last. A header sorts this page.")
 elif page.following is None:
     st.info("No run in this filter has ended. Widen the time, or take the filters out. Waiting runs are under *Tasks*.")
