@@ -3,20 +3,25 @@
 import logging
 import uuid
 from pathlib import Path
+from threading import Thread
 
 import altair  # noqa: F401  the first visitor need not wait for the pages' imports
 import pandas  # noqa: F401  nor for these
 import streamlit as st
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 from starlette.routing import Route
 from streamlit.starlette import App
 
-from dashboard import task_buttons  # noqa: F401  nor for ours
+from dashboard import board_chart, parameter_form, setting_connections, task_buttons, ui  # noqa: F401  nor for ours
 from dashboard.configuration import configure_streamlit, host, port, trusted_proxies
+from dashboard.data import engine
 from dashboard.downloads import ROUTES as DOWNLOADS
 from dashboard.guard import Guard
 from dashboard.sign_in import ROUTES as SIGN_IN
+from models.db import reading
+from scheduler.errors import SchedulerError
 
 _log = logging.getLogger("headway.dashboard")
 _BIGGEST_MESSAGE = 8 * 1024 * 1024
@@ -41,9 +46,19 @@ def _say_what_to_do(error: Exception) -> bool:
     return True
 
 
+def _warm_up() -> None:
+    """Read all that is defined before somebody waits for it: with ten thousand tasks it takes two seconds."""
+    try:
+        with reading(engine()) as session:
+            ui.book(session)
+    except (SchedulerError, SQLAlchemyError):  # the pages say so, and ask again
+        _log.warning("the database did not answer at the start")
+
+
 def serve() -> None:
     """Listen until SIGTERM or Ctrl-C."""
     proxies = trusted_proxies()
+    Thread(target=_warm_up, daemon=True).start()
     uvicorn.run(
         build(),
         host=host(),

@@ -105,6 +105,12 @@ def to_parameters(page: Page) -> None:
     page.locator("table.diff ins").first.wait_for()
 
 
+def to_release(page: Page) -> None:
+    """What the release of the next occurrence would move; nothing is released."""
+    page.locator("[class*=st-key-window_Daily-maintenance_]").first.get_by_role("button", name="Release").click()
+    page.get_by_role("dialog").get_by_role("button", name="Release").wait_for()
+
+
 def shots(runs: dict[str, int]) -> dict[str, tuple[str, Callable[[Page], None] | None]]:
     """Name -> the address, and what to do there before the picture is taken."""
     return {
@@ -114,13 +120,16 @@ def shots(runs: dict[str, int]) -> dict[str, tuple[str, Callable[[Page], None] |
         "run": (f"/run?run={runs['failed']}", None),
         "reset": ("/reset?task=2", None),
         "define": ("/define?task=1", to_parameters),
+        "board": ("/board?board_span=Week", None),
+        "windows": ("/windows", to_release),
+        "configuration": ("/configuration", None),
         "users": ("/users", None),
     }
 
 
 OTHERS = {"run-live": "/run?run={running}", "define-new": "/define", "chain": "/task?task=3", "log-task": "/log?task=1",
           "task": "/task?task=1", "audit": "/audit",
-          "board": "/board", "windows": "/windows", "configuration": "/configuration", "purge": "/purge"}  # fmt: skip
+          "day": "/board", "purge": "/purge", "nowhere": "/task?task=999"}  # fmt: skip
 
 
 def take(page: Page, path: str, before: Callable[[Page], None] | None, file: Path) -> None:
