@@ -12,7 +12,13 @@ import pytest
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    temporary_settings,
+)
 
 from blocks.database import Database
 from flows import delivery, incoming, lookup_import
@@ -22,15 +28,18 @@ from models import sample_world
 from models.operations_db import operations_engine, upgrade_operations
 from scheduler.execution import without_heartbeats
 from tests.databases import PostgresForTests, url_of
+from tests.prefect_server import ServerForTests
 from tests.sftp_fault_server import FaultServer
 
+_SERVER = (PREFECT_API_URL, PREFECT_API_AUTH_STRING, PREFECT_HOME, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE)
 SMALL = {"citations": 10, "customers": 5, "records": 20}
 
 
 @pytest.fixture(scope="session")
-def flow_prefect() -> Iterator[None]:
-    """A temporary Prefect server that flows run in this process talk to, as the scheduler's processes do."""
-    with prefect_test_harness(server_startup_timeout=180), without_heartbeats():
+def flow_prefect(prefect_server: ServerForTests) -> Iterator[None]:
+    """The tests' Prefect server is the one that flows run in this process talk to, as the scheduler's processes do."""
+    known = prefect_server.environment
+    with temporary_settings({setting: known[setting.name] for setting in _SERVER}), without_heartbeats():
         yield
 
 

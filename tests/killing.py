@@ -19,9 +19,9 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
-from prefect.settings import get_current_settings
 
 from scheduler.execution import without_heartbeats
+from tests.prefect_server import ServerForTests
 
 
 def started_as(flow: Any, idempotency_key: str, task: str = "task:7") -> FlowRun:
@@ -59,10 +59,9 @@ class Killer:
 
 
 @pytest.fixture(scope="session")
-def killer(flow_prefect: None) -> Iterator[Killer]:
+def killer(prefect_server: ServerForTests) -> Iterator[Killer]:
     """The process that forks, talking to the tests' Prefect server."""
-    settings = get_current_settings()
-    environ = {**os.environ, "PREFECT_API_URL": str(settings.api.url), "PREFECT_HOME": str(settings.home)}
+    environ = {**os.environ, **prefect_server.environment}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.killing"],
         stdin=subprocess.PIPE,

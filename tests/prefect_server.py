@@ -2,7 +2,9 @@
 
 import itertools
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,24 @@ class ServerForTests:
         return answer.json() if answer.content else None
 
 
+_database: bytes | None = None
+
+
+def start_in_new_home(server: PrefectServer) -> None:
+    """Start it; its database is a copy of the first one that was made, for migrating takes ten seconds."""
+    global _database
+    file = server.home / "prefect" / "prefect.db"
+    if _database is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(0o600)
+        file.write_bytes(_database)
+    server.start(timeout_seconds=300)
+    if _database is None:
+        with closing(sqlite3.connect(file)) as live, closing(sqlite3.connect(":memory:")) as copy:
+            live.backup(copy)
+            _database = copy.serialize()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -83,7 +103,7 @@ def free_port() -> int:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerForTests]:
     """Running, with the headway work pool. Shared by all tests of a session: use own deployments."""
     running = ServerForTests(tmp_path_factory.mktemp("headway"))
-    running.server.start()
+    start_in_new_home(running.server)
     running.api.ensure_work_pool()
     yield running
     running.server.stop()

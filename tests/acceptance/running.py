@@ -20,6 +20,7 @@ from scheduler.prefect_server import PrefectServer
 from scheduler.store import workers
 from tests.acceptance.ledger import Ledger
 from tests.acceptance.runner import PROJECT, Answer, Headway
+from tests.prefect_server import start_in_new_home
 from tests.sftp_fault_server import Behaviour, FaultServer
 
 SETTINGS = r"""
@@ -87,7 +88,7 @@ class RunningStack:
 
     def prepare(self) -> None:
         """Server, deployments, blocks, settings: everything but the worker."""
-        self.server.start(timeout_seconds=180)
+        start_in_new_home(self.server)
         self.headway("deploy").ok()
         block = self.sftp.block()
         fields = block.model_dump(mode="json", exclude_none=True, exclude={"password"})

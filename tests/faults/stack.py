@@ -33,7 +33,7 @@ from scheduler.usecases.apply import apply
 from scheduler.usecases.run_now import run_now
 from tests.acceptance.running import processes_of, until
 from tests.faults.proxy import Proxy
-from tests.prefect_server import free_port
+from tests.prefect_server import free_port, start_in_new_home
 
 PROJECT = Path(__file__).parents[2]
 
@@ -57,7 +57,7 @@ class Stack:
 
     def __enter__(self) -> Stack:
         migrate(self.engine)
-        self.server.start(timeout_seconds=300)
+        start_in_new_home(self.server)
         self.proxy = Proxy(self.server.port)
         self.server.api().ensure_work_pool()
         with writing(self.engine) as session:

@@ -1,4 +1,4 @@
-"""system_purge against a real ledger: the command line as a process of its own, on both databases."""
+"""system_purge against a real ledger: the command line as a process of its own."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from prefect.utilities.callables import parameter_schema
-from sqlalchemy import Engine
 from sqlmodel import select
 
 from flows import system_purge as module
@@ -24,15 +23,20 @@ pytest_plugins = ["tests.flow_world"]
 NOW = datetime.now(UTC)
 
 
-@pytest.fixture(autouse=True)
-def _this_ledger(database: Engine, flow_prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADWAY_DATABASE_URL", url_of(database))
-    monkeypatch.setattr(module.purge, "retry_delay_seconds", 0)
+@pytest.fixture
+def history(quick_desk: Desk, flow_prefect: None, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return filled(quick_desk, monkeypatch)
 
 
 @pytest.fixture
-def history(desk: Desk) -> Desk:
+def history_on_both(desk: Desk, flow_prefect: None, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return filled(desk, monkeypatch)
+
+
+def filled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Runs of `a` that ended 10, 20, ... 100 days ago, in turn completed and failed, with a line each; `b` runs."""
+    monkeypatch.setenv("HEADWAY_DATABASE_URL", url_of(desk.engine))
+    monkeypatch.setattr(module.purge, "retry_delay_seconds", 0)
     desk.tasks("name: a, type: job0", "name: b, type: job1")
     uid = desk.task("a").uid or 0
     with writing(desk.engine) as session:
@@ -67,30 +71,30 @@ def said(ran: Ran, what: str) -> list[str]:
     return [line for line in ran.lines() if what in line and "Finished in state" not in line]
 
 
-def test_runs_and_lines_go_and_the_counts_are_true(history: Desk) -> None:
+def test_runs_and_lines_go_and_the_counts_are_true(history_on_both: Desk) -> None:
     ran = run(system_purge, older_than_days=35)
     result = ran.done()
-    assert ages(history) == [30, 20, 10]
+    assert ages(history_on_both) == [30, 20, 10]
     assert (result.processed, result.errors, result.bytes) == (7, 0, 0)
     assert ran.message == "7 runs and 7 log lines deleted; 0 old ones stay"
     assert said(ran, "deleted") == ["job0, completed: 4 runs deleted", "job0, failed: 3 runs deleted"]
     assert ran.lines(logging.ERROR) == []
     assert ran.progress[-1] == 100
-    with reading(history.engine) as session:
+    with reading(history_on_both.engine) as session:
         assert len(session.exec(select(RunLogRow)).all()) == 3
         (audit,) = session.exec(select(AuditRow).where(AuditRow.action == "purge")).all()
     assert audit.reason and "system_purge, run" in audit.reason
-    assert history.run("b").ended_at is None
+    assert history_on_both.run("b").ended_at is None
 
 
-def test_days_by_type_and_result(history: Desk) -> None:
+def test_days_by_type_and_result(history_on_both: Desk) -> None:
     rules = [
         PurgeRule(type="job0", result="failed", older_than_days=75),
         PurgeRule(type="job0", result="completed", older_than_days=None),
     ]
     ran = run(system_purge, older_than_days=1, rules=rules)
     assert ran.done().processed == 1
-    assert ages(history) == [100, 80, 70, 60, 50, 40, 30, 20, 10]
+    assert ages(history_on_both) == [100, 80, 70, 60, 50, 40, 30, 20, 10]
 
 
 def test_the_last_run_stays_and_it_says_so(history: Desk) -> None:
@@ -123,6 +127,7 @@ def test_a_type_that_does_not_exist_is_refused_with_its_name(history: Desk) -> N
 
 
 def test_a_database_that_is_away_is_tried_again(history: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.purge, "retries", 1)
     monkeypatch.setenv("HEADWAY_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
     ran = run(system_purge, older_than_days=1)
     assert ran.ended == "FAILED" and "did not answer" in ran.message and "secret" not in ran.message
