@@ -27,6 +27,7 @@ from scheduler.pickup import PickupWatch
 from scheduler.prefect_api import PrefectApi, PrefectError
 from scheduler.processes import end_group, identify_self
 from scheduler.run_ledger import ExitCode
+from scheduler.standstill import Standstill
 from scheduler.starts import take_turn, wait_for_turn
 from scheduler.store import workers
 from scheduler.store.claims import give_back_unbegun
@@ -83,6 +84,7 @@ class SchedulerLoop:
         self._wake = threading.Event()
         self._threads: list[threading.Thread] = []
         self._process = identify_self()
+        self._standstill = Standstill(engine, self._process.host)
 
     @classmethod
     def from_environment(cls) -> "SchedulerLoop":
@@ -374,6 +376,7 @@ class SchedulerLoop:
         """On a thread of its own: a mail server that is slow to answer must not make this worker look dead."""
         alert_long_running(self._engine, self._clock.now())
         alert_failures(self._engine, self._clock.now())
+        self._standstill.round(self._clock.now())
 
     def _look_for_files(self) -> None:
         if self._problem is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _GONE_STATES = frozenset("ZXx")
+_STOPPED_STATES = frozenset("Tt")
 _POLL_SECONDS = 0.02
 
 
@@ -65,6 +66,14 @@ def is_alive(identity: ProcessIdentity) -> bool:
         return False
     stat = _read_stat(identity.pid)
     return stat is not None and _is_same(stat, identity) and stat.state not in _GONE_STATES
+
+
+def is_stopped(identity: ProcessIdentity) -> bool:
+    """Whether it lives and stands still, by SIGSTOP or under a debugger. False for a process of another host."""
+    if not is_alive(identity) or identity.host != socket.gethostname():
+        return False
+    stat = _read_stat(identity.pid)
+    return stat is not None and _is_same(stat, identity) and stat.state in _STOPPED_STATES
 
 
 def end_group(identity: ProcessIdentity, grace_seconds: float = 10) -> bool:

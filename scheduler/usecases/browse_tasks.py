@@ -16,6 +16,7 @@ from scheduler.clock import Clock
 from scheduler.localtime import length_in_words
 from scheduler.privileges import require
 from scheduler.rules import judge
+from scheduler.standstill import STANDS_STILL
 from scheduler.store import logs, workers
 from scheduler.store.boards import Picture, load_board
 from scheduler.store.tasks import Book, load_book
@@ -39,7 +40,8 @@ class Overview:
     """What an operator has to know first. All but the windows are counts.
 
     failed: tasks that wait for a reset. stuck: in progress for longer than the settings' long_running, or their
-    worker is silent. late: due for more than 15 minutes and still waiting. waiting: all that is due and waiting.
+    worker is silent, or their process stands still. late: due for more than 15 minutes and still waiting.
+    waiting: all that is due and waiting.
     """
 
     failed: int
@@ -118,6 +120,8 @@ def _stuck(session: Session, book: Book, picture: Picture, now: datetime) -> dic
             continue
         if row.id in silent:
             found[row.task_uid] = "its worker is silent: the next worker's turn settles it, or a reset"
+        elif row.message.startswith(STANDS_STILL):
+            found[row.task_uid] = row.message
         elif row.started_at is not None and now - row.started_at > long:
             lasting, allowed = length_in_words(now - row.started_at), length_in_words(long)
             found[row.task_uid] = f"in progress for {lasting}, longer than {allowed}"
