@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scheduler.cli.common import machine_only, print_json, print_table, say
+from scheduler.cli.common import engine, machine_only, print_json, print_table, say
 from scheduler.errors import InvalidInput, Unreachable
 
 if TYPE_CHECKING:
@@ -158,8 +158,10 @@ def host_key(
     import sys
     from importlib import import_module
 
+    from scheduler.clock import SystemClock
+    from scheduler.privileges import OPERATOR
     from scheduler.services import use_prefect
-    from scheduler.task_types import SFTP_SLUG
+    from scheduler.usecases.connections import trust_host_key
 
     if block:
         machine_only()
@@ -175,9 +177,5 @@ def host_key(
         if not sys.stdin.isatty():
             raise InvalidInput("host-key asks before it stores the key; give --yes where nobody can answer")
         typer.confirm(f"Is that what the server's owner says? Store it in the block '{block}'?", abort=True)
-    prefect = use_prefect()
-    fields = prefect.block(SFTP_SLUG, block, secrets=True)
-    if fields is None:
-        raise InvalidInput(f"there is no SFTP block named '{block}' in Prefect")
-    prefect.save_block(SFTP_SLUG, block, {**fields, "known_host_key": found.key})
-    say(f"Stored in the block '{block}'.")
+    stored = trust_host_key(engine(), SystemClock(), OPERATOR, use_prefect(), found.key, block)
+    say(f"Stored in the block '{block}'." if stored else f"The block '{block}' had it already.")

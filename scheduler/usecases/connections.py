@@ -6,7 +6,7 @@ no change is without its row.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -171,13 +171,18 @@ def save_connection(
     return True
 
 
-def trust_host_key(engine: Engine, clock: Clock, actor: Actor, prefect: BlockStore, host_key: str) -> bool:
-    """Store the SFTP server's public key, once a person has compared it; False if it was stored already."""
+def trust_host_key(
+    engine: Engine, clock: Clock, actor: Actor, prefect: BlockStore, host_key: str, name: str = "importer"
+) -> bool:
+    """Store the public key of that SFTP block's server, once a person has compared it; False if it was stored already.
+
+    Raises InvalidInput where there is no such block, Unreachable where Prefect does not answer.
+    """
     require(actor, Privilege.MANAGE)
-    block = _BLOCKS[Kind.SFTP]
+    block = replace(_BLOCKS[Kind.SFTP], name=name, title=f"SFTP connection '{name}'")
     stored = _ask(lambda: prefect.block(block.slug, block.name, secrets=True))
     if stored is None:
-        raise Refused("there is no SFTP connection yet whose host key could be stored: save its host and user first")
+        raise InvalidInput(f"there is no SFTP block '{name}' that could keep the key: save its host and user first")
     if stored.get("known_host_key") == host_key:
         return False
     after = {**stored, "known_host_key": host_key}

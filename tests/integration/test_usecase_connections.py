@@ -101,6 +101,19 @@ def test_no_secret_is_ever_in_the_audit_trail(quick_desk: Desk, blocks: Blocks) 
     assert SECRET not in json.dumps([(row.before, row.after, row.reason) for row in rows])
 
 
+def test_the_key_of_any_sftp_block_is_stored_and_audited(quick_desk: Desk, blocks: Blocks) -> None:
+    """As `headway host-key --block` does."""
+    clerk = (quick_desk.engine, quick_desk.clock, OPERATOR, blocks)
+    blocks.stored["sftp-server", "archive"] = {"host": "h", "username": "u", "password": SECRET}
+    assert trust_host_key(*clerk, KEY, "archive") and not trust_host_key(*clerk, KEY, "archive")
+    assert blocks.stored["sftp-server", "archive"]["known_host_key"] == KEY
+    row = quick_desk.audit()[-1]
+    assert (row.action, row.subject) == ("trust host key", "SFTP connection 'archive'") and row.after
+    assert row.after["known_host_key"] == KEY and SECRET not in json.dumps(row.after)
+    with pytest.raises(InvalidInput, match="no SFTP block 'elsewhere'"):
+        trust_host_key(*clerk, KEY, "elsewhere")
+
+
 def test_another_address_is_another_server(quick_desk: Desk, blocks: Blocks) -> None:
     """Whoever may edit must not have the stored password sent to a machine of his own."""
     for change in ({"host": "elsewhere"}, {"port": 2222}):
@@ -167,7 +180,7 @@ def test_trying_needs_something_to_try(quick_desk: Desk, blocks: Blocks) -> None
     for kind in Kind:
         with pytest.raises(Refused, match="fill in its fields and save it first"):
             try_connection(quick_desk.engine, quick_desk.clock, OPERATOR, blocks, kind, lambda fields: _steps())
-    with pytest.raises(Refused, match="save its host and user first"):
+    with pytest.raises(InvalidInput, match="save its host and user first"):
         trust_host_key(quick_desk.engine, quick_desk.clock, OPERATOR, blocks, KEY)
 
 
