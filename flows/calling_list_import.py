@@ -12,9 +12,6 @@ bad rows, and one more where the file was late, *bytes* the size of the files re
 error files. Of rows with the same key the first is good; the summary says how many others there were.
 """
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -34,14 +31,16 @@ from flows.file_readers import FileFormat, open_text
 from flows.files import unbraced
 from flows.incoming import After, Late, OnMissing, Place, SourceKind, error_file_name, place_of, put_error_file
 from flows.list_layout import Layout, ListShape, Mapping, layout_of
-from flows.list_load import Order, load_list
+from flows.list_load import Loaded, Order, load_list
+from flows.list_reading import LeftOutNumbers, collector_paused, settle_known
+from flows.list_records import TakesGoodRows
 from flows.list_rows import InvalidPhones, ListRows, staged_columns
-from flows.list_staging import Duplicates, ListStaging, StagedRecord
+from flows.list_staging import Duplicates, ListStaging
+from flows.list_straight import NotStraight, StraightLoad
 from flows.mailing import MailDelivery, send_mail
 from flows.phones import PhoneNumbers, Region
 from flows.result import LOGGED_ROWS, BadRows, InputRefused, completed, report_progress
-from flows.staging import shown_key
-from models.operations import CallingList, Record
+from models.operations import CallingList
 
 Policy = Literal["add", "update", "replace"]
 OnMissingOrAlert = Literal["fail", "wait", "skip", "alert"]
@@ -189,29 +188,104 @@ class Lateness:
         self.errors += len(receipt["refused"])
 
 
+@dataclass
+class FileImport:
+    """One fetched file on its way into the list, by one way or the other."""
+
+    place: Place
+    name: str
+    work: Path
+    rules: Rules
+    target: Database
+    shape: ListShape
+    layout: Layout
+    bad_when_told: int | None = None
+    """So many bad rows had been sent and logged when the first way was closed."""
+    receipt: Receipt | None = None
+    """Of the error file."""
+
+    @property
+    def local(self) -> Path:
+        return self.work / "source"
+
+    @property
+    def full_shape(self) -> ListShape:
+        return self.shape if self.shape.columns else shape_of_new(self.shape, self.layout)
+
+    @property
+    def account_is_key(self) -> bool:
+        return self.layout.account is not None and [self.layout.account] == self.layout.key
+
+    def staging(self, name: str) -> ListStaging:
+        return ListStaging(self.work / name, staged_columns(self.layout), account_is_key=self.account_is_key)
+
+    def note(self, staging: ListStaging, repeated: int) -> Load:
+        facts = {"task_type": TASK_TYPE, "target": self.rules.calling_list, "duplicates": repeated}
+        error_file = error_file_name(self.name) if staging.bad else ""
+        return new_load(
+            self.local, self.name, **facts, processed=staging.good, errors=staging.bad, error_file=error_file
+        )
+
+
 def import_file(place: Place, name: str, work: Path, rules: Rules, target: Database) -> tuple[Load, Receipt | None]:
     """Load a fetched file; returns what was loaded (as `file_load` keeps it) and the error file's receipt."""
-    local = work / "source"
     shape = find_list(target, rules)
-    with open_text(local, rules.format.encoding) as text:
+    with open_text(work / "source", rules.format.encoding) as text:
         columns = open_blocks(text, rules.format).columns
     layout = layout_of(columns, rules.mapping, shape, rules.required_columns) if columns else Layout([], [], [])
-    account_is_key = layout.account is not None and [layout.account] == layout.key
-    with ListStaging(work / "staging.db", staged_columns(layout), account_is_key=account_is_key) as staging:
-        repeated = sort_rows(local, name, rules, layout, staging)
-        if rules.policy == "add" and shape.uid is not None:
-            settle_known(target, shape.uid, staging)
+    file = FileImport(place, name, work, rules, target, shape, layout)
+    try:
+        load = load_straight(file)
+    except NotStraight as reason:
+        get_run_logger().debug(f"{name} is read first and then loaded: {reason}")
+        load = load_staged(file)
+    return load, file.receipt
+
+
+def load_straight(file: FileImport) -> Load:
+    """Load the file while it is read. Raises NotStraight where that cannot be; then nothing was changed."""
+    replaces = file.rules.policy == "replace"
+    columns, account_is_key = staged_columns(file.layout), file.account_is_key
+    straight = StraightLoad(file.target, file.full_shape, columns, account_is_key=account_is_key, replace=replaces)
+    with file.staging("straight.db") as staging, straight:
+        left_out = sort_rows(file, staging, straight)
+        if not straight.good:
+            raise NotStraight("it has no good row")
+        staging.good = straight.good
+        settle_bad_rows(file, staging, 0, left_out)
+        load = file.note(staging, 0)
+        done = straight.finish(load)
+    log_replaced(file.full_shape, replaces, done)
+    return load
+
+
+def load_staged(file: FileImport) -> Load:
+    """Read the file into a scratch file, then load it."""
+    rules = file.rules
+    with file.staging("staging.db") as staging:
+        left_out = sort_rows(file, staging, staging)
+        repeated = staging.settle_duplicates(rules.duplicates)
+        if repeated and rules.duplicates == "skip":
+            get_run_logger().warning(f"{file.name}: {repeated:,} rows repeat the key of an earlier row: left out.")
+        if rules.policy == "add" and file.shape.uid is not None:
+            settle_known(file.target, file.shape.uid, staging)
         staging.finish()
-        get_run_logger().info(f"{name}: {staging.good:,} good rows, {staging.bad:,} bad rows, {repeated:,} duplicates")
-        receipt = deliver_bad_rows(place, local, name, work, rules, staging)
-        check_reject_limit(name, rules, staging, repeated)
-        facts = {"task_type": TASK_TYPE, "target": rules.calling_list, "duplicates": repeated}
-        error_file = error_file_name(name) if staging.bad else ""
-        load = new_load(local, name, **facts, processed=staging.good, errors=staging.bad, error_file=error_file)
-        full_shape = shape if shape.columns else shape_of_new(shape, layout)
+        settle_bad_rows(file, staging, repeated, left_out)
+        load = file.note(staging, repeated)
         replaces, updates = rules.policy == "replace", rules.policy == "update"
-        load_rows(target, staging, Order(full_shape, replaces, updates, rules.allow_empty, load))
-    return load, receipt
+        load_rows(file.target, staging, Order(file.full_shape, replaces, updates, rules.allow_empty, load))
+    return load
+
+
+def settle_bad_rows(file: FileImport, staging: ListStaging, repeated: int, left_out: LeftOutNumbers) -> None:
+    """Tell of bad rows and numbers, once, and raise InputRefused where they are too many."""
+    if file.bad_when_told != staging.bad:
+        counts = f"{staging.good:,} good rows, {staging.bad:,} bad rows, {repeated:,} duplicates"
+        get_run_logger().info(f"{file.name}: {counts}")
+        left_out.tell()
+        file.receipt = deliver_bad_rows(file.place, file.local, file.name, file.work, file.rules, staging)
+        file.bad_when_told = staging.bad
+    check_reject_limit(file.name, file.rules, staging, repeated)
 
 
 def find_list(target: Database, rules: Rules) -> ListShape:
@@ -246,82 +320,17 @@ def shape_of_new(shape: ListShape, layout: Layout) -> ListShape:
     return ListShape(shape.uid, shape.name, layout.list_columns, shape.key_columns, shape.required_columns)
 
 
-def sort_rows(local: Path, name: str, rules: Rules, layout: Layout, staging: ListStaging) -> int:
-    """Read the file once, and sort its rows into good and bad ones; returns how many repeat an earlier row's key.
-
-    Nothing is changed yet.
-    """
-    logger = get_run_logger()
-    size = local.stat().st_size or 1
-    left_out = LeftOutNumbers(logger, name)
-    rows = ListRows(layout, PhoneNumbers(rules.region), rules.invalid_phones, rules.format.trim, left_out.add)
-    with open_text(local, rules.format.encoding) as text, _collector_paused():
+def sort_rows(file: FileImport, staging: ListStaging, good_ones: TakesGoodRows) -> LeftOutNumbers:
+    """Read the file once: bad rows into `staging`, good ones to where they are taken."""
+    logger, rules = get_run_logger(), file.rules
+    size = file.local.stat().st_size or 1
+    left_out = LeftOutNumbers(logger, file.name)
+    rows = ListRows(file.layout, PhoneNumbers(rules.region), rules.invalid_phones, rules.format.trim, left_out.add)
+    with open_text(file.local, rules.format.encoding) as text, collector_paused():
         for block in open_blocks(text, rules.format).blocks:
-            rows.take(block, staging)
+            rows.take(block, staging, good_ones)
             report_progress(logger, READING_SHARE * text.buffer.tell() / size)  # nothing is processed yet
-    left_out.finish()
-    repeated = staging.settle_duplicates(rules.duplicates)
-    if repeated and rules.duplicates == "skip":
-        logger.warning(f"{name}: {repeated:,} rows repeat the key of an earlier row: left out.")
-    return repeated
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection meanwhile: a block's rows make it look through all of Prefect again and again.
-
-    What is made here has no cycles. It takes half of the time.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-class LeftOutNumbers:
-    """Counts phone numbers that are not valid but do not spoil their row, and logs the first of them."""
-
-    def __init__(self, logger: Any, name: str) -> None:
-        self.logger = logger
-        self.name = name
-        self.count = 0
-
-    def add(self, line: int, problem: str) -> None:
-        self.count += 1
-        if self.count <= LOGGED_ROWS:
-            self.logger.warning(f"{self.name} line {line}: {problem}: left out")
-
-    def finish(self) -> None:
-        if self.count > LOGGED_ROWS:
-            self.logger.warning(f"{self.name}: {self.count:,} phone numbers are not valid and were left out.")
-
-
-def settle_known(target: Database, list_uid: int, staging: ListStaging) -> None:
-    """Policy add: a key that the list has with the same values is good; with others, the row is bad."""
-    record = Record.__table__  # type: ignore[attr-defined]
-    with target.reading() as connection:
-
-        def judge(batch: list[StagedRecord]) -> dict[int, str]:
-            return _judge(connection, record, list_uid, staging, batch)
-
-        staging.settle_known(judge)
-
-
-def _judge(
-    connection: sa.Connection, record: Any, list_uid: int, staging: ListStaging, batch: Sequence[StagedRecord]
-) -> dict[int, str]:
-    by_key = {row.key: row for row in batch}
-    query = sa.select(record).where(record.c.list_uid == list_uid, record.c.key.in_(by_key))
-    verdicts = {}
-    for known in connection.execute(query).mappings():
-        row = by_key[known["key"]]
-        values = staging.plain_values(row)
-        same = values.pop("fields").items() <= known["fields"].items() and values.items() <= {**known}.items()
-        verdicts[row.line] = "" if same else f"the key '{shown_key(row.key)}' is in the list with other values"
-    return verdicts
+    return left_out
 
 
 def deliver_bad_rows(
@@ -358,8 +367,11 @@ def check_reject_limit(name: str, rules: Rules, staging: ListStaging, repeated: 
 @task(name="load", **TRANSFER)
 def load_rows(target: Database, staging: ListStaging, order: Order) -> None:
     """Change the calling list in one transaction, and say what happened to its old records."""
-    done = load_list(target, staging, order)
-    if order.replace:
+    log_replaced(order.shape, order.replace, load_list(target, staging, order))
+
+
+def log_replaced(shape: ListShape, replaced: bool, done: Loaded) -> None:
+    if replaced:
         get_run_logger().info(
-            f"Replaced {done.removed:,} records of '{order.shape.name}'; {done.archived:,} results are in the archive."
+            f"Replaced {done.removed:,} records of '{shape.name}'; {done.archived:,} results are in the archive."
         )

@@ -15,6 +15,7 @@ All but the first only keep from dialling: what a call came to before is a resul
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from models.operations import (
     CampaignExclusion,
@@ -22,16 +23,35 @@ from models.operations import (
     ExclusionKind,
     ExclusionList,
     Record,
-    RecordPhone,
 )
 
 RECORD: Any = Record.__table__  # type: ignore[attr-defined]
-PHONE: Any = RecordPhone.__table__  # type: ignore[attr-defined]
 ENTRY: Any = ExclusionEntry.__table__  # type: ignore[attr-defined]
 LIST: Any = ExclusionList.__table__  # type: ignore[attr-defined]
 HOLDS_FOR: Any = CampaignExclusion.__table__  # type: ignore[attr-defined]
 
 Condition = sa.ColumnElement[bool]
+
+
+class _EachText(sa.sql.functions.FunctionElement[Any]):
+    """The texts of a JSON array as rows with a column `value`."""
+
+    inherit_cache = True
+
+
+@compiles(_EachText, "sqlite")
+def _each_on_sqlite(element: _EachText, compiler: Any, **kwargs: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kwargs)})"
+
+
+@compiles(_EachText, "postgresql")
+def _each_on_postgresql(element: _EachText, compiler: Any, **kwargs: Any) -> str:
+    return f"json_array_elements_text({compiler.process(element.clauses, **kwargs)})"
+
+
+PHONE: Any = _EachText(RECORD.c.phones).table_valued("value", name="phone")
+"""The numbers of a row of `record`."""
+
 ZIP_DIGITS = 5
 
 
@@ -58,11 +78,11 @@ def keeps_from_dialling(campaign_uid: int) -> Condition:
 
 
 def _has_a_number_left(campaign_uid: int) -> Condition:
-    area_code = sa.func.substr(PHONE.c.number, 3, 3)
-    is_north_american = sa.func.substr(PHONE.c.number, 1, 2) == "+1"
-    by_number = _listed(campaign_uid, ExclusionKind.INTERNAL, ENTRY.c.value == PHONE.c.number)
+    area_code = sa.func.substr(PHONE.c.value, 3, 3)
+    is_north_american = sa.func.substr(PHONE.c.value, 1, 2) == "+1"
+    by_number = _listed(campaign_uid, ExclusionKind.INTERNAL, ENTRY.c.value == PHONE.c.value)
     by_area = _listed(campaign_uid, ExclusionKind.AREA_CODE, (ENTRY.c.value == area_code) & is_north_american)
-    return sa.exists().where(PHONE.c.record_uid == RECORD.c.uid, ~by_number, ~by_area).correlate(RECORD)
+    return sa.exists().where(PHONE.c.value != "", ~by_number, ~by_area).correlate(RECORD)
 
 
 def _listed(campaign_uid: int, kind: ExclusionKind, matches: Any) -> Condition:

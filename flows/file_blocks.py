@@ -15,7 +15,7 @@ from pyarrow import csv as arrow_csv
 
 from flows.file_readers import MAX_RECORD_CHARACTERS, FileFormat, Lines, Position, Row, begin
 
-BLOCK_CHARACTERS = 1 << 19
+BLOCK_CHARACTERS = 1 << 20
 BLOCK_ROWS = 5_000
 _NOT_CLEAN = bytes(code for code in range(32) if code != 10) + b'\x7f"\\'
 
@@ -35,6 +35,8 @@ class Block:
     first: int
     columns: Columns
     clean: bool
+    trimmed: bool = False
+    """Whether it is known that no value has a space at an end."""
 
     @property
     def count(self) -> int:
@@ -86,13 +88,24 @@ def _as_a_whole(chunk: str, first: int, format: FileFormat, width: int) -> Block
     if encoded is None or _may_hold_a_long_line(body):
         return None
     clean = len(encoded.translate(None, _NOT_CLEAN)) == len(encoded)
+    trimmed = False
     if format.kind == "fixed_width":
         columns = _split_fixed(body.split("\n"), format.positions)
     elif clean and format.quote not in body and width > 1 and not format.separator.isspace():
         columns = _split_by_arrow(encoded, body.count("\n") + 1, format.separator, width)
+        trimmed = _has_no_outer_spaces(encoded, format.separator)
     else:
         columns = _split_csv(body, format.separator, format.quote, width)
-    return None if columns is None else Block(first, columns, clean)
+    return None if columns is None else Block(first, columns, clean, trimmed)
+
+
+def _has_no_outer_spaces(encoded: bytes, separator: str) -> bool:
+    """Whether no value begins or ends with one; False where that would need a closer look. No control characters."""
+    if not encoded.isascii() or not separator.isascii() or separator.isspace():
+        return False
+    between = separator.encode()
+    ends = (b" " + between, between + b" ", b" \n", b"\n ")
+    return not encoded.startswith(b" ") and not encoded.endswith(b" ") and not any(end in encoded for end in ends)
 
 
 def _encoded(body: str) -> bytes | None:

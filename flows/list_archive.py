@@ -8,7 +8,7 @@ from models.operations import ResultArchive
 
 _RESULTS = """
 INSERT INTO result_archive (list_name, campaign_name, record_key, fields, result, attempts, archived_at)
-SELECT :list_name, campaign.name, record.key, record.fields,
+SELECT :list_name, campaign.name, record.key, {fields},
   {object}(
     'disposition', coalesce(disposition.name, ''), 'disposition_code', coalesce(disposition.code, ''),
     'attempts', coalesce(record_result.attempts, 0),
@@ -54,8 +54,8 @@ def archive_results(connection: sa.Connection, list_uid: int, list_name: str, no
 
 
 def remove_records(connection: sa.Connection, list_uid: int) -> int:
-    """Delete the list's records with their numbers, attempts and results; how many records."""
-    for table in ("record_result", "attempt", "record_phone"):
+    """Delete the list's records with their attempts and results; how many records."""
+    for table in ("record_result", "attempt"):
         connection.execute(sa.text(f"DELETE FROM {table} WHERE record_uid IN ({_THEIRS})"), {"list_uid": list_uid})
     return connection.execute(sa.text("DELETE FROM record WHERE list_uid = :list_uid"), {"list_uid": list_uid}).rowcount
 
@@ -63,9 +63,11 @@ def remove_records(connection: sa.Connection, list_uid: int) -> int:
 def _statement(dialect: str) -> str:
     if dialect == "postgresql":
         words = {"object": "jsonb_build_object", "array": "jsonb_agg", "array_of_none": "'[]'::jsonb"}
+        words["fields"] = "CAST(record.fields AS jsonb)"
         form, truth, instant = "one.form", "coalesce({0}, false)", _POSTGRESQL_INSTANT
     else:
         words = {"object": "json_object", "array": "json_group_array", "array_of_none": "'[]'"}
+        words["fields"] = "record.fields"
         form, truth, instant = "json(one.form)", "json(CASE WHEN {0} THEN 'true' ELSE 'false' END)", _SQLITE_INSTANT
     attempt = _ATTEMPT.format(
         **words,

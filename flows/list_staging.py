@@ -9,11 +9,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import lt
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from flows.file_readers import MAX_RECORD_CHARACTERS, SHOWN_CHARACTERS
+from flows.list_records import GoodRows, KeyOrder
 from flows.spreadsheets import inert
 from flows.staging import shown_key
 from models.db import sqlite_module
@@ -40,7 +40,7 @@ class ListStaging:
         self.account_is_key = account_is_key
         self.in_order = True
         """Whether each key is greater than the one before: then none is there twice, and none need be sorted."""
-        self._last_key = ""
+        self._order = KeyOrder()
         self.good = 0
         """Good rows, also those that need no loading."""
         self.to_load = 0
@@ -60,14 +60,12 @@ class ListStaging:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def add(self, lines: Sequence[int], keys: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
-        """Keep good records: a sequence for each column, all of the same length, lines ascending."""
-        if self.in_order:
-            self.in_order = (keys[0] > self._last_key or not self.to_load) and _ascends(keys)
-            self._last_key = keys[-1]
-        self._db.executemany(self._insert, zip(lines, keys, *columns, strict=True))
-        self.good += len(lines)
-        self.to_load += len(lines)
+    def add(self, good: GoodRows) -> None:
+        """Keep good records."""
+        self.in_order = self.in_order and self._order.goes_on(good.keys)
+        self._db.executemany(self._insert, zip(good.lines, *good.texts(), strict=True))
+        self.good += len(good.lines)
+        self.to_load += len(good.lines)
 
     def reject(self, line: int, reason: str, raw: str | None) -> None:
         """Keep a bad row with the text it came with; None: that is looked up when the error file is written."""
@@ -139,9 +137,12 @@ class ListStaging:
             yield [StagedRecord(line, key, dict(zip(self.columns, rest, strict=True))) for line, key, *rest in batch]
 
     def plain_values(self, record: StagedRecord) -> dict[str, Any]:
-        """What the record gives for the columns of `record`: texts, and the fields as a dict."""
+        """What the record gives for the columns of `record`: texts, and the fields as a dict.
+
+        Without the numbers: how the file writes them is among the fields.
+        """
         values = {"account": record.key} if self.account_is_key else {}
-        values |= {name: value for name, value in record.values.items() if not name.startswith("number_")}
+        values |= {name: value for name, value in record.values.items() if name != "phones"}
         return values | {"fields": json.loads(record.values["fields"])}
 
     def first_bad_rows(self, count: int) -> list[tuple[int, str]]:
@@ -174,7 +175,3 @@ class _NumberedLines:
         text = next(islice(self._source, number - self._passed - 1, None), "")
         self._passed = number
         return text if len(text) <= MAX_RECORD_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."
-
-
-def _ascends(keys: Sequence[str]) -> bool:
-    return all(map(lt, keys, islice(keys, 1, None)))

@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from pydantic import AfterValidator, WithJsonSchema
 
+from flows.arrow_texts import joined, split, text, texts_array
+
 PUNCTUATION = " ()-./"
 LONGEST_CHARACTERS = 250  # phonenumbers refuses longer texts
 _DELETE = str.maketrans("", "", PUNCTUATION)
@@ -62,7 +64,8 @@ class PhoneNumbers:
     def e164(self, written: Sequence[str] | pa.StringArray) -> list[str | None]:
         """Each number in E.164; an empty text where nothing is written, None where it is no valid number."""
         if isinstance(written, pa.Array):
-            return self._of_array(written)
+            found: list[str | None] = self.in_array(written).to_pylist()
+            return found
         prefix, bare = self._prefix, self._bare
         plain = _without_punctuation(written)
         numbers: list[str | None] = [prefix + digits if bare(digits) else None for digits in plain]
@@ -72,19 +75,23 @@ class PhoneNumbers:
                     numbers[index] = self._unusual(plain[index], written[index])
         return numbers
 
-    def _of_array(self, written: pa.StringArray) -> list[str | None]:
+    def in_array(self, written: pa.StringArray) -> pa.StringArray:
+        """The same as an array; null where it is no valid number."""
         if (
             self._in_arrays is None
             or not len(written)
             or pc.max(pc.binary_length(written)).as_py() > LONGEST_CHARACTERS
         ):
-            return self.e164(written.to_pylist())
+            return texts_array(self.e164(written.to_pylist()))
         plain = _plain_array(written)
-        bare = self._in_arrays.match(plain)
-        numbers: list[str | None] = pc.binary_join_element_wise(self._prefix, plain, "").to_pylist()
-        for index in pc.indices_nonzero(pc.invert(bare)).to_pylist():
-            numbers[index] = self._unusual(plain[index].as_py(), written[index].as_py())
-        return numbers
+        numbers = pc.binary_join_element_wise(text(self._prefix), plain, text(""))
+        unusual = pc.indices_nonzero(pc.invert(self._in_arrays.match(plain))).to_pylist()
+        if not unusual:
+            return numbers
+        found: list[str | None] = numbers.to_pylist()
+        for index in unusual:
+            found[index] = self._unusual(plain[index].as_py(), written[index].as_py())
+        return texts_array(found)
 
     def _unusual(self, plain: str, written: str) -> str | None:
         match = self._prefixed(plain)
@@ -129,7 +136,7 @@ class _BareNumbers:
             "^(?:" + "|".join(f"(?:{pattern})" for pattern in dict.fromkeys(shut_out) if pattern) + ")",
         )
         try:
-            patterns.match(pa.array([""]))
+            patterns.match(texts_array([""]))
         except pa.ArrowInvalid:
             return None
         return patterns
@@ -143,10 +150,8 @@ class _BareNumbers:
 
 def _plain_array(written: pa.StringArray) -> pa.StringArray:
     """The same texts without the characters that separate digits, by one call for the whole array."""
-    whole = pa.ListArray.from_arrays(pa.array([0, len(written)], pa.int32()), written)
-    joined = pc.binary_join(whole, "\n")[0].as_buffer().to_pybytes()
-    plain = pc.split_pattern(pa.array([joined.translate(None, PUNCTUATION.encode()).decode()]), "\n").values
-    return plain if len(plain) == len(written) else pa.array([text.translate(_DELETE) for text in written.to_pylist()])
+    plain = split(joined(written, "\n").to_pybytes().translate(None, PUNCTUATION.encode()), "\n")
+    return plain if len(plain) == len(written) else texts_array(one.translate(_DELETE) for one in written.to_pylist())
 
 
 def _without_punctuation(written: Sequence[str]) -> list[str]:

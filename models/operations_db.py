@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,17 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def upgrade_operations(url: str) -> None:
-    """Bring the operations database at `url` to the newest version, making it if it is not there yet."""
+def upgrade_operations(url: str, revision: str = "head") -> None:
+    """Bring the operations database at `url` to a version, the newest by default, making it if it is not there yet."""
+    _migrate(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade_operations(url: str, revision: str) -> None:
+    """Take the operations database at `url` back to an earlier version."""
+    _migrate(url, lambda config: command.downgrade(config, revision))
+
+
+def _migrate(url: str, change: Callable[[Config], None]) -> None:
     engine = operations_engine(url)
     try:
         if engine.dialect.name == "sqlite":
@@ -45,8 +55,11 @@ def upgrade_operations(url: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":  # or a table that others refer to could not be made anew
+                driver_connection: Any = connection.connection.driver_connection
+                driver_connection.execute("PRAGMA foreign_keys = OFF")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            change(config)
     finally:
         engine.dispose()
 

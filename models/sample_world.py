@@ -34,7 +34,6 @@ from models.operations import (
     Permit,
     PermitStatus,
     Record,
-    RecordPhone,
     RecordResult,
 )
 
@@ -146,7 +145,6 @@ def _world(dice: random.Random, citations: int, customers: int, records: int) ->
     yield from _lookups()
     yield from _dispositions_and_campaigns()
     yield Record, (_record(dice, uid, records) for uid in range(1, records + 1))
-    yield RecordPhone, (phone for uid in range(1, records + 1) for phone in _phones(uid))
     attempts = list(_attempts(dice, records))
     yield Attempt, iter(attempts)
     yield RecordResult, _results(attempts)
@@ -291,15 +289,10 @@ def _record(dice: random.Random, uid: int, records: int) -> dict[str, Any]:
         "state": state,
         "postal_code": postal_code,
         "fields": fields,
+        "phones": [_phone(uid), _phone(uid + 50_000)] if uid % 3 == 0 else [_phone(uid)],
         "created_at": WORLD_NOW - timedelta(days=10),
         "updated_at": WORLD_NOW - timedelta(days=10),
     }
-
-
-def _phones(record_uid: int) -> Rows:
-    yield {"record_uid": record_uid, "position": 1, "number": _phone(record_uid)}
-    if record_uid % 3 == 0:
-        yield {"record_uid": record_uid, "position": 2, "number": _phone(record_uid + 50_000)}
 
 
 def _attempts(dice: random.Random, records: int) -> Rows:

@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import os
+import threading
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import sqlalchemy as sa
 from blocks.database import Database
 from blocks.drop_folder import DropFolder
 from flows import calling_list_import as module
-from flows import file_blocks, incoming
+from flows import file_blocks, incoming, list_straight
 from flows.calling_list_import import calling_list_import
+from flows.list_straight import NotStraight
 from models.operations_db import operations_engine
 from tests.flow_world import Ran, run, small_world
 from tests.killing import Killer, started_as
@@ -76,17 +78,14 @@ def people(world: Database, name: str = LIST) -> dict[str, dict[str, Any]]:
     """The list's records by key, each with its phone numbers by position."""
     with world.reading() as connection:
         tables = sa.MetaData()
-        tables.reflect(connection, only=["record", "record_phone", "calling_list"])
-        record, phone, calling_list = (tables.tables[one] for one in ("record", "record_phone", "calling_list"))
-        theirs = sa.select(record).join(calling_list).where(calling_list.c.name == name).order_by(record.c.key)
-        found = {row["uid"]: dict(row) for row in connection.execute(theirs).mappings()}
-        for row in found.values():
-            row["phones"] = {}
-        for number in connection.execute(sa.select(phone)).mappings():
-            if number["record_uid"] in found:
-                found[number["record_uid"]]["phones"][number["position"]] = number["number"]
+        tables.reflect(connection, only=["record", "calling_list"])
+        record, calling_list = (tables.tables[one] for one in ("record", "calling_list"))
+        theirs = sa.select(record).join(calling_list, calling_list.c.uid == record.c.list_uid)
+        found = [dict(row) for row in connection.execute(theirs.where(calling_list.c.name == name)).mappings()]
+        for row in found:
+            row["phones"] = {position: number for position, number in enumerate(row["phones"], 1) if number}
     kept = ("account", "state", "postal_code", "fields", "phones")
-    return {row["key"]: {name: row[name] for name in kept} for row in found.values()}
+    return {row["key"]: {name: row[name] for name in kept} for row in found}
 
 
 def loads(world: Database) -> list[tuple[object, ...]]:
@@ -201,7 +200,6 @@ def test_replace_archives_the_results_of_the_old_records_first(server_on_both, o
 
 
 def test_a_number_of_a_replaced_record_is_not_given_again(server, own_world):
-    changed(own_world, "DELETE FROM record_phone WHERE record_uid IN (SELECT uid FROM record WHERE list_uid = 2)")
     changed(own_world, "DELETE FROM record_result WHERE record_uid IN (SELECT uid FROM record WHERE list_uid = 2)")
     changed(own_world, "DELETE FROM attempt WHERE record_uid IN (SELECT uid FROM record WHERE list_uid = 2)")
     changed(own_world, "DELETE FROM record WHERE list_uid = 2")
@@ -293,6 +291,108 @@ def test_rows_in_any_order_and_many_blocks_are_all_there(server_on_both, own_wor
             assert found[key]["postal_code"] == postal_code
     assert found["K09001"]["fields"]["first_name"] == "Two\nlines"
     assert len(found) == 2000
+
+
+# --- loaded while it is read ------------------------------------------------------------------------------
+
+
+def in_order(rows: int) -> list[str]:
+    """Lines whose keys ascend, with none, one or both numbers."""
+    numbers = [("(212) 555-0101", ""), ("", "212.555.0102"), ("", ""), ("2125550103", "+44 20 7946 0018")]
+    return [f"K{i:05d},Name {i},Ito,{i}.00,{','.join(numbers[i % 4])},NY,1220{i % 10}" for i in range(rows)]
+
+
+def by_way_of_the_scratch_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(file: object) -> None:
+        raise NotStraight("as the test wishes")
+
+    monkeypatch.setattr(module, "load_straight", closed)
+
+
+def as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_staged", lambda file: pytest.fail("it went by way of the scratch file"))
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_both_ways_into_an_empty_list_give_the_same(server_on_both, own_world_on_both, monkeypatch, quoted):
+    """Small blocks, so that there are many; without a quotation mark they are Arrow's, with some they are not."""
+    monkeypatch.setattr(file_blocks, "BLOCK_CHARACTERS", 3_000)
+    lines = in_order(1_000)
+    if quoted:
+        lines = [line.replace("Ito", '"Ito\tJr\\ ""x"""') for line in lines]
+    lines[700] = "K00700,No,Phone,1,12,,NY,12203"
+    found = []
+    for way in (as_it_is_read, by_way_of_the_scratch_file):
+        with monkeypatch.context() as patched:
+            way(patched)
+            put(server_on_both, HEAD + "\n".join(lines) + "\n")
+            result = load(policy="replace").done()
+        assert (result.processed, result.errors) == (999, 1)
+        found.append(people(own_world_on_both))
+    assert found[0] == found[1]
+    assert set(found[0]) == {line[:6] for line in lines} - {"K00700"}
+    assert [found[0][f"K0000{i}"]["phones"] for i in range(4)] == [
+        {1: "+12125550101"},
+        {2: "+12125550102"},
+        {},
+        {1: "+12125550103", 2: "+442079460018"},
+    ]
+    assert found[0]["K00009"]["fields"] == {
+        "account": "K00009",
+        "first_name": "Name 9",
+        "last_name": 'Ito\tJr\\ "x"' if quoted else "Ito",
+        "balance": "9.00",
+        "phone": "",
+        "phone_2": "212.555.0102",
+    }
+    assert [one[4:6] for one in loads(own_world_on_both)] == [(999, 1)] * 2
+
+
+@pytest.mark.parametrize("policy", ["add", "update"])
+def test_a_new_list_is_loaded_while_its_file_is_read(server_on_both, own_world_on_both, monkeypatch, policy):
+    as_it_is_read(monkeypatch)
+    put(server_on_both, HEAD + "\n".join(in_order(10)) + "\n")
+    load(policy=policy, calling_list="New", create_list=True, key_columns=["account"]).done()
+    assert len(people(own_world_on_both, "New")) == 10
+
+
+def test_keys_that_ascend_no_more_at_the_end_undo_what_was_loaded(server_on_both, own_world_on_both, monkeypatch):
+    monkeypatch.setattr(file_blocks, "BLOCK_CHARACTERS", 3_000)
+    lines = [*in_order(500), "K00007,Again,Ito,1,,,NY,12203", "K00001x,Late,Ito,1,12,,NY,12203"]
+    put(server_on_both, HEAD + "\n".join(lines) + "\n")
+    ran = load(policy="replace", invalid_phones="warn")
+    assert (ran.done().processed, ran.done().errors) == (501, 1)
+    found = people(own_world_on_both)
+    assert len(found) == 501
+    assert found["K00007"]["fields"]["first_name"] == "Name 7"
+    assert len(ran.lines(logging.ERROR)) == 1
+    assert len([line for line in ran.lines(logging.WARNING) if "is no valid phone number" in line]) == 1
+    assert len([row for row in archive(own_world_on_both) if row[0] == LIST]) == len(archive(own_world_on_both)) > 0
+
+
+def test_others_need_not_wait_long_for_the_database(server, own_world, monkeypatch):
+    """SQLite has one writer: the load gives the database free where the reading or the sending takes its time."""
+    monkeypatch.setattr(list_straight, "IDLE_SECONDS", 0.05)
+    original, ways = module.deliver_bad_rows, []
+
+    def slow(*args):
+        receipt = original(*args)
+        if not ways:
+            for thread in threading.enumerate():
+                if thread.name == "straight load":
+                    thread.join(60)  # it gives up meanwhile
+            changed(own_world, "UPDATE campaign SET description = 'somebody else wrote'")
+        ways.append(receipt)
+        return receipt
+
+    monkeypatch.setattr(module, "deliver_bad_rows", slow)
+    put(server, FILE + ",No,Key,1,,,NY,12203\n")
+    ran = load(policy="replace")
+    assert (ran.done().processed, ran.done().errors) == (2, 1)
+    assert set(people(own_world)) == {"C000003", "C000900"}
+    assert len(ran.lines(logging.ERROR)) == 1
+    assert [file["name"] for file in ran.done().files] == ["people_error.csv"]
+    assert len(ways) == 1
 
 
 # --- bad rows -------------------------------------------------------------------------------------------
@@ -551,11 +651,14 @@ def test_a_late_file_is_told_of_and_loaded_when_it_comes(server, own_world, mail
 SOURCE = FILE + ",No,Key,1,,,NY,12203\nC000900,Again,Chen,1,,,NY,12203\n"
 POINTS = [
     "flows.file_loads:fetch after",
-    "flows.calling_list_import:sort_rows after",
+    "flows.calling_list_import:sort_rows 2nd after",
     "flows.calling_list_import:put_error_file before",
     "flows.calling_list_import:put_error_file after",
-    "flows.list_load:_locked_list after",
-    "flows.list_load:archive_results after",
+    "flows.list_straight:locked_list after",
+    "flows.list_straight:clear_list after",
+    "flows.list_straight:KeyOrder.goes_on after",
+    "flows.list_load:locked_list after",
+    "flows.list_load:archive_results 2nd after",
     "flows.list_load:remove_records after",
     "flows.list_load:_insert_all after",
     "flows.list_load:keep_load after",
@@ -591,21 +694,51 @@ def test_after_a_kill_the_next_attempt_ends_as_if_nothing_had_happened(
     assert again.model_dump(exclude={"files"}) == undisturbed.model_dump(exclude={"files"})
 
 
-@pytest.mark.parametrize("point", ["archive_results after", "remove_records after", "keep_load after"])
-@pytest.mark.parametrize("policy", ["replace", "update"])
+@pytest.mark.parametrize(
+    ("policy", "point"),
+    [
+        ("replace", "flows.list_load:archive_results after"),
+        ("replace", "flows.list_load:remove_records after"),
+        ("replace", "flows.calling_list_import:settle_bad_rows after"),
+        ("replace", "flows.list_straight:keep_load after"),
+        ("update", "flows.list_load:_merge after"),
+        ("update", "flows.list_load:keep_load after"),
+    ],
+)
 def test_a_load_that_is_killed_leaves_nothing_half_done(
     server_on_both, own_world_on_both, killer: Killer, tmp_path, point, policy
 ):
-    if policy == "update" and point != "keep_load after":
-        point = "_merge after"
     before = people(own_world_on_both)
     put(server_on_both, FILE)
     asked = {"calling_list": LIST, "file_name": "people.csv", "policy": policy}
     first = started_as(calling_list_import, f"{tmp_path.name} both:1")
-    killer.kill(calling_list_import, first, f"flows.list_load:{point}", **asked)
+    killer.kill(calling_list_import, first, point, **asked)
     assert (people(own_world_on_both), archive(own_world_on_both), loads(own_world_on_both)) == (before, [], [])
     assert load(policy="replace").done().processed == 2  # another run: nothing is locked any more
     assert set(people(own_world_on_both)) == {"C000003", "C000900"}
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "flows.list_straight:clear_list after",
+        "flows.calling_list_import:settle_bad_rows after",
+        "flows.list_straight:keep_load after",
+        "flows.calling_list_import:load_straight after",
+    ],
+)
+def test_after_a_kill_while_it_loads_and_reads_the_next_attempt_ends_as_if_nothing_had_happened(
+    server, own_world, killer: Killer, tmp_path, point
+):
+    put(server, FILE + ",No,Key,1,,,NY,12203\n")
+    asked = {"calling_list": LIST, "file_name": "people.csv", "policy": "replace"}
+    killer.kill(calling_list_import, started_as(calling_list_import, f"{tmp_path.name} straight:1"), point, **asked)
+    again = run(calling_list_import, flow_run=started_as(calling_list_import, f"{tmp_path.name} straight:2"), **asked)
+    assert (again.done().processed, again.done().errors) == (2, 1)
+    assert set(people(own_world)) == {"C000003", "C000900"}
+    assert len(archive(own_world)) == len({(row[1], row[2]) for row in archive(own_world)}) > 0  # archived once
+    assert [one[4:6] for one in loads(own_world)] == [(2, 1)]
+    assert names(server) == ["archive/people.csv", "people_error.csv"]
 
 
 def test_the_newest_file_stays_the_one_of_its_run(server, own_world, killer: Killer, tmp_path):

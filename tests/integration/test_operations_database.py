@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from models import operations, sample_world
 from models.db import sqlite_module
 from models.operations import ExclusionEntry, LookupEntry, metadata
-from models.operations_db import VERSION_TABLE, operations_engine, upgrade_operations
+from models.operations_db import VERSION_TABLE, downgrade_operations, operations_engine, upgrade_operations
 
 pytest_plugins = ["tests.flow_world"]
 
@@ -126,4 +126,50 @@ def test_an_instant_without_a_zone_is_refused(own_world_on_both):
     engine = own_world_on_both.engine()
     with pytest.raises(sa.exc.StatementError, match="naive datetime"), engine.begin() as connection:
         connection.execute(sa.update(operations.Campaign).values(started_at=datetime(2026, 11, 1)))
+    engine.dispose()
+
+
+def test_numbers_move_into_their_record_and_back(empty_database_url):
+    upgrade_operations(empty_database_url, "0003")
+    engine = operations_engine(empty_database_url)
+    numbers = [(1, 1, "+12125550101"), (2, 2, "+12125550102"), (2, 4, "+12125550104")]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO calling_list (uid, name, description, columns, key_columns, required_columns) "
+            "VALUES (7, 'People', '', '[]', '[]', '[]')"
+        )
+        for uid in (1, 2, 3):
+            connection.exec_driver_sql(
+                "INSERT INTO record (uid, list_uid, key, account, state, postal_code, fields, created_at, updated_at) "
+                f"VALUES ({uid}, 7, 'K{uid}', '', '', '', '{{\"n\": {uid}}}', '2026-11-01 00:00:00.000000', "
+                "'2026-11-01 00:00:00.000000')"
+            )
+        for uid, position, number in numbers:
+            connection.exec_driver_sql(f"INSERT INTO record_phone VALUES ({uid}, {position}, '{number}')")
+    upgrade_operations(empty_database_url)
+    table = operations.Record.__table__
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(table.c.phones, table.c.fields).order_by(table.c.uid)).all()
+    assert [phones for phones, _ in found] == [["+12125550101"], ["", "+12125550102", "", "+12125550104"], []]
+    assert [fields for _, fields in found] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    downgrade_operations(empty_database_url, "0003")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM record_phone ORDER BY 1, 2").fetchall() == numbers
+    engine.dispose()
+    upgrade_operations(empty_database_url)
+
+
+def test_a_calling_list_with_records_cannot_be_deleted(empty_database_url):
+    upgrade_operations(empty_database_url)
+    engine = operations_engine(empty_database_url)
+    sample_world.build(engine, citations=1, customers=1, records=2)
+    delete = "DELETE FROM calling_list WHERE uid = 2"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM campaign_list")
+    with pytest.raises(sa.exc.IntegrityError, match="still has records"), engine.begin() as connection:
+        connection.exec_driver_sql(delete)
+    with engine.begin() as connection:
+        for table in ("record_result", "attempt", "record"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+        connection.exec_driver_sql(delete)
     engine.dispose()
