@@ -97,6 +97,13 @@ class World:
             assert not applied.errors, applied.errors
             self.uids = {row.name: row.uid or 0 for row in session.exec(select(TaskRow)).all()}
 
+    def windows(self, *names: str) -> None:
+        """Windows of these names, each on Sundays from three to four."""
+        made = [{"name": name, "days": ["sun"], "start": "03:00", "end": "04:00"} for name in names]
+        with writing(self.engine) as session:
+            given = Definitions.model_validate({"windows": made})
+            assert not apply(session, self.clock, OPERATOR, given).errors
+
     def run(
         self,
         name: str,

@@ -37,7 +37,20 @@ from tests.security.hostile_texts import CONTROL, MARKER, ONE_LINE, TEXTS
 
 pytest_plugins = ["tests.dashboard_browser", "tests.acceptance.stack"]
 
-PAGES = {"tasks": "/", "task": "/task?task=1", "log": "/log", "run": "/run?run=1"}
+PAGES = {
+    "tasks": "/",
+    "task": "/task?task=1",
+    "log": "/log",
+    "run": "/run?run=1",
+    "board": "/board",
+    "windows": "/windows",
+    "define": "/define?task=1",
+    "reset": "/reset?task=1",
+    "users": "/users",
+    "audit": "/audit",
+    "configuration": "/configuration",
+    "purge": "/purge",
+}
 STEERING = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 RUN_OF = 25
 """So many of the tasks have run."""
@@ -63,7 +76,9 @@ def served() -> Iterator[Dashboard]:
         home = Path(folder)
         world = new_world(home)
         world.worker()
-        world.user("ann", Privilege.VIEW)
+        world.user("ann", *Privilege)
+        for name in names()[:40]:
+            world.user(name)
         everything = "\n".join(text for text in TEXTS if "\0" not in text)
         found = names()
         tasks: list[dict[str, object]] = [
@@ -71,6 +86,7 @@ def served() -> Iterator[Dashboard]:
         ]
         tasks[0]["description"] = everything
         world.tasks(*tasks)
+        world.windows(*names()[40:50])
         lines = [(40, text) for text in TEXTS]
         for number, name in enumerate(found[:: len(found) // RUN_OF]):
             world.run(
@@ -230,6 +246,18 @@ def test_nothing_that_people_wrote_runs_or_becomes_an_element(visit: Open, name:
         expect(page.get_by_role("heading", name=names()[0])).to_be_visible(timeout=SLOW)
         for text in (":red[pwned red]", "**bold pwned**", "$x^2 pwned$", f"<img src={'//pwned.invalid/x'} alt=a>"):
             expect(page.get_by_text(text).first).to_be_visible()
+    elif name == "windows":
+        expect(page.get_by_text(names()[40], exact=True).first).to_be_visible(timeout=SLOW)
+    elif name == "users":
+        page.get_by_role("combobox", name="User", exact=True).click()
+        expect(page.get_by_role("option", name=sorted(names()[:40])[1], exact=True)).to_be_attached(timeout=SLOW)
+    elif name == "audit":
+        shown = {cell for row in cells(page, "audit_table") for cell in row}
+        assert any(MARKER in cell for cell in shown)
+    elif name in ("define", "reset"):
+        expect(page.get_by_role("heading", name=names()[0])).to_be_visible(timeout=SLOW)
+    elif name != "run":
+        expect(page.get_by_role("heading", level=2).first).to_be_visible(timeout=SLOW)
     else:
         expect(page.get_by_role("heading", name=f"Run 1: {names()[0]}")).to_be_visible(timeout=SLOW)
         expect(page.get_by_role("alert").filter(has_text="<img src=//pwned.invalid/x alt=a>").first).to_be_visible()
