@@ -36,7 +36,7 @@ from flows.list_load import (
 )
 from flows.list_records import GoodRows, KeyOrder
 
-WAITING_BLOCKS = 4  # between the reading and the database
+WAITING_BLOCKS = 2  # between the reading and the database
 IDLE_SECONDS = 15.0
 """For so long in all may SQLite's one writer wait for the reading, or for bad rows to be sent, while others wait for
 it (models.operations_db.BUSY_SECONDS is their patience)."""
@@ -94,6 +94,9 @@ class StraightLoad:
         """Hand good records over. Raises NotStraight where a key does not ascend, or the database gave up."""
         if not self._order.goes_on(good.keys):
             raise NotStraight("its keys are in no order")
+        if self._target.dialect == "sqlite":  # its thread has more to do than the reading
+            keys, *columns = good.texts()
+            good = GoodRows(good.lines, keys, columns)
         self._put(good)
         self.good += len(good.lines)
 
