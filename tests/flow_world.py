@@ -2,14 +2,17 @@
 
 import functools
 import logging
+import ssl
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import Flow, get_client
+from prefect.blocks.core import Block
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
 from prefect.settings import (
@@ -39,7 +42,31 @@ SMALL = {"citations": 10, "customers": 5, "records": 20}
 def flow_prefect(prefect_server: ServerForTests) -> Iterator[None]:
     """The tests' Prefect server is the one that flows run in this process talk to, as the scheduler's processes do."""
     known = prefect_server.environment
-    with temporary_settings({setting: known[setting.name] for setting in _SERVER}), without_heartbeats():
+    with temporary_settings({setting: known[setting.name] for setting in _SERVER}), without_heartbeats(), _once_only():
+        yield
+
+
+@contextmanager
+def _once_only() -> Iterator[None]:
+    """What Prefect's client does anew in every call: certificates are read once, a block class is looked at once."""
+    registered: set[type[Block]] = set()
+    register = Block.register_type_and_schema.__func__  # type: ignore[attr-defined]
+
+    def once(cls: type[Block], *args: Any, **options: Any) -> None:
+        if cls not in registered:
+            register(cls, *args, **options)
+            registered.add(cls)
+
+    has_secrets, known = Block._field_has_secrets, dict[tuple[type[Block], str], bool]()
+
+    def looked_up(self: Block, field_name: str) -> bool:
+        key = (type(self), field_name)
+        return known[key] if key in known else known.setdefault(key, has_secrets(self, field_name))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Block, "_field_has_secrets", looked_up)
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        patch.setattr(Block, "register_type_and_schema", classmethod(once))
         yield
 
 
