@@ -125,7 +125,7 @@ def _may_hold_a_long_line(body: str) -> bool:
 
 
 def _split_by_arrow(encoded: bytes, lines: int, separator: str, width: int) -> Columns | None:
-    if not separator.isascii():
+    if not separator.isascii() or b"\n\n" in b"\n%b\n" % encoded:  # Arrow makes a row of a blank line
         return None
     names = [str(place) for place in range(width)]
     try:

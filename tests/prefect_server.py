@@ -70,6 +70,12 @@ class ServerForTests:
         wanted = {"flow_runs": {"deployment_id": {"any_": [deployment_id]}}}
         return self.call("POST", "/flow_runs/filter", wanted)
 
+    def forget_block(self, slug: str, name: str) -> None:
+        """Delete the block that other tests may have left."""
+        path = f"/block_types/slug/{slug}/block_documents/name/{name}"
+        if self.api.block(slug, name) is not None:
+            self.call("DELETE", f"/block_documents/{self.call('GET', path)['id']}")
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.api._send(method, path, json=body)
         return answer.json() if answer.content else None

@@ -22,6 +22,8 @@ PATH = r"\\flexftp\acme\import"
 @pytest.fixture(scope="module")
 def served(prefect_server: ServerForTests) -> Iterator[Dashboard]:
     prefect_server.api.register_block_types(["blocks.sftp", "prefect_email"])
+    prefect_server.forget_block("sftp-server", "importer")
+    prefect_server.forget_block("email-server-credentials", "headway-mail")
     environment = prefect_server.environment
     wanted = {name: environment[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
     with dashboard(**wanted) as made:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows import file_blocks
@@ -73,6 +73,8 @@ LINES = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
+@example(["", "A,1"], "\n", False, 2, ",")  # a block of nothing but a blank line
+@example(["A,1", "", "B,2"], "\n", True, 60, ",")
 @given(
     LINES, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.integers(1, 60), st.sampled_from([",", "\t", " "])
 )
