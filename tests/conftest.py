@@ -15,3 +15,11 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     for name in ("HEADWAY_DATABASE_URL", "HEADWAY_USER"):
         monkeypatch.delenv(name, raising=False)
     return home
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is tested side by side: files; but all that needs the whole stack is one lot, as is Prefect's server."""
+    for item in items:
+        needs = getattr(item, "fixturenames", ())
+        shared = next((name for name in ("stack", "prefect_server") if name in needs), None)
+        item.add_marker(pytest.mark.xdist_group(shared or str(item.path)))

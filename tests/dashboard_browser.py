@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.dashboard_stack import PASSWORD, Dashboard, dashboard
 
@@ -19,6 +19,7 @@ FLAGS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 SLOW = 30_000
+expect.set_options(timeout=SLOW)  # a machine that runs three files at a time may take its time
 Open = Callable[..., Page]
 
 

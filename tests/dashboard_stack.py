@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 from sqlmodel import Session, select
@@ -23,7 +24,7 @@ from sqlmodel import Session, select
 from models.db import make_engine, migrate, writing
 from models.domain import ACTIVE, Privilege, RunStatus
 from models.tables import RunFileRow, RunLogRow, RunRow, TaskRow, UserRow
-from scheduler.definitions import Definitions
+from scheduler.definitions import DAYS, Definitions
 from scheduler.privileges import OPERATOR
 from scheduler.processes import ProcessIdentity
 from scheduler.store import settings, workers
@@ -194,6 +195,18 @@ def new_world(home: Path) -> World:
     return World(engine)
 
 
+def _move_windows(world: World) -> None:
+    """No window is open while the tests run, at whatever hour they do: the daily one is in three hours."""
+    soon, later = (datetime.now(ZoneInfo("America/New_York")) + timedelta(hours=hours) for hours in (3, 72))
+    windows = [
+        {"name": "Daily maintenance", "days": DAYS, "start": f"{soon:%H}:00", "end": f"{soon:%H}:50"},
+        {"name": "Monday maintenance", "days": [DAYS[later.weekday()]], "start": "00:01", "end": "02:00"},
+    ]
+    with writing(world.engine) as session:
+        given = Definitions.model_validate({"windows": windows})
+        assert not apply(session, world.clock, OPERATOR, given).errors
+
+
 def furnish(world: World) -> dict[str, int]:
     """People, tasks and runs as on an ordinary morning; the runs by a short name."""
     world.worker()
@@ -297,6 +310,7 @@ def dashboard(**extra: str) -> Iterator[Dashboard]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         world = new_world(home)
+        _move_windows(world)
         runs = furnish(world)
         with serving(home, **extra) as url:
             yield Dashboard(url, home, world, runs)
