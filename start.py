@@ -28,8 +28,8 @@ def main() -> None:
         STAMP.write_text(wanted)
     arguments = sys.argv[1:] or ["--help"]
     if arguments[0] == "test":
-        three_at_a_time = ["--numprocesses", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
-        command = [str(BIN / "python"), "-m", "pytest", *three_at_a_time, *arguments[1:]]
+        two_at_a_time = ["--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+        command = [str(BIN / "python"), "-m", "pytest", *two_at_a_time, *arguments[1:]]
         sys.exit(subprocess.call(command, cwd=ROOT))
     os.execv(BIN / "headway", [str(BIN / "headway"), *arguments])
 
