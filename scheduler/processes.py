@@ -60,20 +60,21 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
     True for a process of another host: nothing can be proven about it from here.
     """
-    if identity.host != socket.gethostname():
-        return True
-    if identity.boot_id and identity.boot_id != _boot_id():
-        return False
-    stat = _read_stat(identity.pid)
-    return stat is not None and _is_same(stat, identity) and stat.state not in _GONE_STATES
+    return identity.host != socket.gethostname() or _living(identity) is not None
 
 
 def is_stopped(identity: ProcessIdentity) -> bool:
     """Whether it lives and stands still, by SIGSTOP or under a debugger. False for a process of another host."""
-    if not is_alive(identity) or identity.host != socket.gethostname():
-        return False
+    stat = _living(identity) if identity.host == socket.gethostname() else None
+    return stat is not None and stat.state in _STOPPED_STATES
+
+
+def _living(identity: ProcessIdentity) -> _Stat | None:
+    """What this host says of the process; None if it is gone."""
+    if identity.boot_id and identity.boot_id != _boot_id():
+        return None
     stat = _read_stat(identity.pid)
-    return stat is not None and _is_same(stat, identity) and stat.state in _STOPPED_STATES
+    return stat if stat is not None and _is_same(stat, identity) and stat.state not in _GONE_STATES else None
 
 
 def end_group(identity: ProcessIdentity, grace_seconds: float = 10) -> bool:

@@ -35,7 +35,6 @@ class Standstill:
     def round(self, now: datetime) -> list[int]:
         """Tell of runs that have stood still for a minute, and of those that go on; the runs newly told of."""
         with reading(self._engine) as session:
-            recipients = load_settings(session).alert_recipients
             active = session.exec(
                 select(RunRow, TaskRow.name)
                 .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
@@ -49,12 +48,17 @@ class Standstill:
             if since is not None and not known and now - since >= TOLD_AFTER:
                 text = _in_words(row, since)
                 if self._tell(row, text, logging.ERROR, now):
-                    log.warning("run %s of '%s': %s", row.id, name, text)
-                    send_mail(recipients, f"Headway: '{name}' stands still", f"Run {row.id} of '{name}': {text}")
+                    self._alert(name, f"run {row.id} of '{name}': {text}")
                     told.append(row.id or 0)
             elif since is None and known:
                 self._tell(row, "", logging.INFO, now)
         return told
+
+    def _alert(self, name: str, text: str) -> None:
+        log.warning("%s", text)
+        with reading(self._engine) as session:
+            recipients = load_settings(session).alert_recipients
+        send_mail(recipients, f"Headway: '{name}' stands still", text[:1].upper() + text[1:])
 
     def _tell(self, row: RunRow, message: str, level: int, now: datetime) -> bool:
         """False if somebody else has told of it, or it has ended."""

@@ -1,6 +1,6 @@
 """The claim of a run with its locks, and how it is given back."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -96,44 +96,32 @@ def record_back_to_waiting(
     session: Session, row: RunRow, retry_at: datetime, why: str, now: datetime, who: str, *, error: str | None
 ) -> bool:
     """starting | running -> waiting, due from `retry_at`; its claim and locks are void from here on."""
-    assert row.id is not None
     born_in_prefect = row.trigger is Trigger.PREFECT and row.attempt == 0
-    moved = record_transition(
-        session,
-        row.id,
-        ACTIVE,
-        RunStatus.WAITING,
-        now=now,
-        who=who,
-        why=why,
-        under_claim=row.claim,
-        retry_at=retry_at,
-        process_id=0,
-        error=error,
-        flow_run_id=row.flow_run_id if born_in_prefect else None,
-        claim=None,
-    )
-    if moved:
-        free_locks(session, row.id)
-    return moved
+    flow_run_id = row.flow_run_id if born_in_prefect else None
+    values = {"retry_at": retry_at, "error": error, "flow_run_id": flow_run_id}
+    return _back_to_waiting(session, row, ACTIVE, why, now, who, values)
 
 
 def record_not_started(session: Session, row: RunRow, why: str, now: datetime, who: str) -> bool:
     """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count."""
+    flow_run_id = row.flow_run_id if row.trigger is Trigger.PREFECT else None
+    values = {"attempt": max(row.attempt - 1, 0), "flow_run_id": flow_run_id}
+    return _back_to_waiting(session, row, [RunStatus.STARTING], f"not started: {why}", now, who, values)
+
+
+def _back_to_waiting(
+    session: Session,
+    row: RunRow,
+    before: Iterable[RunStatus],
+    why: str,
+    now: datetime,
+    who: str,
+    values: dict[str, Any],
+) -> bool:
     assert row.id is not None
+    given_up: dict[str, Any] = {"claim": None, "process_id": 0, **values}
     moved = record_transition(
-        session,
-        row.id,
-        [RunStatus.STARTING],
-        RunStatus.WAITING,
-        now=now,
-        who=who,
-        why=f"not started: {why}",
-        under_claim=row.claim,
-        claim=None,
-        attempt=max(row.attempt - 1, 0),
-        process_id=0,
-        flow_run_id=row.flow_run_id if row.trigger is Trigger.PREFECT else None,
+        session, row.id, before, RunStatus.WAITING, now=now, who=who, why=why, under_claim=row.claim, **given_up
     )
     if moved:
         free_locks(session, row.id)

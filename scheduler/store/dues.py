@@ -10,7 +10,7 @@ from models.domain import CatchUp, RunStatus, Task, Trigger
 from models.tables import RunRow, TaskRow
 from scheduler.occurrences import next_occurrence, occurrences
 from scheduler.store.tasks import Book
-from scheduler.store.transitions import UNSEEN, add_run, record_transition
+from scheduler.store.transitions import UNSEEN, add_run, end_waiting
 
 MOST_MISSED_ROWS = 100
 _TICK = timedelta(microseconds=1)
@@ -92,14 +92,4 @@ def _supersede(session: Session, uid: int, due: datetime, now: datetime) -> None
     for run_id in older:
         why = f"the occurrence of {due.isoformat(timespec='minutes')} came due while it waited"
         assert run_id is not None
-        record_transition(
-            session,
-            run_id,
-            [RunStatus.WAITING],
-            RunStatus.SUPERSEDED,
-            now=now,
-            who="scheduler",
-            why=why,
-            ended_at=now,
-            message=why,
-        )
+        end_waiting(session, run_id, RunStatus.SUPERSEDED, now=now, who="scheduler", why=why)

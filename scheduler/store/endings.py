@@ -12,7 +12,7 @@ from scheduler.store.chain_steps import continue_chain
 from scheduler.store.claims import free_locks, record_back_to_waiting
 from scheduler.store.logs import error_lines
 from scheduler.store.tasks import Book, as_run
-from scheduler.store.transitions import record_transition
+from scheduler.store.transitions import end_waiting, record_transition
 
 _LEARN_FROM = 20
 _LEARN_AT_LEAST = 3
@@ -138,17 +138,7 @@ def refuse_run(session: Session, book: Book, run_id: int, error: str, *, now: da
 
 def cancel_waiting(session: Session, book: Book, run_id: int, *, now: datetime, who: str, why: str) -> bool:
     """waiting -> cancelled, with the steps behind it skipped."""
-    moved = record_transition(
-        session,
-        run_id,
-        [RunStatus.WAITING],
-        RunStatus.CANCELLED,
-        now=now,
-        who=who,
-        why=why,
-        ended_at=now,
-        message=why,
-    )
+    moved = end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
     row = session.get(RunRow, run_id, populate_existing=True)
     if moved and row is not None and row.task_uid in book.tasks:
         continue_chain(session, book, as_run(row, book.tasks[row.task_uid]), row, now)
@@ -167,6 +157,5 @@ def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, wh
     rows = session.exec(select(RunRow).where(RunRow.task_uid == uid, RunRow.status == RunStatus.WAITING)).all()
     unwanted = [r.id or 0 for r in rows if task.historical or r.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)]
     for run_id in unwanted:
-        ended: dict[str, Any] = {"ended_at": now, "message": why}
-        record_transition(session, run_id, [RunStatus.WAITING], RunStatus.CANCELLED, now=now, who=who, why=why, **ended)
+        end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
     return unwanted

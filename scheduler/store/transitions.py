@@ -47,6 +47,13 @@ def record_transition(
     return True
 
 
+def end_waiting(session: Session, run_id: int, status: RunStatus, *, now: datetime, who: str, why: str) -> bool:
+    """waiting -> superseded | cancelled: it ends without having started, and its message says why."""
+    return record_transition(
+        session, run_id, [RunStatus.WAITING], status, now=now, who=who, why=why, ended_at=now, message=why
+    )
+
+
 def add_run(session: Session, task: Task, row: TaskRow, **values: Any) -> RunRow | None:
     """A new ledger row; None if this occurrence (task, due, trigger) has one already."""
     due_at, now, status = values["due_at"], values.pop("now"), values.get("status", RunStatus.WAITING)

@@ -101,10 +101,10 @@ def apply(
     if moved:
         _reschedule(session, world, moved, now)
     switched = [one.name for one in changes if one.kind == "task" and {"enabled", "historical"} & set(one.fields())]
-    book = stored_tasks.load_book(session) if switched else None
-    for name in switched:
-        assert book is not None
-        cancel_unwanted(session, book, uids[name], now=now, who=actor.name)
+    if switched:
+        book = stored_tasks.load_book(session)
+        for name in switched:
+            cancel_unwanted(session, book, uids[name], now=now, who=actor.name)
     return applied
 
 

@@ -22,6 +22,7 @@ from scheduler.prefect_http import PrefectError, PrefectUnreachable
 from scheduler.privileges import require
 from scheduler.store import audit
 from scheduler.store.settings import load_settings
+from scheduler.task_types import IMPORTER_BLOCK, SFTP_SLUG
 
 T = TypeVar("T")
 
@@ -92,9 +93,9 @@ class _Block:
 
 _BLOCKS = {
     Kind.SFTP: _Block(
-        "sftp-server",
-        "importer",
-        "SFTP connection 'importer'",
+        SFTP_SLUG,
+        IMPORTER_BLOCK,
+        f"SFTP connection '{IMPORTER_BLOCK}'",
         SftpFields,
         ("password", "private_key", "private_key_passphrase"),
         ("host", "port"),
@@ -172,7 +173,7 @@ def save_connection(
 
 
 def trust_host_key(
-    engine: Engine, clock: Clock, actor: Actor, prefect: BlockStore, host_key: str, name: str = "importer"
+    engine: Engine, clock: Clock, actor: Actor, prefect: BlockStore, host_key: str, name: str = IMPORTER_BLOCK
 ) -> bool:
     """Store the public key of that SFTP block's server, once a person has compared it; False if it was stored already.
 
