@@ -146,8 +146,7 @@ def summary(found: Preview, until: str) -> str:
         (none, "would not start"),
     ]
     told = ", ".join(f"{count} {word}" for count, word in parts if count)
-    runs = "run" if found.runs == 1 else "runs"
-    return f"{len(found.moved)} of {found.runs} {runs} until {until} would move: {told}."
+    return f"{len(found.moved)} of {words.count(found.runs, 'run')} until {until} would move: {told}."
 
 
 def _by(one: Moved) -> timedelta:

@@ -19,7 +19,7 @@ def why(preview: ResetPreview) -> None:
         st.error(words.plain(preview.error))
     elif preview.status is RunStatus.FAILED:
         st.error("It left no error text. The log's last lines may say more.")
-    st.text(f"Run {preview.run_id}: {SHOWN_AS[preview.status]}, {_count(preview.errors, 'error')} counted")
+    st.text(f"Run {preview.run_id}: {SHOWN_AS[preview.status]}, {words.count(preview.errors, 'error')} counted")
     if preview.last_lines:
         st.caption("The last lines of its log")
         lines = [
@@ -95,10 +95,6 @@ def _run(uid: int, *, follow: bool) -> None:
 def has_steps(uid: int) -> bool:
     book = ui.fetch(lambda session, actor: ui.book(session))
     return uid in book.tasks and bool(book.tasks[uid].successors)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def page(uid: int) -> None:

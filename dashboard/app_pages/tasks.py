@@ -126,7 +126,7 @@ def details(line: TaskLine | None) -> None:
         left.text(f"{line.name} (UID {line.uid})\n{words.process_in_words(line.process_id, line.state)}")
         for why in (line.stuck, line.reason):
             if why:
-                left.text(why[:1].upper() + why[1:])
+                left.text(words.sentence(why))
         right.link_button("Open task", f"/task?task={line.uid}", width="stretch")
         if line.needs_reset and ui.allowed(Privilege.MANAGE):
             left.text("It failed, and waits until somebody has looked.")
