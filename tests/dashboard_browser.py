@@ -19,7 +19,7 @@ FLAGS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 SLOW = 30_000
-expect.set_options(timeout=SLOW)  # a machine that runs three files at a time may take its time
+expect.set_options(timeout=SLOW)  # a busy machine may take its time
 Open = Callable[..., Page]
 
 

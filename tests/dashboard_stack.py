@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from models.db import make_engine, migrate, writing
+from models.db import make_engine, migrate, reading, writing
 from models.domain import ACTIVE, Privilege, RunStatus
 from models.tables import RunFileRow, RunLogRow, RunRow, TaskRow, UserRow
 from scheduler.definitions import DAYS, Definitions
@@ -91,19 +91,20 @@ class World:
             session.add(user)
         return PASSWORD
 
-    def tasks(self, *tasks: dict[str, object]) -> None:
-        definitions = Definitions.model_validate({"tasks": list(tasks)})
+    def define(self, **definitions: object) -> None:
+        """Apply these sections of a file; its errors are the test's."""
         with writing(self.engine) as session:
-            applied = apply(session, self.clock, OPERATOR, definitions)
+            applied = apply(session, self.clock, OPERATOR, Definitions.model_validate(definitions))
             assert not applied.errors, applied.errors
+
+    def tasks(self, *tasks: dict[str, object]) -> None:
+        self.define(tasks=list(tasks))
+        with reading(self.engine) as session:
             self.uids = {row.name: row.uid or 0 for row in session.exec(select(TaskRow)).all()}
 
     def windows(self, *names: str) -> None:
         """Windows of these names, each on Sundays from three to four."""
-        made = [{"name": name, "days": ["sun"], "start": "03:00", "end": "04:00"} for name in names]
-        with writing(self.engine) as session:
-            given = Definitions.model_validate({"windows": made})
-            assert not apply(session, self.clock, OPERATOR, given).errors
+        self.define(windows=[{"name": name, "days": ["sun"], "start": "03:00", "end": "04:00"} for name in names])
 
     def run(
         self,
@@ -202,9 +203,7 @@ def _move_windows(world: World) -> None:
         {"name": "Daily maintenance", "days": DAYS, "start": f"{soon:%H}:00", "end": f"{soon:%H}:50"},
         {"name": "Monday maintenance", "days": [DAYS[later.weekday()]], "start": "00:01", "end": "02:00"},
     ]
-    with writing(world.engine) as session:
-        given = Definitions.model_validate({"windows": windows})
-        assert not apply(session, world.clock, OPERATOR, given).errors
+    world.define(windows=windows)
 
 
 def furnish(world: World) -> dict[str, int]:

@@ -84,20 +84,21 @@ class PostgresForTests:
         Always by the same engine and name, so that no test has to compile again what others did before.
         """
         if self._installed is None:
-            template = self.empty()
-            _install(template)
-            self._template = template.url.database or ""
             self._installed = make_engine(self._url.set(database="headway").render_as_string(hide_password=False))
-        self._create(self._template, "headway")
+        self._create(self._original("installed", _install), "headway")
         return self._installed
 
-    def copy_of(self, name: str, make: Callable[[str], object]) -> Engine:
-        """A new database with what `make` put into an empty one, given its URL, when it was first asked for."""
+    def copy_of(self, name: str, make: Callable[[Engine], object]) -> Engine:
+        """A new database with what `make` put into an empty one when it was first asked for."""
+        return make_engine(self._create(self._original(name, make)).render_as_string(hide_password=False))
+
+    def _original(self, name: str, make: Callable[[Engine], object]) -> str:
         if name not in self._originals:
             original = self.empty()
-            make(url_of(original))
+            make(original)
+            original.dispose()
             self._originals[name] = original.url.database or ""
-        return make_engine(self._create(self._originals[name]).render_as_string(hide_password=False))
+        return self._originals[name]
 
     def drop(self, engine: Engine) -> None:
         engine.dispose()

@@ -1,5 +1,8 @@
 """A scheduler without its processes: an installation, a clock to move, turns to take, runs to end by hand."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +16,7 @@ from models.domain import Actor, RunStatus
 from models.tables import AuditRow, LockRow, RunEventRow, RunRow, TaskRow
 from scheduler.definitions import load_text
 from scheduler.privileges import OPERATOR
-from scheduler.processes import identify_self
+from scheduler.processes import ProcessIdentity, identify, identify_self
 from scheduler.starts import Turn, take_turn
 from scheduler.store import workers
 from scheduler.store.endings import Ending, end_run
@@ -155,3 +158,14 @@ def desk(database: Engine) -> Desk:
 def quick_desk(sqlite: Engine) -> Desk:
     """On SQLite only, for what does not touch the databases' differences."""
     return Desk(sqlite, FixedClock())
+
+
+@pytest.fixture
+def process() -> Iterator[ProcessIdentity]:
+    """A real process in a group of its own."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    identity = identify(child.pid)
+    assert identity is not None
+    yield identity
+    child.kill()
+    child.communicate()

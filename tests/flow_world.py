@@ -105,7 +105,7 @@ def own_world_on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
         yield small_world(f"sqlite:///{tmp_path / 'operations.db'}")
         return
     server: PostgresForTests = request.getfixturevalue("postgres_server")
-    engine = server.copy_of("small world", lambda url: operations_world(url, **SMALL))
+    engine = server.copy_of("small world", lambda empty: operations_world(url_of(empty), **SMALL))
     yield Database(url=url_of(engine))
     server.drop(engine)
 

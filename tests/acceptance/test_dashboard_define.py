@@ -13,7 +13,7 @@ from models.domain import Privilege
 from models.tables import AuditRow, RunRow, TaskRow
 from scheduler.store.tasks import save_types
 from scheduler.task_types import TaskType
-from tests.dashboard_browser import SLOW, Open
+from tests.dashboard_browser import Open
 from tests.dashboard_stack import TYPES, Dashboard
 
 pytest_plugins = ["tests.dashboard_browser"]
@@ -92,26 +92,26 @@ def stored(served: Dashboard, name: str) -> TaskRow:
 
 def saved(page: Page, name: str) -> None:
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("is saved", timeout=SLOW)
-    expect(page.get_by_role("heading", name=name)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("is saved")
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
 def test_a_task_is_defined_in_three_steps_and_takes_the_free_slot(served: Dashboard, visit: Open) -> None:
     page = visit("bob", "/define")
-    expect(page.get_by_text("Give it a name and a type first")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Give it a name and a type first")).to_be_visible()
     fill(page, "Task name", "Lots export")
     fill(page, "Object", "Lots")
     page.locator("button:visible", has_text="Next").click()
     page.get_by_text("On days at a time").click()
     type_segments(page, "At", "02", "45")
     collision = page.get_by_role("alert").filter(has_text="L1")
-    expect(collision).to_contain_text("'Permits export' and 'Lots export' share the group", timeout=SLOW)
+    expect(collision).to_contain_text("'Permits export' and 'Lots export' share the group")
     page.get_by_role("button", name=re.compile("Take the free slot")).click()
-    expect(collision).to_have_count(0, timeout=SLOW)
+    expect(collision).to_have_count(0)
     expect(page.get_by_text("Nothing to complain of")).to_be_visible()
     page.locator("button:visible", has_text="Next").click()
     fill(page, "Table", "lot")
-    expect(page.locator("table.diff", has_text="parameters.table")).to_be_visible(timeout=SLOW)
+    expect(page.locator("table.diff", has_text="parameters.table")).to_be_visible()
     saved(page, "Lots export")
     task = stored(served, "Lots export")
     assert task.parameters == {"table": "lot"} and task.type == "data_export" and task.object == "Lots"
@@ -127,7 +127,7 @@ def test_the_form_is_drawn_from_the_schema_and_errors_stand_beside_their_field(s
     beside = page.locator('[data-testid="stNumberInput"]', has_text="How many").locator(
         "xpath=following::div[@role='alert'][1]"
     )
-    expect(beside).to_contain_text("99 is greater than the maximum of 50", timeout=SLOW)
+    expect(beside).to_contain_text("99 is greater than the maximum of 50")
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     choose(page, "Report", "by_lot")  # its own fields come with it
     fill(page, "Lot", "North")
@@ -137,10 +137,10 @@ def test_the_form_is_drawn_from_the_schema_and_errors_stand_beside_their_field(s
     page.get_by_text("Layout", exact=True).click()
     fill(page, "Separator", ";;")
     beside = page.get_by_test_id("stTabs").get_by_role("alert").filter(has_text="too long")
-    expect(beside).to_be_visible(timeout=SLOW)
+    expect(beside).to_be_visible()
     fill(page, "Separator", ";")
     expect(page.get_by_label("Secret", exact=True)).to_be_disabled()  # it is no place for one
-    expect(beside).to_have_count(0, timeout=SLOW)
+    expect(beside).to_have_count(0)
     saved(page, "Rich one")
     assert stored(served, "Rich one").parameters == {
         "report": "by_lot", "parameters": {"lot": "North"}, "recipients": ["ops@example.com", "lots@example.com"],
@@ -150,12 +150,12 @@ def test_the_form_is_drawn_from_the_schema_and_errors_stand_beside_their_field(s
 
 def test_the_last_step_shows_old_and_new_and_the_yaml(served: Dashboard, visit: Open) -> None:
     page = visit("bob", "/define?task=1")
-    expect(page.get_by_role("alert").filter(has_text="L3")).to_contain_text("Monday maintenance", timeout=SLOW)
+    expect(page.get_by_role("alert").filter(has_text="L3")).to_contain_text("Monday maintenance")
     expect(page.get_by_text("held by a window")).to_be_visible()
     fill(page, "Description", "Every night")
     step(page, 3)
     row = page.locator("table.diff tr", has_text="description")
-    expect(row.locator("del")).to_have_text("Nightly hand-off to the importer", timeout=SLOW)
+    expect(row.locator("del")).to_have_text("Nightly hand-off to the importer")
     expect(row.locator("ins")).to_have_text("Every night")
     page.get_by_text("As YAML").click()
     expect(page.get_by_test_id("stCode").filter(has_text="Citations export")).to_contain_text(
@@ -165,7 +165,7 @@ def test_the_last_step_shows_old_and_new_and_the_yaml(served: Dashboard, visit: 
     expect(page.get_by_role("radio", name="On days at a time")).to_be_checked()
     page.locator("label", has_text=re.compile("^Cron$")).click()
     fill(page, "Minute, hour, day, month, weekday", "99 * * * *")
-    expect(page.get_by_role("alert").filter(has_text="bad cron expression '99 * * * *'")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("alert").filter(has_text="bad cron expression '99 * * * *'")).to_be_visible()
     step(page, 3)
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
 
@@ -175,10 +175,10 @@ def test_a_running_task_is_edited_only_when_somebody_says_so(served: Dashboard, 
     fill(page, "Description", "changed while it ran")
     step(page, 3)
     warning = page.get_by_text("editing it could break the process")
-    expect(warning).to_be_visible(timeout=SLOW)
+    expect(warning).to_be_visible()
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     warning.click()
-    expect(page.get_by_role("button", name="Save")).to_be_enabled(timeout=SLOW)
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
     saved(page, "Customers report")
     with reading(served.world.engine) as session:
         run = session.get_one(RunRow, served.runs["running"])
@@ -188,7 +188,7 @@ def test_a_running_task_is_edited_only_when_somebody_says_so(served: Dashboard, 
     expect(dialog).to_contain_text("could break the process")
     assert stored(served, "Customers report").enabled
     dialog.get_by_role("button", name="Change it all the same").click()
-    expect(page.get_by_test_id("stToast").filter(has_text="disabled")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stToast").filter(has_text="disabled")).to_be_visible()
     assert not stored(served, "Customers report").enabled
 
 
@@ -198,14 +198,14 @@ def test_the_second_of_two_editors_is_told(served: Dashboard, visit: Open) -> No
     for page, text in ((first, "by bob"), (second, "by dan")):
         fill(page, "Description", text)
         step(page, 3)
-        expect(page.locator("table.diff ins", has_text=text)).to_be_visible(timeout=SLOW)
+        expect(page.locator("table.diff ins", has_text=text)).to_be_visible()
     saved(first, "Permits export")
     second.get_by_role("button", name="Save").click()
     told = second.get_by_role("alert").filter(has_text="somebody has changed Permits export since you opened it")
-    expect(told).to_be_visible(timeout=SLOW)
+    expect(told).to_be_visible()
     assert stored(served, "Permits export").description == "by bob"
     second.get_by_role("button", name="Open it again").click()
-    expect(second.get_by_label("Description", exact=True)).to_have_value("by bob", timeout=SLOW)
+    expect(second.get_by_label("Description", exact=True)).to_have_value("by bob")
     fill(second, "Description", "by dan, having seen bob's")
     step(second, 3)
     saved(second, "Permits export")
@@ -217,8 +217,8 @@ def test_the_second_of_two_editors_is_told(served: Dashboard, visit: Open) -> No
 
 def test_those_without_task_management_define_nothing(visit: Open) -> None:
     page = visit("ann", "/task?task=2")
-    expect(page.get_by_role("heading", name="Permits export")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="Permits export")).to_be_visible()
     assert page.get_by_role("link", name="Define task").count() == 0
     page.goto("/define?task=2")
-    expect(page.get_by_text(re.compile("Page not found|takes the privilege"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(re.compile("Page not found|takes the privilege"))).to_be_visible()
     assert page.get_by_label("Task name").count() == 0

@@ -61,11 +61,11 @@ def test_a_user_of_ours_signs_in_at_the_provider(served: Dashboard, provider: Oi
         page = context.new_page()
         page.goto("/log")
         page.get_by_role("link", name="Sign in with Acme ID").click()
-        expect(page.get_by_role("heading", name="Task log")).to_be_visible(timeout=SLOW)  # where one wanted to go
+        expect(page.get_by_role("heading", name="Task log")).to_be_visible()  # where one wanted to go
         assert page.get_by_role("link", name="Define task").count() == 0  # with ann's privileges
         page.get_by_role("button", name="ann").click()
         page.get_by_role("button", name="Sign out").click()
-        page.wait_for_url("**/login", timeout=SLOW)
+        page.wait_for_url("**/login")
     with reading(served.world.engine) as session:
         row = session.exec(select(AuditRow).where(AuditRow.actor == "ann").order_by(AuditRow.id)).first()  # type: ignore[arg-type]
     assert row is not None and row.action == "sign in" and row.after["by"] == f"OpenID provider {provider.issuer}"

@@ -15,7 +15,7 @@ from scheduler.clock import SystemClock
 from scheduler.privileges import OPERATOR
 from scheduler.usecases import people
 from tests.acceptance.running import RunningStack, export_yaml
-from tests.dashboard_browser import SLOW, Open, column, follow_link
+from tests.dashboard_browser import Open, column, follow_link
 from tests.dashboard_stack import PASSWORD, serving
 
 pytest_plugins = ["tests.acceptance.stack", "tests.dashboard_browser"]
@@ -60,25 +60,25 @@ def test_a_task_made_by_the_wizard_runs_and_delivers(stack: RunningStack, visit:
     page.get_by_role("combobox", name=re.compile("Type")).click()
     page.get_by_role("option", name="data_export", exact=True).click()
     page.get_by_role("tab", name=re.compile("^3 ")).click()
-    expect(page.get_by_role("textbox", name="Query", exact=True)).to_be_visible(timeout=SLOW)  # this type's form is
+    expect(page.get_by_role("textbox", name="Query", exact=True)).to_be_visible()  # this type's form is
     expect(page.get_by_role("textbox", name="File name", exact=True)).to_have_count(1)  # there, the first type's gone
     fill(page, "File name", "by_hand_{date}.csv")
     fill(page, "Query", "SELECT 1 AS a UNION SELECT 2")
     changed = page.locator("table.diff")
-    expect(changed.locator("tr", has_text="parameters.file_name")).to_contain_text("by_hand_", timeout=SLOW)
-    expect(changed.locator("tr", has_text="parameters.query")).to_contain_text("UNION", timeout=SLOW)
+    expect(changed.locator("tr", has_text="parameters.file_name")).to_contain_text("by_hand_")
+    expect(changed.locator("tr", has_text="parameters.query")).to_contain_text("UNION")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", name="Made by hand")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="Made by hand")).to_be_visible()
     page.get_by_role("button", name="Run now").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("at once")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text("at once")).to_be_visible()
     dialog.get_by_role("button", name="Run now").click()
     run = stack.ended("Made by hand")
     assert (run.status, run.processed, run.requested_by) == (RunStatus.COMPLETED, 2, "olga")
     (name,) = [name for name in stack.delivered if name.startswith("by_hand_")]
     assert (stack.sftp.folder / name).read_text().splitlines() == ["a", "1", "2"]
     page.goto(f"/run?run={run.id}")
-    expect(page.get_by_text(f"/{name}").first).to_be_attached(timeout=SLOW)
+    expect(page.get_by_text(f"/{name}").first).to_be_attached()
     expect(page.get_by_text("Completed").first).to_be_visible()
 
 
@@ -91,40 +91,40 @@ def test_from_a_failing_export_to_completed(stack: RunningStack, visit: Open) ->
 
     page = visit("olga", "/log")
     fill(page, "Search", "Broken export")
-    expect(page.locator(".st-key-log_table table tbody tr")).to_have_count(1, timeout=SLOW)
+    expect(page.locator(".st-key-log_table table tbody tr")).to_have_count(1)
     assert column(page, "log_table", "Result") == ["Execution failed"]
     report = follow_link(page, "log_table", 150, 0)
     assert report is not page
-    expect(report.get_by_role("alert").filter(has_text="no_such_table")).to_be_visible(timeout=SLOW)
+    expect(report.get_by_role("alert").filter(has_text="no_such_table")).to_be_visible()
     report.get_by_text("Errors only").click()
-    expect(report.locator(".st-key-run_lines table tbody tr").first).to_contain_text("ERROR", timeout=SLOW)
+    expect(report.locator(".st-key-run_lines table tbody tr").first).to_contain_text("ERROR")
 
     with report.context.expect_page() as opened:
         report.get_by_role("link", name="The task").click()
     task = opened.value
-    expect(task.get_by_text("has not been reset")).to_be_visible(timeout=SLOW)
+    expect(task.get_by_text("has not been reset")).to_be_visible()
     task.get_by_role("button", name="Edit").click()
     task.locator("button:visible", has_text="Next").click()
     task.get_by_role("radio", name="No times of its own").wait_for()
     task.locator("button:visible", has_text="Next").click()
     fill(task, "Query", "SELECT 3 AS b")
-    expect(task.locator("table.diff", has_text="parameters.query")).to_be_visible(timeout=SLOW)
+    expect(task.locator("table.diff", has_text="parameters.query")).to_be_visible()
     task.get_by_role("button", name="Save").click()
-    expect(task.get_by_test_id("stToast")).to_contain_text("is saved", timeout=SLOW)
+    expect(task.get_by_test_id("stToast")).to_contain_text("is saved")
 
     task.get_by_role("button", name="Reset").click()
-    expect(task.get_by_role("alert").filter(has_text="no_such_table")).to_be_visible(timeout=SLOW)
+    expect(task.get_by_role("alert").filter(has_text="no_such_table")).to_be_visible()
     task.get_by_role("button", name="Finish").click()
     task.get_by_role("button", name="Run again now", exact=True).click()
-    expect(task.get_by_test_id("stToast")).to_contain_text("waits for its turn", timeout=SLOW)
+    expect(task.get_by_test_id("stToast")).to_contain_text("waits for its turn")
     run = stack.ended("Broken export")
     assert (run.status, run.processed) == (RunStatus.COMPLETED, 1)
     done = task.locator(".st-key-task_runs table tbody tr").first.filter(has_text="Completed")
     moved_on = task.get_by_role("button", name="Show it")  # so the page says, unless it was made after the end
-    expect(moved_on.or_(done).first).to_be_attached(timeout=SLOW)
+    expect(moved_on.or_(done).first).to_be_attached()
     if moved_on.count():
         moved_on.click()
-    expect(done).to_be_attached(timeout=SLOW)
+    expect(done).to_be_attached()
     assert (stack.sftp.folder / "fixed.csv").read_text().splitlines() == ["b", "3"]
 
 
@@ -135,11 +135,11 @@ def test_a_runs_log_is_followed_while_it_runs(stack: RunningStack, visit: Open) 
         assert reached.wait(60)
         run = stack.in_state("Followed", RunStatus.RUNNING)
         page = visit("olga", f"/run?run={run.id}")
-        expect(page.locator(".st-key-run_tail table tbody tr").first).to_be_attached(timeout=SLOW)
+        expect(page.locator(".st-key-run_tail table tbody tr").first).to_be_attached()
         expect(page.get_by_text("while it runs")).to_be_visible()
     expect(page.get_by_text("It has ended.")).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Show its report").click()
-    expect(page.locator(".st-key-run_lines table tbody tr").first).to_be_attached(timeout=SLOW)
+    expect(page.locator(".st-key-run_lines table tbody tr").first).to_be_attached()
     stack.ended("Followed")
 
 
@@ -150,10 +150,10 @@ def test_run_now_inside_a_window_waits_and_says_until_when(stack: RunningStack, 
         page = visit("olga", f"/task?task={uid_of(stack, 'Held one')}")
         page.get_by_role("button", name="Run now").click()
         dialog = page.get_by_role("dialog")
-        expect(dialog.get_by_text("not before somebody acts")).to_be_visible(timeout=SLOW)
+        expect(dialog.get_by_text("not before somebody acts")).to_be_visible()
         dialog.get_by_role("button", name="Run now").click()
         waiting = stack.in_state("Held one", RunStatus.WAITING)
-        expect(page.get_by_text(f"Run {waiting.id} waits since")).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text(f"Run {waiting.id} waits since")).to_be_visible()
         page.goto("/")
         place = column(page, "tasks_table", "Task").index("Held one")
         assert column(page, "tasks_table", "State")[place] == "Waiting"

@@ -9,7 +9,7 @@ from sqlmodel import select
 from models.db import reading
 from models.domain import Privilege
 from models.tables import AuditRow
-from tests.dashboard_browser import SLOW, Open, column
+from tests.dashboard_browser import Open, column
 from tests.dashboard_stack import PASSWORD, Dashboard
 
 pytest_plugins = ["tests.dashboard_browser"]
@@ -54,21 +54,21 @@ def _people(served: Dashboard) -> None:
 @pytest.mark.parametrize("privilege", Privilege)
 def test_each_privilege_opens_its_pages_and_buttons_and_no_others(visit: Open, privilege: Privilege) -> None:
     page = visit(f"only {privilege.value}")
-    expect(page.get_by_role("button", name=f"only {privilege.value}")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name=f"only {privilege.value}")).to_be_visible()
     for place in PLACES:
         page.goto(place.path)
         if privilege is USERS and place.path == "/":  # who may see no task begins with the users
-            expect(page.get_by_text("Active sessions")).to_be_visible(timeout=SLOW)
+            expect(page.get_by_text("Active sessions")).to_be_visible()
         elif privilege in place.seen_by:
-            expect(page.get_by_text(place.shows).first, place.path).to_be_visible(timeout=SLOW)
+            expect(page.get_by_text(place.shows).first, place.path).to_be_visible()
         else:
-            expect(page.locator(NOT_FOR_YOU).first, place.path).to_be_visible(timeout=SLOW)
+            expect(page.locator(NOT_FOR_YOU).first, place.path).to_be_visible()
         settled(page)
         assert privilege in place.seen_by or page.get_by_text(place.shows).count() == 0, place.path
         for name, wanted in place.buttons:
             button = page.get_by_role("button", name=name, exact=True)
             if privilege is wanted:  # a button is drawn a moment behind its page
-                expect(button.first, f"{place.path}: {name}").to_be_visible(timeout=SLOW)
+                expect(button.first, f"{place.path}: {name}").to_be_visible()
             else:
                 assert button.count() == 0, f"{place.path}: {name}"
 
@@ -85,14 +85,14 @@ def test_guessing_locks_the_user_out_for_a_while_and_the_audit_says_so(served: D
         page.fill("#password", f"a wrong guess {number}")
         page.click("button[type=submit]")
         problem = page.get_by_role("alert")
-        expect(problem).to_be_visible(timeout=SLOW)
+        expect(problem).to_be_visible()
         if "Try again in" in problem.inner_text():
             break
     expect(problem).to_contain_text("Too many failed attempts. Try again in")
     page.fill("#name", "victim")
     page.fill("#password", PASSWORD)  # the right one does not help meanwhile
     page.click("button[type=submit]")
-    expect(page.get_by_role("alert")).to_contain_text("Try again in", timeout=SLOW)
+    expect(page.get_by_role("alert")).to_contain_text("Try again in")
     root = visit("root", "/audit")
     assert "sign in" in column(root, "audit_table", "What")
     with reading(served.world.engine) as session:
@@ -102,12 +102,12 @@ def test_guessing_locks_the_user_out_for_a_while_and_the_audit_says_so(served: D
 
 def test_the_pages_can_be_worked_by_keyboard(visit: Open) -> None:
     page = visit("only manage", "/task?task=2")
-    expect(page.get_by_role("button", name="Run now")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name="Run now")).to_be_visible()
     settled(page)
     page.get_by_role("button", name="Run now").focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("It would start")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text("It would start")).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     page.goto("/log")
@@ -130,7 +130,7 @@ def test_no_page_is_wider_than_800_pixels(served: Dashboard, visit: Open, theme:
     page.set_viewport_size({"width": 800, "height": 900})
     for place in PLACES:
         page.goto(place.path)
-        expect(page.get_by_text(place.shows).first, place.path).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text(place.shows).first, place.path).to_be_visible()
         settled(page)
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
         assert wide <= 800, f"{place.path}: {wide}"

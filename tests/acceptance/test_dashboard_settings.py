@@ -10,7 +10,7 @@ from sqlmodel import select
 from models.db import reading
 from models.tables import AuditRow
 from scheduler.store.settings import load_settings
-from tests.dashboard_browser import SLOW, Open
+from tests.dashboard_browser import Open
 from tests.dashboard_stack import Dashboard, dashboard
 from tests.prefect_server import ServerForTests
 from tests.sftp_fault_server import PASSWORD, USER, FaultServer
@@ -43,16 +43,16 @@ def test_the_importer_path_is_checked_while_one_types(served: Dashboard, visit: 
     page = visit("bob", "/configuration")
     page.get_by_role("tab", name="Importer").click()
     save = page.get_by_role("button", name="Save", exact=True)
-    expect(save).to_be_disabled(timeout=SLOW)
+    expect(save).to_be_disabled()
     fill(page, "Customer Importer File Path", r"\flexftp\acme")  # and the field is not even left
     expect(page.get_by_role("alert")).to_contain_text(
-        r"'\flexftp\acme' is not an importer path: it needs exactly two leading backslashes", timeout=SLOW
+        r"'\flexftp\acme' is not an importer path: it needs exactly two leading backslashes"
     )
     expect(save).to_be_disabled()
     fill(page, "Customer Importer File Path", PATH)
-    expect(page.get_by_role("alert").get_by_text("two leading backslashes")).to_have_count(0, timeout=SLOW)
+    expect(page.get_by_role("alert").get_by_text("two leading backslashes")).to_have_count(0)
     save.click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("Saved", timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("Saved")
     with reading(served.world.engine) as session:
         assert load_settings(session).customer_importer_file_path == PATH
     assert "edit settings" in actions(served)
@@ -71,16 +71,16 @@ def test_the_connection_is_tried_after_its_host_key_was_confirmed(
     port.press("Tab")
     fill(page, "Name in paths", "flexftp")
     page.get_by_role("button", name="Save connection").click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("Saved", timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("Saved")
 
     page.get_by_role("button", name="Test connection").click()
-    expect(page.get_by_text("Is this the server's host key?")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Is this the server's host key?")).to_be_visible()
     expect(page.get_by_text(fault_server.host_key)).to_be_visible()
     assert fault_server.behaviour.credentials == []  # nothing secret was sent before somebody said yes
     block = prefect_server.api.block("sftp-server", "importer", secrets=True)
     assert block is not None and "known_host_key" not in block
     page.get_by_role("button", name="Yes, store it and go on").click()
-    expect(page.get_by_text("The connection works: every step went well")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("The connection works: every step went well")).to_be_visible()
     for step in ("Importer folder", "Write", "Read back", "Rename", "Remove"):
         expect(page.get_by_text(step, exact=True)).to_be_visible()
     assert list(fault_server.folder.iterdir()) == [] and len(fault_server.behaviour.renames_to) == 1
@@ -102,19 +102,19 @@ def test_a_connection_that_fails_says_where_and_what_to_do(
     page.get_by_role("tab", name="Importer").click()
     fill(page, "Password", "wrong")
     page.get_by_role("button", name="Save connection").click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("Saved", timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("Saved")
     page.get_by_role("button", name="Test connection").click()
-    expect(page.get_by_text("The connection does not work: Host key and sign-in")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("The connection does not work: Host key and sign-in")).to_be_visible()
     expect(page.get_by_text("Check user name, password and key in the block")).to_be_visible()
     assert "Traceback" not in page.content()
 
 
 def test_who_may_only_view_sees_no_button_and_no_secret(visit: Open) -> None:
     page = visit("ann", "/configuration")
-    expect(page.get_by_text("Changing these takes the privilege Task management")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Changing these takes the privilege Task management")).to_be_visible()
     for tab in ("Importer", "Mail"):
         page.get_by_role("tab", name=tab).click()
-        expect(page.get_by_role("button", name="Save")).to_have_count(0, timeout=SLOW)
+        expect(page.get_by_role("button", name="Save")).to_have_count(0)
         for name in ("Save connection", "Test connection", "Send test mail"):
             assert page.get_by_role("button", name=name).count() == 0
 
@@ -127,12 +127,12 @@ def test_the_mail_connection_says_what_is_wrong(visit: Open) -> None:
     port.fill("1")
     port.press("Tab")
     page.get_by_role("button", name="Save connection").click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("Saved", timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("Saved")
     fill(page, "Test mail to", "nobody")
     page.get_by_role("textbox", name="Test mail to").press("Enter")
     page.get_by_role("button", name="Send test mail").click()
-    expect(page.get_by_role("alert").get_by_text("write a mail address")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("alert").get_by_text("write a mail address")).to_be_visible()
     fill(page, "Test mail to", "ops@example.com")
     page.get_by_role("textbox", name="Test mail to").press("Enter")
     page.get_by_role("button", name="Send test mail").click()
-    expect(page.get_by_text("cannot be reached (Connection refused)")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("cannot be reached (Connection refused)")).to_be_visible()

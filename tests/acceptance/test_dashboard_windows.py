@@ -17,7 +17,7 @@ from scheduler.privileges import OPERATOR
 from scheduler.store.settings import load_windows
 from scheduler.usecases import people
 from tests.acceptance.running import RunningStack, export_yaml
-from tests.dashboard_browser import SLOW, Open, column
+from tests.dashboard_browser import Open, column
 from tests.dashboard_stack import PASSWORD, serving
 
 pytest_plugins = ["tests.acceptance.stack", "tests.dashboard_browser"]
@@ -69,20 +69,20 @@ def test_a_release_shows_what_it_moves_and_then_it_moves(stack: RunningStack, vi
     of_today.get_by_role("button", name="Release", exact=True).click()
     dialog = page.get_by_role("dialog")
     day = f"{datetime.fromisoformat(around_now):%a %-d %b}"
-    expect(dialog.get_by_role("button", name=f"Release {NAME} of {day}")).to_be_visible(timeout=SLOW)
-    expect(dialog.get_by_text(re.compile(r"1 of \d+ runs? until .* would move: 1 earlier"))).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_role("button", name=f"Release {NAME} of {day}")).to_be_visible()
+    expect(dialog.get_by_text(re.compile(r"1 of \d+ runs? until .* would move: 1 earlier"))).to_be_visible()
     assert column(page, "window_preview", "Task") == ["Kept waiting"]
     before, after = (column(page, "window_preview", name)[0] for name in ("Starts as it is", "Starts after the change"))
     assert before > after and "earlier" in column(page, "window_preview", "Moves")[0]
     run = stack.last("Kept waiting")
     assert run is not None and run.status is RunStatus.WAITING  # to look is not to do
     dialog.get_by_role("button", name=f"Release {NAME} of {day}").click()
-    expect(page.get_by_text("Released by wanda")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Released by wanda")).to_be_visible()
     assert stack.ended("Kept waiting").status is RunStatus.COMPLETED
     of_today.get_by_role("button", name="Reserve", exact=True).click()
-    expect(dialog.get_by_text("No run would move")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text("No run would move")).to_be_visible()
     dialog.get_by_role("button", name=f"Reserve {NAME} of {day}").click()
-    expect(page.get_by_text("Released by")).to_have_count(0, timeout=SLOW)
+    expect(page.get_by_text("Released by")).to_have_count(0)
 
 
 def test_a_window_is_edited_with_a_look_at_what_moves_first(stack: RunningStack, visit: Open) -> None:
@@ -92,19 +92,19 @@ def test_a_window_is_edited_with_a_look_at_what_moves_first(stack: RunningStack,
     page = visit("wanda", "/windows")
     page.get_by_role("button", name="Edit").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("Nothing has changed yet")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text("Nothing has changed yet")).to_be_visible()
     end = dialog.get_by_role("textbox", name="End")
     end.fill("25:00")
     end.press("Enter")
-    expect(dialog.get_by_role("alert")).to_contain_text("end: not a time of day; write it like", timeout=SLOW)
+    expect(dialog.get_by_role("alert")).to_contain_text("end: not a time of day; write it like")
     expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
     later = f"{datetime.now(UTC) + timedelta(hours=6):%H:%M}"
     end.fill(later)
     end.press("Enter")
-    expect(dialog.get_by_text(re.compile(r"would move: \d+ later"))).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text(re.compile(r"would move: \d+ later"))).to_be_visible()
     assert set(column(page, "window_preview", "Task")) == {"Comes due inside"}
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("is saved", timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("is saved")
     with reading(stack.ledger.engine) as session:
         (window,) = load_windows(session)
         row = session.exec(select(AuditRow).where(AuditRow.action == "edit window", AuditRow.actor == "wanda")).one()
@@ -120,18 +120,18 @@ def test_windows_are_added_and_deleted(stack: RunningStack, visit: Open) -> None
         dialog.get_by_role("textbox", name=label).fill(text)
         dialog.get_by_role("textbox", name=label).press("Enter")
     dialog.get_by_role("button", name="Sun").or_(dialog.get_by_text("Sun", exact=True)).first.click()
-    expect(dialog.get_by_role("button", name="Save")).to_be_enabled(timeout=SLOW)
+    expect(dialog.get_by_role("button", name="Save")).to_be_enabled()
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_test_id("stToast")).to_contain_text("'Sundays' is saved", timeout=SLOW)
+    expect(page.get_by_test_id("stToast")).to_contain_text("'Sundays' is saved")
     page.locator(".st-key-window_delete_Sundays").get_by_role("button").click()
     page.get_by_role("button", name="Delete it").click()
-    expect(page.get_by_test_id("stToast").last).to_contain_text("'Sundays' is deleted", timeout=SLOW)
+    expect(page.get_by_test_id("stToast").last).to_contain_text("'Sundays' is deleted")
     with reading(stack.ledger.engine) as session:
         assert "Sundays" not in [window.name for window in load_windows(session)]
 
 
 def test_who_may_only_view_sees_the_windows_and_no_button(visit: Open) -> None:
     page = visit("vera", "/windows")
-    expect(page.get_by_text(NAME).first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(NAME).first).to_be_visible()
     for name in ("Release", "Reserve", "Edit", "Delete", "Add window"):
         assert page.get_by_role("button", name=name).count() == 0

@@ -1,5 +1,6 @@
 """The short form of the faults: `python -m tests.faults` is the long one."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,6 @@ def test_a_full_disk_leaves_nothing_half_written(sqlite: Engine) -> None:
 
 
 def test_two_workers_one_of_them_frozen_on_a_database_that_restarts(tmp_path: Path) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
         database = RestartingPostgres(Path(folder))
         try:

@@ -2,9 +2,6 @@
 
 import logging
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,7 +10,7 @@ from models.db import writing
 from models.domain import RunStatus
 from models.tables import RunRow
 from scheduler.lost import end_lost_runs
-from scheduler.processes import ProcessIdentity, end_group, identify, identify_self
+from scheduler.processes import ProcessIdentity, end_group, identify_self
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store import workers
 from scheduler.store.endings import cancel_waiting
@@ -314,17 +311,6 @@ def test_a_failed_tasks_mark_goes_with_its_next_good_end(desk: Desk) -> None:
 
 
 # Runs that got lost
-
-
-@pytest.fixture
-def process() -> Iterator[ProcessIdentity]:
-    """A real process in a group of its own."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
-    identity = identify(child.pid)
-    assert identity is not None
-    yield identity
-    child.kill()
-    child.communicate()
 
 
 def _running(desk: Desk, process: ProcessIdentity | None, worker_seen: str) -> RunRow:

@@ -2,32 +2,19 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 
 import pytest
 
 from models.db import reading, writing
 from models.domain import RunStatus
 from scheduler.privileges import OPERATOR
-from scheduler.processes import ProcessIdentity, identify, identify_self
+from scheduler.processes import ProcessIdentity, identify_self
 from scheduler.standstill import STANDS_STILL, Standstill
 from scheduler.store import logs, workers
 from scheduler.store.process_side import open_run_ledger
 from scheduler.usecases.browse_tasks import TaskQuery, browse_tasks, overview
 from tests.databases import url_of
 from tests.desk import Desk
-
-
-@pytest.fixture
-def process() -> Iterator[ProcessIdentity]:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
-    identity = identify(child.pid)
-    assert identity is not None
-    yield identity
-    child.kill()
-    child.communicate()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from flows.staging import Staging
 from models.domain import Privilege, RunStatus
 from scheduler.definitions import TaskSection
 from tests.acceptance.runner import Forks, Headway
-from tests.dashboard_browser import SLOW, Open, cells
+from tests.dashboard_browser import Open, cells
 from tests.dashboard_stack import Dashboard, new_world, serving
 from tests.fakes import utc
 from tests.security.hostile_texts import CONTROL, MARKER, ONE_LINE, TEXTS
@@ -236,30 +236,30 @@ def test_nothing_that_people_wrote_runs_or_becomes_an_element(visit: Open, name:
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(PAGES[name])
     if name == "tasks":
-        expect(page.locator(".st-key-tasks_table table tbody tr").first).to_be_attached(timeout=SLOW)
+        expect(page.locator(".st-key-tasks_table table tbody tr").first).to_be_attached()
         shown = {cell for row in cells(page, "tasks_table") for cell in row}
         assert len(shown & set(names())) > 10
     elif name == "log":
         shown = {cell for row in cells(page, "log_table") for cell in row}
         assert len(shown & set(names())) > 5
     elif name == "task":
-        expect(page.get_by_role("heading", name=names()[0])).to_be_visible(timeout=SLOW)
+        expect(page.get_by_role("heading", name=names()[0])).to_be_visible()
         for text in (":red[pwned red]", "**bold pwned**", "$x^2 pwned$", f"<img src={'//pwned.invalid/x'} alt=a>"):
             expect(page.get_by_text(text).first).to_be_visible()
     elif name == "windows":
-        expect(page.get_by_text(names()[40], exact=True).first).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text(names()[40], exact=True).first).to_be_visible()
     elif name == "users":
         page.get_by_role("combobox", name="User", exact=True).click()
-        expect(page.get_by_role("option", name=sorted(names()[:40])[1], exact=True)).to_be_attached(timeout=SLOW)
+        expect(page.get_by_role("option", name=sorted(names()[:40])[1], exact=True)).to_be_attached()
     elif name == "audit":
         shown = {cell for row in cells(page, "audit_table") for cell in row}
         assert any(MARKER in cell for cell in shown)
     elif name in ("define", "reset"):
-        expect(page.get_by_role("heading", name=names()[0])).to_be_visible(timeout=SLOW)
+        expect(page.get_by_role("heading", name=names()[0])).to_be_visible()
     elif name != "run":
-        expect(page.get_by_role("heading", level=2).first).to_be_visible(timeout=SLOW)
+        expect(page.get_by_role("heading", level=2).first).to_be_visible()
     else:
-        expect(page.get_by_role("heading", name=f"Run 1: {names()[0]}")).to_be_visible(timeout=SLOW)
+        expect(page.get_by_role("heading", name=f"Run 1: {names()[0]}")).to_be_visible()
         expect(page.get_by_role("alert").filter(has_text="<img src=//pwned.invalid/x alt=a>").first).to_be_visible()
         assert len({cell for row in cells(page, "run_lines") for cell in row} & set(TEXTS)) > 10
     page.wait_for_load_state("networkidle")
