@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -102,13 +102,23 @@ def work_folder() -> Iterator[Path]:
     process lives, so the next run can tell an abandoned folder from a busy one, and removes it.
     """
     _sweep_abandoned(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock, folder = _locked_folder()
+    with lock:
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked_folder() -> tuple[IO[str], Path]:
+    """A new folder and its lock. A sweep that comes between the two takes the folder: then it is another one."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+        lock = (folder / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / ".lock").exists():
+            return lock, folder
+        lock.close()
 
 
 def _sweep_abandoned(parent: Path) -> None:

@@ -1,5 +1,6 @@
 """What all tests share: the servers and databases as plugins, and a home of its own for each test."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     return home
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before xdist's own hook, which reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """What is tested side by side: files; but all that needs the whole stack is one lot, as is Prefect's server."""
     for item in items:
         needs = getattr(item, "fixturenames", ())
         shared = next((name for name in ("stack", "prefect_server") if name in needs), None)
-        item.add_marker(pytest.mark.xdist_group(shared or str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.split("::")[0]))
+    yield

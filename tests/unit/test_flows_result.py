@@ -1,5 +1,6 @@
 """What flows hand back and how they tell of their progress; the scratch file of imports; names."""
 
+import fcntl
 import logging
 import tempfile
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from prefect.logging.loggers import PrefectLogAdapter
 
 from flows import result
-from flows.files import WORK_PREFIX, resolved_file_name, work_folder
+from flows.files import WORK_PREFIX, _sweep_abandoned, resolved_file_name, work_folder
 from flows.result import LOGGED_ROWS, BadRows, InputRefused, RunResult, completed, report_progress
 from flows.staging import Staging
 
@@ -98,6 +99,23 @@ def test_a_work_folder_goes_away_and_takes_abandoned_ones_with_it(tmp_path, monk
         assert not abandoned.exists()
         with work_folder():  # a second run's sweep leaves a busy folder alone
             assert (busy / "data").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_comes_before_the_lock_costs_only_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock, sweeps = fcntl.flock, []
+
+    def late(file, operation):
+        if operation == fcntl.LOCK_EX and not sweeps:
+            sweeps.append(Path(file.name).parent)
+            _sweep_abandoned(tmp_path)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with work_folder() as folder:
+        (folder / "data").write_text("x")
+        assert folder != sweeps[0]
     assert list(tmp_path.iterdir()) == []
 
 
