@@ -1,7 +1,6 @@
 """The app: the line that stands above every page, and the pages themselves."""
 
 from pathlib import Path
-from zoneinfo import available_timezones
 
 import streamlit as st
 
@@ -55,7 +54,7 @@ def account() -> None:
     signed_in = ui.viewer()
     chosen = ui.zone()
     with st.popover(words.plain(signed_in.actor.name), icon=":material/account_circle:", width="stretch"):
-        zones = sorted(available_timezones())
+        zones = words.zones()
         index = zones.index(chosen) if chosen in zones else None
         zone = st.selectbox("Show times in", zones, index=index, key="zone")
         if zone and zone != chosen:

@@ -12,6 +12,7 @@ _OPTIONS: dict[str, object] = {
     "client.toolbarMode": "minimal",
     "global.developmentMode": False,
     "logger.level": "warning",
+    "runner.postScriptGC": False,  # it looks at every object there is, after every click
     "server.address": "127.0.0.1",
     "server.enableAgentApi": False,
     "server.enableCORS": True,

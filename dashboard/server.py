@@ -1,5 +1,6 @@
 """The dashboard as one ASGI application: Streamlit, our own routes, and the guard before both."""
 
+import gc
 import logging
 import uuid
 from pathlib import Path
@@ -47,12 +48,16 @@ def _say_what_to_do(error: Exception) -> bool:
 
 
 def _warm_up() -> None:
-    """Read all that is defined before somebody waits for it: with ten thousand tasks it takes two seconds."""
+    """Read all that is defined before somebody waits for it: with ten thousand tasks it takes two seconds.
+
+    What is there then, modules for the most part, stays: no collection of garbage has to look at it again.
+    """
     try:
         with reading(engine()) as session:
             ui.book(session)
     except (SchedulerError, SQLAlchemyError):  # the pages say so, and ask again
         _log.warning("the database did not answer at the start")
+    gc.freeze()
 
 
 def serve() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from zoneinfo import available_timezones
 
 import pandas as pd
 import streamlit as st
@@ -34,7 +33,7 @@ def edit(opened: WindowSection | None, every: list[WindowSection], zone: str) ->
     start = left.text_input("Start", f"{opened.start:%H:%M}" if opened else "", key="window_start", placeholder="05:00")
     end = middle.text_input("End", f"{opened.end:%H:%M}" if opened else "", key="window_end", placeholder="06:00",
                             help="Not later than the start: it ends on the next day")  # fmt: skip
-    zones = [_SETTINGS_ZONE, *sorted(available_timezones())]
+    zones = [_SETTINGS_ZONE, *words.zones()]
     chosen = (opened.timezone if opened else None) or _SETTINGS_ZONE
     where = right.selectbox("Time zone", zones, index=zones.index(chosen) if chosen in zones else 0, key="window_zone")
     values = {

@@ -3,6 +3,8 @@
 import html
 import re
 from datetime import datetime, timedelta
+from functools import cache
+from zoneinfo import available_timezones
 
 from models.tables import RunRow
 from scheduler.localtime import zone as known_zone
@@ -10,6 +12,12 @@ from scheduler.localtime import zone as known_zone
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _MAKES_LINKS = re.compile(r"(?<=[:@])(?=\S)|(?<=www)(?=\\\.)|(?<=WWW)(?=\\\.)")
+
+
+@cache
+def zones() -> tuple[str, ...]:
+    """The names of all time zones, in order."""
+    return tuple(sorted(available_timezones()))
 
 
 def in_zone(moment: datetime | None, zone: str, *, seconds: bool = False) -> str:

@@ -1,15 +1,15 @@
 """Debian's Chromium on a real dashboard, as a pytest plugin: signed in as somebody, tables read as a reader would.
 
 `served`: a furnished installation, one for each test module that asks; a module may have its own of that name.
-`visit(name, path)`: a page of it in a browser
-of its own.
+`visit(name, path)`: a page of it, signed in.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, expect, sync_playwright
 
 from tests.dashboard_stack import PASSWORD, Dashboard, dashboard
 
@@ -37,28 +37,56 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def visit(served: Dashboard, browser: Browser) -> Iterator[Open]:
-    """Sign in as somebody and open a page, in a browser of its own. Requests that go elsewhere fail the test."""
-    contexts = []
-    asked: list[str] = []
+@dataclass
+class People:
+    """Whoever has signed in, each in a browser context of their own, and every address that was asked for."""
 
-    def visit(name: str, path: str = "/") -> Page:
-        context = browser.new_context(base_url=served.url, viewport={"width": 1280, "height": 900})
+    browser: Browser
+    base_url: str
+    contexts: dict[str, BrowserContext] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def context(self) -> BrowserContext:
+        context = self.browser.new_context(base_url=self.base_url, viewport={"width": 1280, "height": 900})
         context.set_default_timeout(SLOW)
-        context.on("request", lambda request: asked.append(request.url))
-        contexts.append(context)
-        page = context.new_page()
+        context.on("request", lambda request: self.asked.append(request.url))
+        context.new_page().goto("/login")  # stays: the process behind it keeps what it has compiled for the next page
+        return context
+
+
+@pytest.fixture(scope="module")
+def people(served: Dashboard, browser: Browser) -> Iterator[People]:
+    people = People(browser, served.url)
+    yield people
+    for context in people.contexts.values():
+        context.close()
+
+
+@pytest.fixture
+def visit(people: People) -> Iterator[Open]:
+    """Open a page as somebody, who signs in where it is asked for. Requests that go elsewhere fail the test.
+
+    alone: in a session that no other page of the module has, nor gets.
+    """
+    contexts, pages = [], []
+
+    def visit(name: str, path: str = "/", *, alone: bool = False) -> Page:
+        if alone:
+            contexts.append(context := people.context())
+        else:
+            context = people.contexts.get(name) or people.contexts.setdefault(name, people.context())
+        pages.append(page := context.new_page())
         page.goto(path)
-        page.fill("#name", name)
-        page.fill("#password", PASSWORD)
-        page.click("button[type=submit]")
+        if page.locator("#password").count():
+            page.fill("#name", name)
+            page.fill("#password", PASSWORD)
+            page.click("button[type=submit]")
         return page
 
     yield visit
-    for context in contexts:
-        context.close()
-    assert not [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
+    for one in [*contexts, *pages]:
+        one.close()
+    assert not [url for url in people.asked if not url.startswith((people.base_url, "data:", "blob:"))]
 
 
 def cells(page: Page, key: str) -> list[list[str]]:
@@ -83,11 +111,12 @@ def click(page: Page, key: str, x: int, row: int) -> None:
 
 def follow_link(page: Page, key: str, x: int, row: int) -> Page:
     """The tab that a link in a table opens. A link answers once the table knows that the pointer is on it."""
-    pages = page.context.pages
-    for _ in range(20):
+    for _ in range(10):
         page.locator(f".st-key-{key} .dvn-scroller").hover(position={"x": x, "y": 32 + 31 * row + 15})
-        click(page, key, x, row)
-        if len(page.context.pages) > len(pages):
-            break
-        page.wait_for_timeout(250)
-    return page.context.pages[-1]
+        try:
+            with page.context.expect_page(timeout=SLOW / 10) as opened:
+                click(page, key, x, row)
+        except TimeoutError:
+            continue
+        return opened.value
+    raise AssertionError(f"no link at {x} in row {row} of {key}")

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from typing import Any
-from zoneinfo import available_timezones
 
 import streamlit as st
 from pydantic import ValidationError
@@ -81,7 +80,7 @@ def rules(old: TaskSection | None) -> dict[str, Any]:
 
 
 def zone_of_task(old: TaskSection | None) -> str | None:
-    zones = ["The settings' time zone", *sorted(available_timezones())]
+    zones = ["The settings' time zone", *words.zones()]
     index = zones.index(old.timezone) if old and old.timezone in zones else 0
     chosen = st.selectbox("Time zone", zones, index, key=key("zone"))
     return None if chosen == zones[0] else chosen

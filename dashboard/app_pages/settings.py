@@ -1,7 +1,5 @@
 """Configuration: importer path and its SFTP connection, mail, spacing, capacity, alerts, retention, time zone."""
 
-from zoneinfo import available_timezones
-
 import streamlit as st
 
 from dashboard import setting_connections, ui, words
@@ -13,7 +11,7 @@ def general(*, locked: bool) -> None:
     """What holds for every task."""
     sheet = Sheet("general", locked=locked)
     left, right = st.columns(2)
-    zones = sorted(available_timezones())
+    zones = words.zones()
     zone = left.selectbox("Default time zone of schedules", zones, index=zones.index(sheet.opened.timezone),
                           key=sheet.key("timezone"), disabled=locked)  # fmt: skip
     problems = [

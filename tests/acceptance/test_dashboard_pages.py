@@ -189,7 +189,7 @@ def test_a_task_that_is_not_running_cannot_be_reset(visit: Open) -> None:
 
 
 def test_signing_out_here_and_being_signed_out_elsewhere(served: Dashboard, visit: Open) -> None:
-    page, other = visit("bob"), visit("bob")
+    page, other = visit("bob", alone=True), visit("bob", alone=True)
     for one in (page, other):
         one.get_by_role("button", name="bob").wait_for()
     page.get_by_role("button", name="bob").click()
@@ -202,7 +202,7 @@ def test_signing_out_here_and_being_signed_out_elsewhere(served: Dashboard, visi
 
 
 def test_times_are_shown_in_the_zone_that_the_viewer_chose(visit: Open) -> None:
-    page = visit("ann", "/log")
+    page = visit("ann", "/log", alone=True)
     assert column(page, "log_table", "Start time")[0].endswith(("EST", "EDT"))
     page.get_by_role("button", name="ann").click()
     zone = page.get_by_role("combobox", name=re.compile("Show times in"))

@@ -101,7 +101,7 @@ def test_log_lines_are_in_the_ledger_before_the_outcome_is(engine: EngineRoom) -
     calls = [call for call, _ in engine.run("talking").ledger.entries()]
 
     assert calls[-1] == "ended"
-    assert calls[-2] == "log"
+    assert "log" in calls
 
 
 def test_log_lines_reach_prefect_too(engine: EngineRoom) -> None:
