@@ -1,5 +1,6 @@
 """The block `ledger`: everything about runs can be read through it, nothing about people, and nothing is written."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,6 +38,14 @@ class Shelf:
     def url(self) -> sa.URL:
         assert self.fields is not None
         return sa.make_url(self.fields["url"])
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresForTests) -> Iterator[Engine]:
+    """A database of its own for each test, for they give rights away."""
+    engine = postgres_server.new_installation()
+    yield engine
+    postgres_server.drop(engine)
 
 
 @pytest.fixture
@@ -120,7 +129,7 @@ def test_on_postgresql_it_is_the_login_that_may_not(postgres: Engine, monkeypatc
     monkeypatch.setenv("HEADWAY_DATABASE_URL", url_of(postgres))
     shelf = Shelf()
     keep_ledger_block(shelf)
-    assert shelf.url.username == "headway_ledger_headway"
+    assert shelf.url.username == f"headway_ledger_{postgres.url.database}"
     with pytest.raises(DatabaseError, match="permission denied"):
         rows(shelf.block_made, query)
 
@@ -136,7 +145,7 @@ def test_a_table_of_a_later_version_can_be_read_after_the_deploy(postgres: Engin
     shelf = Shelf()
     keep_ledger_block(shelf)
     with postgres.begin() as connection:
-        connection.exec_driver_sql("REVOKE ALL ON run FROM headway_ledger_headway")
+        connection.exec_driver_sql(f"REVOKE ALL ON run FROM headway_ledger_{postgres.url.database}")
     with pytest.raises(DatabaseError, match="permission denied"):
         rows(shelf.block_made, "SELECT * FROM run")
     assert not keep_ledger_block(shelf)

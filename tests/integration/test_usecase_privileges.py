@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import import_module
 from itertools import chain, combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,10 +170,28 @@ def _cheap_hash() -> Iterable[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def copies() -> dict[str, bytes]:
+    """Database files that were made once."""
+    return {}
+
+
 @pytest.fixture
-def peopled(quick_desk: Desk, _cheap_hash: None) -> Desk:
+def peopled(quick_desk: Desk, _cheap_hash: None, copies: dict[str, bytes]) -> Desk:
     """Task `a` with three old runs, `failed` in need of a reset, `new` that never ran; user `ann` who may view."""
-    desk = quick_desk
+    file = Path(quick_desk.engine.url.database or "")
+    if not copies:
+        _people(quick_desk)
+        with quick_desk.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        copies["peopled"] = file.read_bytes()
+    quick_desk.engine.dispose()
+    file.write_bytes(copies["peopled"])
+    quick_desk.clock.set("2026-11-23T12:30-05:00")
+    return quick_desk
+
+
+def _people(desk: Desk) -> None:
     desk.define(
         "tasks:\n  - {name: a, type: job0, schedule: {cron: '0 * * * *'}}\n"
         "  - {name: failed, type: job1}\n  - {name: new, type: job2}\n"
@@ -192,7 +211,6 @@ def peopled(quick_desk: Desk, _cheap_hash: None) -> Desk:
         session.add(ann)
         session.flush()
         session.add(GrantRow(user_id=ann.id or 0, privilege=VIEW))
-    return desk
 
 
 @pytest.mark.parametrize("name", ACTS)
