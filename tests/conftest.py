@@ -20,9 +20,8 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
 
 @pytest.hookimpl(wrapper=True)  # before xdist's own hook, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """What is tested side by side: files; but all that needs the whole stack is one lot, and so on."""
+    """What is tested side by side: files; but all that needs the whole stack is one lot."""
     for item in items:
-        needs = getattr(item, "fixturenames", ())
-        shared = next((name for name in ("stack", "flow_prefect", "prefect_server") if name in needs), None)
-        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.split("::")[0]))
+        whole = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if whole else item.nodeid.split("::")[0]))
     yield

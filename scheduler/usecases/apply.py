@@ -162,8 +162,10 @@ def _changes(stored: Definitions, merged: Definitions) -> list[Change]:
     old_windows = {one.name: _window_facts(one) for one in stored.windows or []}
     new_windows = {one.name: _window_facts(one) for one in merged.windows or []}
     changes += _differences("window", old_windows, new_windows)
-    old_tasks = {one.name: one.model_dump(mode="json") for one in stored.tasks or []}
-    new_tasks = {one.name: one.model_dump(mode="json") for one in merged.tasks or []}
+    old = {one.name: one for one in stored.tasks or []}
+    given = [one for one in merged.tasks or [] if one is not old.get(one.name)]  # the others are as they were
+    old_tasks = {one.name: old[one.name].model_dump(mode="json") for one in given if one.name in old}
+    new_tasks = {one.name: one.model_dump(mode="json") for one in given}
     return changes + _differences("task", old_tasks, new_tasks)
 
 
