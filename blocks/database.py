@@ -25,6 +25,10 @@ _CURSOR = re.compile(r'DECLARE "\w+" CURSOR FOR\s+')
 _NOT_READING = re.compile(
     _CURSOR.pattern + r"(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CREATE|ALTER|DROP|GRANT|COPY|CALL|DO|SET)\b", re.IGNORECASE
 )
+_NOT_LET_IN = re.compile(
+    r"invalid .*value|authentication failed|certificate verify failed|(database|role) .* does not exist|no pg_hba"
+)
+"""PostgreSQL answers so, or its library, until somebody acts; both call it operational, as they do a lost line."""
 READING_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
 REFUSED_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 
@@ -243,7 +247,8 @@ def _may_pass(error: DBAPIError, url: str) -> bool:
     """Whether trying again may help: a lost connection, a lock. (SQLite calls a bad query operational too.)"""
     if url.startswith("sqlite"):
         return any(sign in str(error.orig) for sign in ("locked", "busy"))
-    return error.connection_invalidated or isinstance(error, OperationalError)
+    lost = error.connection_invalidated or isinstance(error, OperationalError)
+    return lost and _NOT_LET_IN.search(str(error.orig)) is None
 
 
 def _forbid_writing(connection: Any, denied: frozenset[str]) -> None:

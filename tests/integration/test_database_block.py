@@ -148,6 +148,22 @@ def test_a_block_that_leads_nowhere_says_so(url, message):
         pass
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": {"sslmode": "nope"}}, 'invalid sslmode value: "nope"'),
+        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
+        ({"username": "nobody"}, 'role "nobody" does not exist'),
+    ],
+)
+def test_what_somebody_has_to_mend_first_is_not_tried_again(postgres, change, message):
+    query = {**postgres.url.query, **change.get("query", {})}
+    url = postgres.url.set(**{**change, "query": query}).render_as_string(hide_password=False)
+    with pytest.raises(DatabaseError, match=message) as refused, Database(url=url).reading():
+        pass
+    assert refused.value.permanent
+
+
 def test_an_unreachable_server_may_be_tried_again_and_its_password_stays_secret():
     block = Database(url="postgresql://ops:Tr0ub4dor@127.0.0.1:1/name")
     with pytest.raises(DatabaseError) as refused, block.reading():
