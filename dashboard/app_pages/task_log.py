@@ -1,5 +1,6 @@
 """Task log: every run that has ended, newest first."""
 
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from urllib.parse import urlencode
 
@@ -26,7 +27,7 @@ _RANGES = {"Last 24 hours": 1, "Last 7 days": 7, "Last 31 days": 31, "Last 366 d
 
 
 def asked(zone: str) -> LogQuery:
-    """The filter as the widgets say it. Times are to the minute, so that a page's key stays good while one reads."""
+    """The filter as the widgets say it."""
     top = st.columns([2, 3, 2, 2], vertical_alignment="bottom")
     chosen = top[0].selectbox("Time", list(_RANGES), index=1, key="log_range")
     search = top[1].text_input("Search", key="log_search", placeholder="Task or object")
@@ -70,8 +71,10 @@ def _midnight(day: date, zone: str) -> datetime:
 
 def turned_to(query: LogQuery) -> list[Key]:
     """The keys of the pages turned so far; another filter begins at the first page."""
-    if st.session_state.get("log_asked") != (query, st.session_state.get("log_range")):
-        st.session_state.log_asked = (query, st.session_state.get("log_range"))
+    chosen = (st.session_state.log_range, st.session_state.get("log_days"))
+    filter_ = (chosen, replace(query, since=None, until=None))  # the last 7 days begin later with every minute
+    if st.session_state.get("log_asked") != filter_:
+        st.session_state.log_asked = filter_
         st.session_state.log_keys = []
     keys: list[Key] = st.session_state.log_keys
     return keys
