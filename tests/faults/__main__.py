@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,7 @@ def _options() -> argparse.Namespace:
 
 
 def _interleavings(options: argparse.Namespace) -> Iterator[Line]:
-    weeks, seconds = live_through(options.first, options.seeds, tell=True)
+    weeks, seconds = live_through(options.first, options.seeds, processes=os.cpu_count() or 1)
     broken = [week.seed for week in weeks if week.broken]
     struck: dict[str, int] = {}
     for week in weeks:

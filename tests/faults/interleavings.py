@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 import traceback
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
+from multiprocessing import get_context
 
 from models.db import writing
 from tests.faults.cast import Person, Stage, simulated_machine
@@ -161,24 +164,37 @@ def _bow(hub: Hub, stage: Stage, referee: Referee) -> int:
     return referee.count_occurrences()
 
 
-def live_through(first: int, count: int, tell: bool = False) -> tuple[list[Lived], float]:
+def live_through(first: int, count: int, processes: int = 1) -> tuple[list[Lived], float]:
     """That many weeks; and seconds taken. Broken ones are told at once."""
-    theatre = Theatre()
     began = time.monotonic()
     weeks = []
-    for seed in range(first, first + count):
-        week = theatre.live(seed)
-        if week.broken:
-            print(f"seed {seed}: {week.broken}", flush=True)
-        week.log = week.log if week.broken else []
-        weeks.append(week)
-        if tell and (seed - first + 1) % 500 == 0:
-            rate = (seed - first + 1) / (time.monotonic() - began)
-            print(
-                f"{seed - first + 1} weeks, {rate:.2f} a second, {sum(bool(w.broken) for w in weeks)} broken",
-                flush=True,
-            )
+    with ExitStack() as stack:
+        seeds = range(first, first + count)
+        if processes > 1:
+            pool = stack.enter_context(get_context("spawn").Pool(processes))
+            lived = pool.imap(_live, seeds, chunksize=5)
+        else:
+            lived = map(_live, seeds)
+        for number, week in enumerate(lived, 1):
+            weeks.append(week)
+            if week.broken:
+                print(f"seed {week.seed}: {week.broken}", flush=True)
+            if number % 500 == 0:
+                rate = number / (time.monotonic() - began)
+                broken = sum(bool(one.broken) for one in weeks)
+                print(f"{number} weeks, {rate:.2f} a second, {broken} broken", flush=True)
     return weeks, time.monotonic() - began
+
+
+@cache
+def _theatre() -> Theatre:
+    return Theatre()
+
+
+def _live(seed: int) -> Lived:
+    week = _theatre().live(seed)
+    week.log = week.log if week.broken else []
+    return week
 
 
 __all__ = ["Killed", "Lived", "Theatre", "live_through"]
