@@ -217,7 +217,7 @@ def looks() -> list[Look]:
     """In the order in which they are asked: a search stands on the list before it."""
     return [
         Look("tasks", _go("/"), _rows("tasks_table")),
-        Look("tasks: search", _search("Search", "Number 77"), _first_row("tasks_table", "Task 77")),
+        Look("tasks: search", _search("Search", "Number 4321"), _first_row("tasks_table", "Task 4321")),
         Look("task page with Why", _go("/task?task=12"), "text=/Prefect and a worker|engine:/", at_rest=False),
         Look("task log", _go("/log"), _rows("log_table")),
         Look("task log: next page", lambda page: page.get_by_role("button", name="Next page").click(), "text=page 2"),

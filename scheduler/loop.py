@@ -161,7 +161,6 @@ class SchedulerLoop:
             except Exception as error:  # the loop lives on, whatever one turn stumbled over, and says so
                 log.error("a turn failed, the next follows: %s", _first_line(error), exc_info=not _expected(error))
                 next_turn = self._clock.now() + timedelta(seconds=HELD_SECONDS)
-                self._in_doubt = True
                 _close(signs)
                 signs = None
                 self._stopping.wait(HELD_SECONDS)
@@ -175,13 +174,14 @@ class SchedulerLoop:
         with reading(self._engine) as session:
             self._book = load_book(session, self._book)
         self._keep_warm(self._book)
+        in_doubt, self._in_doubt = self._in_doubt, True  # until the end of this turn is heard of
         with writing(self._engine) as session:
             wait_for_turn(session)
             now = self._clock.now()  # not before: whoever waited, or was frozen, would judge by a time that is over
             if not workers.show_life(session, self.worker_id, now, self._problem):
                 self._no_starts.set()
                 return now + timedelta(seconds=IDLE_SECONDS)
-            if self._in_doubt:
+            if in_doubt:
                 give_back_unbegun(session, self.worker_id, self._begun, now)
             turn = take_turn(
                 session,

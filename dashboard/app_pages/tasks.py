@@ -85,17 +85,17 @@ def table() -> None:
 
 _WIDTHS = {
     "Start time": st.column_config.TextColumn(width=132, help="The next one; of a waiting run the one it came due at"),
-    "Object": st.column_config.TextColumn(width=76),
-    "Task": st.column_config.TextColumn(width=140),
-    "Open": st.column_config.LinkColumn(width=46, display_text="Open"),
-    "UID": st.column_config.NumberColumn(width=40, format="%d"),
-    "Type": st.column_config.TextColumn(width=106),
-    "Step": st.column_config.TextColumn(width=66),
-    "Attempts": st.column_config.NumberColumn(width=62),
-    "State": st.column_config.TextColumn(width=105),
-    "Progress": st.column_config.ProgressColumn(width=80, min_value=0, max_value=100, format="%.0f%%"),
-    "Process ID": st.column_config.NumberColumn(width=74, format="%d", help="0: it is not running"),
-    "Last result": st.column_config.TextColumn(width=104),
+    "Object": st.column_config.TextColumn(width=92),
+    "Task": st.column_config.TextColumn(width=132),
+    "Open": st.column_config.LinkColumn(width=44, display_text="Open"),
+    "UID": st.column_config.NumberColumn(width=38, format="%d"),
+    "Type": st.column_config.TextColumn(width=102),
+    "Step": st.column_config.TextColumn(width=56),
+    "Attempts": st.column_config.NumberColumn(width=58),
+    "State": st.column_config.TextColumn(width=100),
+    "Progress": st.column_config.ProgressColumn(width=70, min_value=0, max_value=100, format="%.0f%%"),
+    "Process ID": st.column_config.NumberColumn(width=70, format="%d", help="0: it is not running"),
+    "Last result": st.column_config.TextColumn(width=148),
     "Reason": st.column_config.TextColumn(width=420, help="Why it waits, or what somebody has to do"),
 }
 

@@ -293,13 +293,13 @@ class Referee:
 
     # The end
 
-    def count_occurrences(self) -> int:
-        """Every occurrence of every task has exactly one row; how many there were."""
+    def count_occurrences(self, until: datetime) -> int:
+        """Every occurrence of every task up to then has exactly one row; how many there were."""
         expected: dict[tuple[int, datetime], None] = {}
         for uid, spans in self.spans.items():
             for span in spans:
-                until = (span.until or self.hub.now) + timedelta(microseconds=1)
-                expected |= dict.fromkeys((uid, due) for due in dues(span.task, span.since, until))
+                end = (span.until or until) + timedelta(microseconds=1)
+                expected |= dict.fromkeys((uid, due) for due in dues(span.task, span.since, end))
         rows = self.driver.execute("SELECT task_uid, due_at FROM run WHERE \"trigger\" = 'schedule'").fetchall()
         found = [(uid, _sure(due)) for uid, due in rows]
         self._must(len(set(found)) == len(found), "an occurrence has two rows")
@@ -308,8 +308,9 @@ class Referee:
         return len(expected)
 
     def settled(self, processes: dict[int, SimProcess]) -> None:
-        """Everybody has gone home: nothing active, and each row as its process knows it."""
-        active = [run for run in self.runs.values() if run.status in ACTIVE]
+        """Everybody has gone home: nothing active but what is at work, and each row as its process knows it."""
+        at_work = {process.order.run_id for process in processes.values() if process.alive and process.in_flow}
+        active = [run for run in self.runs.values() if run.status in ACTIVE and run.id not in at_work]
         self._must(not active, f"still active when all was quiet: {active[:3]}")
         rows = self.driver.execute("SELECT id, status, process_id, attempt FROM run").fetchall()
         by_run: dict[int, list[SimProcess]] = {}
