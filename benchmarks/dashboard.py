@@ -26,6 +26,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import col, select
 
+from benchmarks.table import Row, show
 from models.db import writing
 from models.domain import CatchUp, OnErrors, OnFailure, Privilege, RunStatus, Trigger, WindowPolicy
 from models.tables import AuditRow, RunEventRow, RunLogRow, RunRow, TaskRow
@@ -186,6 +187,7 @@ class Look:
     ask: Callable[[Page], None]
     there: str
     at_rest: bool = True
+    is_list: bool = True
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"many": [], "few": []})
 
 
@@ -229,15 +231,19 @@ def looks() -> list[Look]:
         Look("audit", _go("/audit"), "text=Download"),
         Look("day board", _go("/board"), "text=The same as a table", at_rest=False),
         Look("windows", _go("/windows"), "text=The next 14 occurrences"),
-        Look("define task: form", _go("/define?task=12"), "text=Historical", at_rest=False),
-        Look("define task: lint", _go("/define?task=13"), "text=What the lint says"),
+        Look("define task: form", _go("/define?task=12"), "text=Historical", at_rest=False, is_list=False),
+        Look("define task: lint", _go("/define?task=13"), "text=What the lint says", is_list=False),
     ]
 
 
 def _settled(page: Page, look: Look) -> None:
     page.locator(look.there).first.wait_for(state="attached")
     if look.at_rest:
-        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+        _at_rest(page)
+
+
+def _at_rest(page: Page) -> None:
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
 
 @contextmanager
@@ -263,20 +269,35 @@ def measure(pages: dict[str, Page], rounds: int) -> list[Look]:
                 _settled(page, look)
                 if number:
                     look.seconds[world].append(time.monotonic() - begun)
+                _at_rest(page)  # or it would take the processors from the other world
     return found
 
 
-def report(found: list[Look]) -> bool:
-    """The table; whether every target is met."""
+def report(found: list[Look], runs: str) -> int:
+    """The table, and the rows for that of all benchmarks; 1 where a list missed its target."""
     print(f"{'list':28} {'many':>8} {'few':>8} {'ratio':>7}")
-    good = True
+    lists, others = [], []
     for look in found:
         many, few = median(look.seconds["many"]), median(look.seconds["few"])
-        met = many <= SECONDS and many / few <= RATIO
-        good = good and met
-        print(f"{look.name:28} {many:7.2f}s {few:7.2f}s {many / few:6.2f}x {'' if met else '  over the target'}")
-    print(f"targets: {SECONDS} s and {RATIO} x: {'met' if good else 'not met'}")
-    return good
+        print(f"{look.name:28} {many:7.2f}s {few:7.2f}s {many / few:6.2f}x")
+        (lists if look.is_list else others).append((many, few, look.name))
+    slowest, few, name = max(lists)
+    ratio, _, _, worst = max((many / few, many, few, name) for many, few, name in lists)
+    rows = [
+        Row(
+            f"the slowest list in the browser, {runs} runs: {name}",
+            f"{slowest:.2f} s",
+            f"{few:.2f} s with few runs",
+            f"{slowest / few:.2f} times",
+            f"{SECONDS} s at most",
+            slowest <= SECONDS,
+        ),
+        Row(f"the list that grows most: {worst}", "", "", f"{ratio:.2f} times", f"{RATIO} at most", ratio <= RATIO),
+    ]
+    rows += [
+        Row(name, f"{many:.2f} s", f"{few:.2f} s", f"{many / few:.2f} times", "", True) for many, few, name in others
+    ]
+    return show(rows)
 
 
 def seeded(stack: ExitStack, name: str, tasks: int, runs: int) -> Path:
@@ -289,7 +310,7 @@ def seeded(stack: ExitStack, name: str, tasks: int, runs: int) -> Path:
     return home
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=1_000_000)
@@ -300,17 +321,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.seed_only:
         seed(options.seed_only, options.tasks, options.runs).engine.dispose()
-        return
+        return 0
     with sync_playwright() as playwright, ExitStack() as stack:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         pages = {}
         for number, (name, runs) in enumerate((("many", options.runs), ("few", options.few_runs))):
             home = options.homes[number] if options.homes else seeded(stack, name, options.tasks, runs)
             pages[name] = stack.enter_context(_signed_in(browser, stack.enter_context(serving(home))))
-        good = report(measure(pages, options.rounds))
+        code = report(measure(pages, options.rounds), f"{options.runs:,}")
         browser.close()
-    raise SystemExit(0 if good else 1)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

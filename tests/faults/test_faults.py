@@ -13,7 +13,7 @@ from tests.faults.many_workers import several_workers
 from tests.faults.restarting import RestartingPostgres
 from tests.faults.stack import Stack
 
-SEEDS = 6
+SEEDS = (0, 1, 2, 3, 4, 33)  # 33: in a quiet week, a turn's commit is not heard of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def theatre() -> Theatre:
     return Theatre()
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_simulated_week_keeps_every_promise(theatre: Theatre, seed: int) -> None:
     week = theatre.live(seed)
     assert not week.broken, "\n".join([str(week.broken), *week.log[-40:]])

@@ -379,6 +379,30 @@ def test_of_another_machines_process_nothing_is_proven(desk: Desk, process: Proc
     assert desk.locks() == {"group:reports"}
 
 
+def test_a_run_may_end_by_itself_in_the_minute_after_its_worker_died(desk: Desk, process: ProcessIdentity) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    with writing(desk.engine) as session:
+        workers.say_goodbye(session, "worker-1", desk.clock.now())
+    assert _end_lost(desk, "2026-11-23T16:00:59") == []
+    assert desk.run("a").status is RunStatus.RUNNING
+    order = desk.orders["a"]
+    ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
+    assert ledger.ended(Outcome("completed"))
+    ledger.close()
+    assert (desk.run("a").status, desk.locks()) == (RunStatus.COMPLETED, set())
+
+
+def test_a_run_is_lost_at_once_where_both_its_worker_and_its_process_are_gone(
+    desk: Desk, process: ProcessIdentity
+) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    with writing(desk.engine) as session:
+        workers.say_goodbye(session, "worker-1", desk.clock.now())
+    assert end_group(process, grace_seconds=0)
+    _end_lost(desk, "2026-11-23T16:00:01")
+    assert (desk.run("a").status, desk.run("a").process_id, desk.locks()) == (FAILED, 0, set())
+
+
 def test_a_run_that_never_got_a_process_is_lost_with_its_worker(desk: Desk) -> None:
     _running(desk, None, "2026-11-23T16:00")
     _end_lost(desk, "2026-11-23T16:01")

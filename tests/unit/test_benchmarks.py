@@ -2,22 +2,39 @@
 
 from pathlib import Path
 
-from benchmarks.__main__ import NAMES, verdicts
+import pytest
+
+from benchmarks.__main__ import NAMES, README, written
+from benchmarks.table import Row, rows_of, show
+
+GOOD = Row("a turn", "41 ms", "2 ms, small", "18.2 times", "100 ms at most", True)
+BAD = Row("an import", "4.00 s", "0.80 s, `COPY`", "5.00 times", "2 times at most", False)
 
 
 def test_every_benchmark_takes_part() -> None:
     files = {path.stem for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py")}
-    assert files - {"__init__", "__main__", "no_op"} == set(NAMES)
+    assert files - {"__init__", "__main__", "no_op", "table"} == set(NAMES)
 
 
-def test_what_was_reached_and_what_was_missed_is_read_from_the_output() -> None:
-    output = """
-Load at the beginning: 0.1
-reached  median 0.27 s, at most 0.5
-MISSED   idle 4.0% of a core, at most 3%
-target at least 0.9 of sftp put: met (0.97)
-ratio 2.10 at worst; target 2 at most: MISSED
-targets: 1.5 s and 1.5 x: not met
-"""
-    assert [good for _, good in verdicts(output)] == [True, False, True, False, False]
-    assert verdicts(output)[0][0] == "median 0.27 s, at most 0.5"
+def test_what_a_benchmark_shows_is_found_in_its_output(capsys: pytest.CaptureFixture[str]) -> None:
+    print("Load at the beginning: 0.1")
+    assert show([GOOD, BAD]) == 1
+    good, bad = rows_of("turn", capsys.readouterr().out)
+    assert good.startswith("| `turn` | a turn | 41 ms | 2 ms, small | 18.2 times | 100 ms at most | yes | 20")
+    assert "| 5.00 times | 2 times at most | **no** |" in bad
+
+
+def test_a_benchmark_that_came_to_no_end_says_so() -> None:
+    (row,) = rows_of("turn", "Traceback ...")
+    assert "did not come to an end" in row and "**no**" in row
+
+
+def test_rows_of_benchmarks_that_were_not_run_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    show([GOOD])
+    output = capsys.readouterr().out
+    readme = README.read_text(encoding="utf-8")
+    once = written(readme, {"turn": rows_of("turn", output), "ledger": rows_of("ledger", output)})
+    again = written(once, {"turn": rows_of("turn", output.replace("41 ms", "43 ms"))})
+    assert again == once.replace("| `turn` | a turn | 41 ms", "| `turn` | a turn | 43 ms")
+    assert again.partition("<!--")[0] == readme.partition("<!--")[0]
+    assert again.rpartition("-->")[2] == readme.rpartition("-->")[2]
