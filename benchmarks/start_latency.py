@@ -269,7 +269,7 @@ def _report(headway: Measured, stock: Measured | None) -> int:
     good = headway.median <= MEDIAN_SECONDS and (ratio is None or ratio >= RATIO)
     shown = f"{ratio:.1f} times faster" if ratio else ""
     rows = [
-        Row("due to Running, median", f"{headway.median:.2f} s", peer, shown, target, good),
+        Row("Run now to Running, median", f"{headway.median:.2f} s", peer, shown, target, good),
         Row(
             "the same, 95th percentile",
             f"{headway.p95:.2f} s",
