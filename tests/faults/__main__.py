@@ -118,10 +118,16 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
         with stack.worker():
             yield database_faults.locked(stack)
             yield database_faults.read_only(stack)
-    with tempfile.TemporaryDirectory() as folder:
-        engine = _installed(Path(folder))
-        yield database_faults.full(engine)
-        engine.dispose()
+    with tempfile.TemporaryDirectory() as folder, database_faults.small_disk(Path(folder)) as disk:
+        if disk is None:
+            engine = _installed(Path(folder))
+            yield database_faults.full(engine)
+            engine.dispose()
+            return
+        with _stack(f"sqlite:///{disk / 'headway.db'}") as stack:
+            stack.define(2, seconds=4.0)
+            with stack.worker():
+                yield database_faults.disk_full(stack, disk)
 
 
 def _sftp(options: argparse.Namespace) -> Iterator[Line]:

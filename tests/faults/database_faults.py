@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,8 +36,44 @@ def locked(stack: Stack, seconds: float = 30) -> Line:
     return Line("Database locked", stack.where, text, right)
 
 
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int = 8) -> Iterator[Path | None]:
+    """A tmpfs of that size at the folder, or None where one may not mount."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield folder if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def disk_full(stack: Stack, disk: Path, seconds: float = 20) -> Line:
+    """The disk with the database fills up while a run is in progress and another comes due; later there is room."""
+    run_id = stack.run_now(0)
+    stack.running(run_id)
+    waiting = stack.run_now(1)
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    stack.sleep(seconds)
+    filler.unlink()
+    settle(stack)
+    rows = [stack.run(run_id), stack.run(waiting)]
+    problems = stack.problems()
+    told = "disk is full" in (stack.folder / "worker.log").read_text()
+    right = all(row.status is RunStatus.COMPLETED for row in rows) and told and not problems and _sound(stack.engine)
+    said = '"database or disk is full" in the worker\'s log' if told else "nothing said"
+    text = f"full for {seconds:.0f} s: {said}; {[row.status.value for row in rows]}, by themselves"
+    return Line("Disk full", "SQLite on a small tmpfs", text + "".join(problems[:3]), right)
+
+
 def full(engine: Engine) -> Line:
-    """No page more fits: SQLite answers as on a full disk (by its own limit; a tmpfs needs root)."""
+    """No page more fits: SQLite answers as on a full disk (by its own limit, where a tmpfs may not be mounted)."""
     before = _contents(engine)
     said = ""
     with engine.connect() as connection:
@@ -89,4 +128,4 @@ def _sound(engine: Engine) -> bool:
         return bool(connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok")
 
 
-__all__ = ["full", "locked", "read_only", "writing"]
+__all__ = ["disk_full", "full", "locked", "read_only", "small_disk", "writing"]
