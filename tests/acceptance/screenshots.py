@@ -94,7 +94,8 @@ def rest(page: Page) -> None:
 
 
 def pick_waiting(page: Page) -> None:
-    click(page, "tasks_table", 14, 1)
+    rows = page.locator(".st-key-tasks_table table tbody tr").all_inner_texts()
+    click(page, "tasks_table", 14, next(number for number, text in enumerate(rows) if "Waiting" in text))
     page.get_by_text("Open task").wait_for()
 
 
@@ -168,7 +169,7 @@ def main() -> None:
         world = new_world(Path(folder))
         runs = furnish(world)
         world.engine.dispose()
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--font-render-hinting=none"])
         with serving(Path(folder)) as url:
             viewport = {"width": options.width, "height": 900}
             page = chromium.new_page(base_url=url, viewport=viewport, color_scheme=options.theme)  # type: ignore[arg-type]
