@@ -184,7 +184,9 @@ def several_workers(database: Any, folder: Path, count: int, dues: int, seed: in
     """That many workers and dues; `database` offers `engine`, and `restart()`, called every 5 to 20 s."""
     chance = random.Random(f"workers {seed}")
     engine: Engine = database.engine
-    tasks, each = (100, dues // 100) if dues >= 1000 else (20, dues // 20)
+    tasks = 20 if dues < 1000 else 200
+    each = dues // tasks
+    assert each <= 60, "an hour has sixty minutes: at most 12,000 dues"
     install(engine, tasks)
     come_due(engine, each)
     clock = SharedClock(folder / "clock")
