@@ -27,7 +27,10 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Turn:
-    """What a turn did: the orders it claimed, and when something is due next (None: nothing is)."""
+    """What a turn did: the orders it claimed, and when something is due next (None: nothing is).
+
+    Due at once, and no order: it had enough to do with what came due, and the next turn goes on.
+    """
 
     orders: list[StartOrder]
     held: int
@@ -57,7 +60,8 @@ def take_turn(
     """
     wait_for_turn(session)
     book = load_book(session, book)  # somebody may have edited since the caller looked
-    account_for_dues(session, book, now)
+    if not account_for_dues(session, book, now):
+        return Turn([], 0, now)
     picture = load_board(session, book, now, problem=problem)
     ready = [run for run in picture.waiting if run.due_at <= now]
     started = turn(picture.board, ready, now, most=BATCH)

@@ -10,20 +10,31 @@ from models.domain import CatchUp, RunStatus, Task, Trigger
 from models.tables import RunRow, TaskRow
 from scheduler.occurrences import next_occurrence, occurrences
 from scheduler.store.tasks import Book
-from scheduler.store.transitions import UNSEEN, add_run, end_waiting
+from scheduler.store.transitions import UNSEEN, add_runs, end_waiting
 
 MOST_MISSED_ROWS = 100
+MOST_AT_ONCE = 500
+"""Rows in one transaction, about: while it lasts, nobody else may write, and whoever cuts it off has undone it all."""
 _TICK = timedelta(microseconds=1)
 
 
-def account_for_dues(session: Session, book: Book, now: datetime) -> int:
-    """Give every occurrence up to now its row, by each task's catch-up rule; how many tasks came due."""
-    rows = session.exec(select(TaskRow).where(col(TaskRow.next_due_at) <= now).order_by(col(TaskRow.next_due_at))).all()
-    for row in rows:
-        task = book.tasks.get(row.uid or 0)
-        if task is not None:
-            _come_due(session, task, row, _newly_due(session, task, row, now), now)
-    return len(rows)
+def account_for_dues(session: Session, book: Book, now: datetime) -> bool:
+    """Give occurrences up to now their rows, by each task's catch-up rule; whether that was all of them.
+
+    After a long silence it is not: the next transaction goes on. (What waits for a turn while some of it has no row
+    yet may be the wrong thing to start.)
+    """
+    due = select(TaskRow).where(col(TaskRow.next_due_at) <= now).order_by(col(TaskRow.next_due_at))
+    rows = session.exec(due.limit(MOST_AT_ONCE)).all()
+    known = [(row, book.tasks[row.uid or 0]) for row in rows if row.uid in book.tasks]
+    room = MOST_AT_ONCE
+    for row, task in known:
+        if room <= 0:
+            return False
+        dues = _newly_due(session, task, row, now, room)
+        _come_due(session, task, row, dues, now)
+        room -= len(dues)
+    return room > 0 and not (known and len(rows) == MOST_AT_ONCE)
 
 
 def account_before_edit(session: Session, book: Book, uids: set[int], stopped: set[int], now: datetime) -> None:
@@ -44,13 +55,19 @@ def account_before_edit(session: Session, book: Book, uids: set[int], stopped: s
             _come_due(session, task, row, dues, now)
 
 
-def _newly_due(session: Session, task: Task, row: TaskRow, now: datetime) -> list[datetime]:
-    """The occurrences since the row was last accounted for; none if another was first."""
-    dues = occurrences(task, row.accounted_at, now + _TICK)
+def _newly_due(session: Session, task: Task, row: TaskRow, now: datetime, most: int | None = None) -> list[datetime]:
+    """The occurrences since the row was last accounted for; none if another was first.
+
+    most: so many of those that will all wait; of others only the last does, so they are looked at as a whole.
+    """
+    dues, until = occurrences(task, row.accounted_at, now + _TICK), now
+    if most is not None and task.catch_up is CatchUp.ALL and len(dues) > most:
+        dues = dues[:most]
+        until = dues[-1]
     result = session.execute(
         update(TaskRow)
         .where(col(TaskRow.uid) == row.uid, col(TaskRow.accounted_at) == row.accounted_at)
-        .values(accounted_at=now + _TICK, next_due_at=next_occurrence(task, now)),
+        .values(accounted_at=until + _TICK, next_due_at=next_occurrence(task, until)),
         execution_options=UNSEEN,
     )
     return dues if result.rowcount == 1 else []  # type: ignore[attr-defined]
@@ -64,8 +81,7 @@ def _come_due(session: Session, task: Task, row: TaskRow, dues: list[datetime], 
     _miss(session, task, row, dues[: -len(waiting)], now, why)
     if task.catch_up is CatchUp.LATEST:
         _supersede(session, task.uid, waiting[-1], now)
-    for due in waiting:
-        add_run(session, task, row, due_at=due, trigger=Trigger.SCHEDULE, now=now, who="scheduler", why="came due")
+    add_runs(session, task, row, waiting, trigger=Trigger.SCHEDULE, now=now, who="scheduler", why="came due")
 
 
 def _miss(session: Session, task: Task, row: TaskRow, missed: list[datetime], now: datetime, why: str) -> None:
@@ -75,9 +91,8 @@ def _miss(session: Session, task: Task, row: TaskRow, missed: list[datetime], no
     if left_out:
         more = f"missed, with {len(left_out) - 1} more between it and the next row: {why}"
         message = more if len(left_out) > 1 else why
-        add_run(session, task, row, due_at=left_out[0], message=message, **common)
-    for due in missed:
-        add_run(session, task, row, due_at=due, message=why, **common)
+        add_runs(session, task, row, left_out[:1], message=message, **common)
+    add_runs(session, task, row, missed, message=why, **common)
 
 
 def _supersede(session: Session, uid: int, due: datetime, now: datetime) -> None:

@@ -3,11 +3,11 @@
 Every write is one UPDATE that names the state it expects; no row updated means that somebody else was first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
@@ -54,9 +54,15 @@ def end_waiting(session: Session, run_id: int, status: RunStatus, *, now: dateti
     )
 
 
-def add_run(session: Session, task: Task, row: TaskRow, **values: Any) -> RunRow | None:
+def add_run(session: Session, task: Task, row: TaskRow, *, due_at: datetime, **values: Any) -> RunRow | None:
     """A new ledger row; None if this occurrence (task, due, trigger) has one already."""
-    due_at, now, status = values["due_at"], values.pop("now"), values.get("status", RunStatus.WAITING)
+    ids = add_runs(session, task, row, [due_at], **values)
+    return session.get(RunRow, ids[0]) if ids else None
+
+
+def add_runs(session: Session, task: Task, row: TaskRow, dues: Sequence[datetime], **values: Any) -> list[int]:
+    """New ledger rows that differ in nothing but when they came due; those that there are already are left out."""
+    now, status = values.pop("now"), values.get("status", RunStatus.WAITING)
     who, why = values.pop("who"), values.pop("why", "")
     facts = {
         "task_uid": task.uid,
@@ -65,20 +71,25 @@ def add_run(session: Session, task: Task, row: TaskRow, **values: Any) -> RunRow
         "step": task.step,
         "status": status,
         "created_at": now,
-        "sorted_at": due_at,
         "overrides": [],
         **values,
     }
     if status is not RunStatus.WAITING:
         facts.setdefault("ended_at", now)
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(RunRow).values(**_with_defaults(facts)).on_conflict_do_nothing()
-    run_id = session.execute(statement.returning(col(RunRow.id))).scalar_one_or_none()
-    if run_id is None:
-        return None
-    session.add(RunEventRow(run_id=run_id, at=now, before=None, after=status, who=who, why=why))
+    facts = _with_defaults(facts)
+    if not dues:
+        return []
     session.flush()
-    return session.get(RunRow, run_id)
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(RunRow.__table__).on_conflict_do_nothing()  # type: ignore[attr-defined]
+    rows = [{**facts, "due_at": due, "sorted_at": due} for due in dues]
+    ids = sorted(session.execute(statement.returning(col(RunRow.id)), rows).scalars().all())
+    if ids:
+        events = [
+            {"run_id": run_id, "at": now, "before": None, "after": status, "who": who, "why": why} for run_id in ids
+        ]
+        session.execute(insert(RunEventRow.__table__), events)  # type: ignore[attr-defined]
+    return ids
 
 
 def _with_defaults(facts: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from models.db import writing
 from models.domain import RunStatus, Trigger
 from models.tables import RunEventRow, RunRow
 from scheduler.privileges import OPERATOR
+from scheduler.store import dues
 from scheduler.usecases.task_state import set_state
 from tests.desk import Desk, task_named
 from tests.fakes import utc
@@ -91,6 +92,25 @@ def test_after_downtime_with_catch_up_all_each_is_due(desk: Desk) -> None:
     desk.tasks(f"name: a, type: job0, catch_up: all, {EVERY_HOUR}")
     desk.turn("2026-11-23T18:30", problem=BUSY)
     assert desk.seen("a") == [("16:00", "waiting"), ("17:00", "waiting"), ("18:00", "waiting")]
+
+
+def test_after_a_long_downtime_several_transactions_account_for_it_before_anything_starts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dues, "MOST_AT_ONCE", 5)
+    desk.tasks(
+        f"name: b, type: job0, catch_up: all, {EVERY_HOUR}",
+        f"name: a, type: job1, {EVERY_HOUR}",
+        "name: c, type: job0, schedule: {cron: '30 15 * * *'}, timezone: UTC",
+    )
+    desk.clock.set("2026-11-23T22:30")
+    turns = [desk.whole_turn() for _ in range(3)]
+    assert [len(turn.orders) for turn in turns] == [0, 0, 2]
+    assert all(turn.next_due_at == desk.clock.now() for turn in turns[:2])
+    assert desk.seen("c") == [("15:30", "starting")]
+    assert desk.seen("b") == [(f"{hour}:00", "waiting") for hour in range(16, 23)]
+    assert desk.seen("a") == [*((f"{hour}:00", "missed") for hour in range(16, 22)), ("22:00", "starting")]
+    assert {len(desk.events(run.id)) for run in desk.runs("b")} == {1}
 
 
 def test_an_occurrence_that_waited_through_the_downtime_is_superseded_not_missed(desk: Desk) -> None:
