@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import ui, words
 from dashboard.data import CLOCK, engine
-from models.domain import Privilege
+from models.domain import FOREVER, Privilege
 from scheduler.privileges import may
 from scheduler.usecases.browse_tasks import Overview, overview
 from scheduler.usecases.sessions import set_timezone, sign_out
@@ -42,7 +42,9 @@ _WHAT_THEY_MEAN = (
 
 def _windows(now: Overview, zone: str) -> str:
     if now.window_now is not None:
-        return f"In {' and '.join(now.window_now.names)} until {words.day_and_time(now.window_now.end, zone)}"
+        end = now.window_now.end
+        until = "with no end in sight" if end == FOREVER else f"until {words.day_and_time(end, zone)}"
+        return f"In {' and '.join(now.window_now.names)} {until}"
     if now.window_next is not None:
         begins = words.day_and_time(now.window_next.start, zone)
         return f"Next window: {' and '.join(now.window_next.names)}, {begins}"

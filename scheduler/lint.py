@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -27,9 +27,9 @@ def lint(world: World, now: datetime, *, about: Collection[str] | None = None) -
     about: names of tasks; of collisions and windows (L1, L3) only what concerns these is looked for.
     """
     named = [task for task in world.tasks.values() if about is None or task.name in about]
-    dues = _dues(world, _ranges(world.tasks.values(), now), _concerned(world, named) if about is not None else None)
+    dues = _dues(world, _ranges(world, now), _concerned(world, named) if about is not None else None)
     findings = list(world.findings)
-    findings += _collisions(world, dues, {task.uid for task in named} if about is not None else None)
+    findings += _collisions(world, dues, now, {task.uid for task in named} if about is not None else None)
     findings += _spacings(world)
     findings += _due_in_windows(world, dues)
     findings += _windows_needed(world, now)
@@ -37,10 +37,11 @@ def lint(world: World, now: datetime, *, about: Collection[str] | None = None) -
     return sorted(findings, key=lambda finding: (finding.id, finding.level is Level.WARNING))
 
 
-def _ranges(tasks: Iterable[Task], now: datetime) -> list[tuple[datetime, datetime]]:
+def _ranges(world: World, now: datetime) -> list[tuple[datetime, datetime]]:
     """The stretches of time to look at, in order and apart from each other."""
     spans = [(now, now + AHEAD)]
-    for name in {task.timezone for task in tasks}:
+    tasks, windows = world.tasks.values(), world.calendar.windows
+    for name in {task.timezone for task in tasks} | {window.timezone for window in windows}:
         spans += [(change - _DAY, change + _DAY) for change in _clock_changes(name, now.date())]
     merged: list[tuple[datetime, datetime]] = []
     for start, end in sorted((max(start, now), end) for start, end in spans if end > now):
@@ -100,7 +101,7 @@ def _concerned(world: World, named: list[Task]) -> set[int]:
     return _with_predecessors(world, [task for task in world.tasks.values() if task.group in groups])
 
 
-def _collisions(world: World, dues: Dues, only: Collection[int] | None = None) -> Iterator[Finding]:
+def _collisions(world: World, dues: Dues, now: datetime, only: Collection[int] | None = None) -> Iterator[Finding]:
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in world.tasks.values():
         if dues.get(task.uid):
@@ -111,7 +112,7 @@ def _collisions(world: World, dues: Dues, only: Collection[int] | None = None) -
         pairs, all_told = _pairs(members, dues, only)
         busy = _busy(members, dues) if pairs else []
         for pair in pairs:
-            yield _collision(pair, busy, world.calendar)
+            yield _collision(pair, busy, world.calendar, now)
         if not all_told:
             message = (
                 f"group '{name}': more than {_MOST_PAIRS} pairs of its {len(members)} tasks collide; these are the "
@@ -170,11 +171,11 @@ def _busy(members: list[Task], dues: Dues) -> Spans:
     )
 
 
-def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
+def _collision(pair: _Pair, busy: Spans, calendar: Calendar, now: datetime) -> Finding:
     task = pair.second
     shown = [clock_time(due, task.timezone) for due in pair.dates[:3]]
     more = f" and {len(pair.dates) - 3} more" if len(pair.dates) > 3 else ""
-    slot = _free_slot(task, pair.dates[0], busy, calendar)
+    slot = _free_slot(task, pair.dates[0], busy, calendar, now)
     advice = f"the nearest free slot is {clock_time(slot, task.timezone)}" if slot else "that day has no free slot"
     message = (
         f"'{pair.first.name}' and '{task.name}' share the group '{task.group}' and would run at the same time on "
@@ -183,10 +184,10 @@ def _collision(pair: _Pair, busy: Spans, calendar: Calendar) -> Finding:
     return Finding("L1", Level.WARNING, (pair.first.name, task.name), message)
 
 
-def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar) -> datetime | None:
+def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar, now: datetime) -> datetime | None:
     """The start nearest to `near`, half a day around, at which no other of the group is due or in progress."""
     length = max(task.estimate or _MINUTE, _MINUTE)
-    low, high = near - _DAY / 2, near + _DAY / 2
+    low, high = max(near - _DAY / 2, now), near + _DAY / 2
     near_by = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
     around = [(start, end) for start, end, uid in near_by if uid != task.uid]
     best: datetime | None = None
@@ -219,7 +220,7 @@ def nearest_free(world: World, task: Task, now: datetime, moved: Callable[[timed
     moved: the task so much later or earlier, None where it cannot be. Tried in steps of five minutes, half a day
     either way, on all the days that the lint looks at; None where no step is free on all of them.
     """
-    ranges = _ranges(world.tasks.values(), now)
+    ranges = _ranges(world, now)
     dues = _dues(world, ranges, _concerned(world, [task]))
     busy = _busy([world.tasks[uid] for uid in dues if uid != task.uid and world.tasks[uid].group == task.group], dues)
     for shift in _free_shifts(dues.get(task.uid, []), task, busy, world.calendar):
@@ -302,9 +303,13 @@ def _due_in_windows(world: World, dues: Dues) -> Iterator[Finding]:
         clears_at = world.calendar.clears_at(task.window, task.estimate, first)
         assert window is not None and clears_at is not None
         often = f" ({len(inside)} times in the days looked at)" if len(inside) > 1 else ""
+        if clears_at == FOREVER:
+            instead = "it will never start: there is no end of it in sight"
+        else:
+            instead = f"it will start {clock_time(clears_at, task.timezone)} instead"
         message = (
             f"'{task.name}' comes due {clock_time(first, task.timezone)}, inside the maintenance window "
-            f"'{' + '.join(window.names)}'{often}: it will start {clock_time(clears_at, task.timezone)} instead"
+            f"'{' + '.join(window.names)}'{often}: {instead}"
         )
         yield Finding("L3", Level.WARNING, (task.name,), message)
 

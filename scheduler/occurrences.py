@@ -159,5 +159,21 @@ _irregular_again = lru_cache(maxsize=10_000)(_irregular)
 def _by_cronsim(expression: str, timezone: str, start: datetime) -> Iterator[datetime]:
     """CronSim's instants from an hour before `start` on, a local midnight after a plain evening."""
     begin = (start - timedelta(hours=1)).astimezone(zone(timezone))
-    for moment in CronSim(expression, begin):
+    for moment in _Onward(expression, begin):
         yield moment.astimezone(UTC)
+
+
+class _Onward(CronSim):
+    """CronSim that never steps back: where clocks go back in the middle of an hour (Chatham, at 03:45 to 02:45) the
+    beginning of that hour lies before the change, and it would come by the same minutes for ever."""
+
+    def advance_hour(self) -> bool:
+        since = self.dt
+        moved = super().advance_hour()
+        if self.dt.tzinfo is not None and self.dt.astimezone(UTC) < since.astimezone(UTC):
+            self.dt = since
+            while self.dt.hour not in self.hours:
+                self.tick(seconds=3600 - self.dt.minute * 60 - self.dt.second)
+                if self.dt.hour == 0:
+                    break
+        return moved

@@ -56,6 +56,12 @@ def occurrences_of(window: Window, start: datetime, end: datetime) -> Iterator[O
         day += _DAY
 
 
+def occurrence_on(window: Window, day: date) -> Occurrence | None:
+    """The occurrence that begins on that local day, if there is one."""
+    noon = to_utc(datetime.combine(day, time(12)), zone(window.timezone))
+    return next((one for one in occurrences_of(window, noon - _DAY, noon + 2 * _DAY) if one.day == day), None)
+
+
 def _time_of_day(wall: time) -> timedelta:
     return datetime.combine(date.min, wall) - datetime.min
 

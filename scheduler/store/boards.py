@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from models.domain import After, Failure, Run, RunStatus
+from models.domain import After, Failure, Run, RunStatus, Task
 from models.tables import LockRow, RunRow, TaskRow
 from scheduler.board import Board
 from scheduler.store.tasks import Book, as_run
@@ -29,16 +29,18 @@ def load_board(
 ) -> Picture:
     """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows.
 
-    whole: also what is true of tasks without an open run, for a look at what is to come; a turn needs none of it.
+    whole: also what is true of tasks without an open run (the board's tasks have today's estimates then), for a look
+    at what is to come; a turn needs none of it.
     """
     rows = [row for row in open_runs(session) if row.task_uid in book.tasks]
     uids = {row.task_uid for row in rows}
     before = {schedule.predecessor for uid in uids if isinstance(schedule := book.tasks[uid].schedule, After)}
     facts = _facts(session, set(book.tasks) if whole else uids | before)
-    runs = [_run(row, book, facts) for row in rows]
+    tasks = {uid: _as_learned(task, facts.get(uid)) for uid, task in book.tasks.items()} if whole else book.tasks
+    runs = [as_run(row, _as_learned(tasks[row.task_uid], facts[row.task_uid])) for row in rows]
     told = engine_problem(session, now) if isinstance(problem, bool) else problem
     board = Board(
-        book.tasks,
+        tasks,
         book.world.calendar,
         book.world.limits.max_running,
         runs=runs,
@@ -46,22 +48,27 @@ def load_board(
         last_start={uid: fact.last_started_at for uid, fact in facts.items() if fact.last_started_at},
         engine_problem=told,
     )
-    lost = _lost(session, book)
-    for group, run in lost.items():
+    locked = _locked_groups(session, book)
+    for group, (run, _) in locked.items():
         board.active_by_group.setdefault(group, run)
+    lost = {group: run for group, (run, ended) in locked.items() if ended}
     waiting = [run for run in runs if run.status is RunStatus.WAITING]
     return Picture(board, waiting, {row.id or 0: row for row in rows}, lost)
 
 
-def _lost(session: Session, book: Book) -> dict[str, Run]:
-    """The groups that failed runs keep until they are reset: their processes are not proven gone."""
+def _locked_groups(session: Session, book: Book) -> dict[str, tuple[Run, bool]]:
+    """The groups that runs have to themselves, and whether the run has ended.
+
+    A failed run keeps its group until it is reset, where its process is not proven gone; and one in progress keeps the
+    group that it started in, whatever `headway deploy` makes of its type meanwhile.
+    """
     found = session.exec(
         select(LockRow.name, RunRow)
         .join(RunRow, col(RunRow.id) == col(LockRow.run_id))
-        .where(col(LockRow.name).like("group:%"), col(RunRow.ended_at).is_not(None))
+        .where(col(LockRow.name).like("group:%"))
     ).all()
     return {
-        name.removeprefix("group:"): as_run(row, book.tasks[row.task_uid])
+        name.removeprefix("group:"): (as_run(row, book.tasks[row.task_uid]), row.ended_at is not None)
         for name, row in found
         if row.task_uid in book.tasks
     }
@@ -92,13 +99,12 @@ def _facts(session: Session, uids: set[int]) -> dict[int, _Fact]:
     return found
 
 
-def _run(row: RunRow, book: Book, facts: dict[int, _Fact]) -> Run:
-    task = book.tasks[row.task_uid]
-    fact = facts[row.task_uid]
+def _as_learned(task: Task, fact: _Fact | None) -> Task:
+    """With the estimate of today: runs are learned from without anybody changing the definition."""
+    if fact is None:
+        return task
     estimate = fact.expected_duration or fact.learned_duration
-    if task.estimate != estimate:
-        task = replace(task, estimate=estimate)
-    return as_run(row, task)
+    return task if task.estimate == estimate else replace(task, estimate=estimate)
 
 
 def open_runs(session: Session) -> list[RunRow]:

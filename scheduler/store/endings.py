@@ -85,7 +85,13 @@ def end_run(
 def _may_retry(row: RunRow, task_row: TaskRow, ending: Ending, keep_process: bool) -> bool:
     if ending.status is not RunStatus.FAILED or ending.permanent or keep_process or row.cancel_asked_by:
         return False
-    return row.attempt <= task_row.retries
+    return row.attempt <= task_row.retries and not _is_unwanted(row, task_row)
+
+
+def _is_unwanted(row: RunRow, task_row: TaskRow) -> bool:
+    """A historical task runs no more, and a disabled one by its schedule and in its chain no more."""
+    planned = row.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)
+    return task_row.historical or (planned and not task_row.enabled)
 
 
 def _retry(session: Session, row: RunRow, task_row: TaskRow, ending: Ending, now: datetime, who: str) -> bool:
@@ -150,12 +156,12 @@ def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, wh
 
     No steps are skipped behind them: at a disabled or historical task the chain ends.
     """
-    task = book.tasks.get(uid)
-    if task is None or task.scheduled:
+    task, task_row = book.tasks.get(uid), session.get(TaskRow, uid)
+    if task is None or task_row is None or task.scheduled:
         return []
     why = "the task was marked historical" if task.historical else "the task was disabled"
     rows = session.exec(select(RunRow).where(RunRow.task_uid == uid, RunRow.status == RunStatus.WAITING)).all()
-    unwanted = [r.id or 0 for r in rows if task.historical or r.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)]
+    unwanted = [row.id or 0 for row in rows if _is_unwanted(row, task_row)]
     for run_id in unwanted:
         end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
     return unwanted

@@ -105,9 +105,11 @@ class StoredRunLedger:
             values["bytes"] = outcome.bytes
         if status in (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS):
             values["progress"] = 100.0
-        ending = Ending(status, outcome.message, outcome.error, values, permanent=outcome.permanent)
         with writing(self._engine) as session:
             row = session.get(RunRow, self._run_id)
+            if row is not None and row.cancel_asked_by and status is RunStatus.FAILED:
+                status = RunStatus.CANCELLED  # what failed is its tidying up after it was told to end
+            ending = Ending(status, outcome.message, outcome.error, values, permanent=outcome.permanent)
             who = (row.cancel_asked_by if row is not None and status is RunStatus.CANCELLED else None) or "run"
             if row is not None and row.status is RunStatus.STARTING and status in _ENDS_FROM_RUNNING:
                 self._pass_through_running(session)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
-from models.domain import ACTIVE, Actor, Finding, Level, Privilege
+from models.domain import Actor, Finding, Level, Privilege
 from models.tables import RunRow, TaskRow
 from scheduler.clock import Clock
 from scheduler.definitions import Definitions, SettingsSection, TaskSection, WindowSection
@@ -185,7 +185,10 @@ def _running(session: Session, changes: list[Change]) -> list[str]:
     statement = (
         select(TaskRow.name)
         .join(RunRow, col(RunRow.task_uid) == col(TaskRow.uid))
-        .where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.process_id) != 0)
+        .where(
+            or_(col(RunRow.ended_at).is_(None), col(RunRow.id) == col(TaskRow.failed_run_id)),
+            col(RunRow.process_id) != 0,
+        )
     )
     return [name for name in session.exec(statement).all() if name in names]
 

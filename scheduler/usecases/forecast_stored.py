@@ -28,7 +28,7 @@ def forecast_stored(
     picture = load_board(session, book, now, whole=True)
     board = picture.board
     rows = forecast(
-        book.tasks,
+        board.tasks,
         book.world.calendar,
         book.world.limits.max_running,
         now,

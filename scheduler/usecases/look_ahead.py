@@ -73,7 +73,7 @@ def from_now(
     """The worker's own turns, lived through from what is open now; with other windows if a calendar is given."""
     board = picture.board
     return forecast(
-        book.tasks,
+        board.tasks,
         calendar or book.world.calendar,
         book.world.limits.max_running,
         now,

@@ -11,6 +11,7 @@ from scheduler.definitions import DAYS
 from scheduler.errors import InvalidInput
 from scheduler.privileges import require
 from scheduler.store import audit, settings
+from scheduler.windows import occurrence_on
 
 
 def release_window(
@@ -24,6 +25,9 @@ def release_window(
     if day.weekday() not in window.days:
         days = ", ".join(DAYS[one] for one in window.days)
         raise InvalidInput(f"'{name}' has no occurrence on {day:%a %Y-%m-%d}; its days are {days}")
+    section = next(one for one in settings.load_windows(session) if one.name == name)
+    if occurrence_on(section.window(settings.load_settings(session).timezone), day) is None:
+        raise InvalidInput(f"'{name}' has no occurrence on {day:%a %Y-%m-%d}: a clock change swallows it")
     row = session.get(ReleaseRow, (window.id, day))
     if (row is None) is reserve:
         return False

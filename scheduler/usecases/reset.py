@@ -19,7 +19,7 @@ from scheduler.store import audit, logs
 from scheduler.store.claims import free_locks
 from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import chain_book
-from scheduler.store.workers import process_of
+from scheduler.store.workers import alive, process_of
 
 LAST_LINES = 20
 
@@ -82,6 +82,9 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatu
 
     A running run is Cancelled; a failed one stays Execution failed, but needs no reset any more. Two transactions,
     with none open while the process is given its ten seconds: its own last words need the database.
+
+    A failed run's process on another machine is taken for dead where no worker is alive there; a living one would
+    have seen that it is gone.
     """
     require(actor, Privilege.MANAGE)
     with writing(engine) as session:
@@ -92,7 +95,12 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatu
         if row.status in ACTIVE:
             row.cancel_asked_by = actor.name
             session.add(row)
-    if process is not None and not end_group(process) and not _presumed_dead(process, before["status"]):
+        presumed_dead = (
+            process is not None
+            and row.status == RunStatus.FAILED
+            and process.host not in (socket.gethostname(), *(worker.host for worker in alive(session, clock.now())))
+        )
+    if process is not None and not end_group(process) and not presumed_dead:
         with writing(engine) as session:  # nothing has happened after all
             session.execute(update(RunRow).where(col(RunRow.id) == run_id).values(cancel_asked_by=None))
         raise Refused(
@@ -129,11 +137,6 @@ def _task(session: Session, uid: int) -> TaskRow:
     if row is None:
         raise Refused(f"task {uid} has been deleted meanwhile")
     return row
-
-
-def _presumed_dead(process: ProcessIdentity, status: object) -> bool:
-    """A failed run's process on another machine: the preview warned of it, and no worker there says that it lives."""
-    return status == RunStatus.FAILED and process.host != socket.gethostname()
 
 
 def _to_reset(session: Session, task: TaskRow) -> RunRow:

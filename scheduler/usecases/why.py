@@ -52,7 +52,7 @@ def why(
     now = clock.now()
     book = load_book(session, book)
     picture = load_board(session, book, now, whole=True)
-    task = book.tasks.get(task_row.uid or 0)
+    task = picture.board.tasks.get(task_row.uid or 0)
     if task is None:
         return Why(task_row.name, None, None, None, ())
     waiting = sorted((run for run in picture.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id))
@@ -74,7 +74,7 @@ def earliest_if_run_now(
     """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
     now = clock.now()
     picture = load_board(session, book, now, whole=True)
-    run = Run(book.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
+    run = Run(picture.board.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
     return _earliest(book, picture, run, now)
 
 
@@ -94,7 +94,7 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
     for ahead in _HORIZONS:
         until = max(run.due_at, now) + ahead
         rows = forecast(
-            book.tasks,
+            board.tasks,
             book.world.calendar,
             board.max_running,
             now,

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
@@ -11,14 +11,13 @@ from scheduler.board import next_steps
 from scheduler.clock import Clock
 from scheduler.definitions import WindowSection
 from scheduler.errors import InvalidInput
-from scheduler.localtime import to_utc, zone
 from scheduler.planner import Planned
 from scheduler.privileges import require
 from scheduler.store.boards import load_board
 from scheduler.store.settings import load_windows
 from scheduler.store.tasks import Book, load_book
 from scheduler.usecases.look_ahead import from_now, reach
-from scheduler.windows import Calendar, Occurrence, occurrences_of
+from scheduler.windows import Calendar, Occurrence, occurrence_on
 
 _WEEK = timedelta(days=8)
 _DAY = timedelta(days=1)
@@ -105,11 +104,10 @@ def _occurrence(book: Book, name: str, day: date) -> Occurrence:
     window = next((one for one in book.world.calendar.windows if one.name == name), None)
     if window is None:
         raise InvalidInput(f"there is no maintenance window '{name}' any more: reload the page")
-    noon = to_utc(datetime.combine(day, time(12)), zone(window.timezone))
-    for one in occurrences_of(window, noon - _DAY, noon + 2 * _DAY):
-        if one.day == day:
-            return one
-    raise InvalidInput(f"'{name}' has no occurrence on {day:%a %Y-%m-%d}: reload the page to see those it has")
+    found = occurrence_on(window, day)
+    if found is None:
+        raise InvalidInput(f"'{name}' has no occurrence on {day:%a %Y-%m-%d}: reload the page to see those it has")
+    return found
 
 
 def _by_key(rows: Sequence[Planned], tasks: Mapping[int, Task]) -> dict[Hashable, Planned]:

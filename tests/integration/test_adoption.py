@@ -8,8 +8,10 @@ from models.db import writing
 from models.domain import OnFailure, RunStatus, Trigger
 from models.tables import RunRow
 from scheduler.adoption import Adoption, adopt
+from scheduler.privileges import OPERATOR
 from scheduler.store.tasks import load_book
-from tests.desk import Desk
+from scheduler.usecases.task_state import set_state
+from tests.desk import Desk, task_named
 from tests.fakes import utc
 
 WINDOW = "[{name: Daily, days: [mon, tue, wed, thu, fri, sat, sun], start: '16:00', end: '17:00', timezone: UTC}]"
@@ -106,6 +108,15 @@ def test_one_scheduled_for_later_is_due_when_it_is_polled_and_not_before(desk: D
     """A worker may be handed a run some seconds early."""
     _adopt(desk, "f1", "2026-11-23T15:01:05")
     assert _row(desk, "f1").due_at == utc("2026-11-23T15:01")
+
+
+def test_of_a_historical_task_nothing_is_taken_in(desk: Desk) -> None:
+    _adopt(desk, "flow-1")
+    with writing(desk.engine) as session:
+        set_state(session, desk.clock, OPERATOR, task_named(session, NAME), historical=True)
+    runs = len(desk.runs())
+    assert _adopt(desk, "flow-2").state == "ended"
+    assert len(desk.runs()) == runs
 
 
 def test_a_deployment_that_is_no_task_type_is_refused(desk: Desk) -> None:

@@ -9,15 +9,18 @@ import pytest
 from models.db import writing
 from models.domain import RunStatus
 from models.tables import RunRow
+from scheduler.errors import Refused
 from scheduler.lost import end_lost_runs
+from scheduler.privileges import OPERATOR
 from scheduler.processes import ProcessIdentity, end_group, identify_self
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store import workers
 from scheduler.store.endings import cancel_waiting
 from scheduler.store.process_side import open_run_ledger
 from scheduler.store.tasks import chain_book
+from scheduler.usecases.task_state import set_state
 from tests.databases import url_of
-from tests.desk import Desk
+from tests.desk import Desk, task_named
 from tests.fakes import utc
 
 DONE, ERRORS, FAILED, CANCELLED = (
@@ -129,6 +132,36 @@ def test_a_retry_keeps_its_file_name_and_no_other_run_gets_it(desk: Desk) -> Non
         desk.end("a")
         desk.clock.move(minutes=5)
     assert names == ["a_20261123_1.csv", "a_20261123_2.csv", "a_20261123_1.csv", "a_20261123_3.csv"]
+
+
+@pytest.mark.parametrize(("state", "asked_for", "again"), [
+    ("historical", True, False), ("disabled", True, True), ("disabled", False, False),
+])  # fmt: skip
+def test_what_was_taken_out_of_use_is_not_retried(desk: Desk, state: str, asked_for: bool, again: bool) -> None:
+    desk.tasks("name: a, type: job0, retries: 3, schedule: {once: '2026-11-23T16:00'}, timezone: UTC")
+    if asked_for:
+        desk.run_now("a")
+    assert desk.turn("2026-11-23T15:30" if asked_for else "2026-11-23T16:00") == ["a"]
+    with writing(desk.engine) as session:
+        values = {"historical": True} if state == "historical" else {"enabled": False}
+        set_state(session, desk.clock, OPERATOR, task_named(session, "a"), **values)
+    run_id = desk.orders["a"].run_id
+    desk.end("a", FAILED, error="no")
+    (row,) = [row for row in desk.runs("a") if row.id == run_id]
+    assert row.status is (RunStatus.WAITING if again else FAILED)
+
+
+def test_what_fails_while_it_is_made_to_end_was_cancelled(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0", "name: b, type: job1, schedule: {after: a}")
+    desk.run_now("a")
+    desk.turn()
+    desk.change(desk.run("a"), cancel_asked_by="olga")
+    ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
+    assert ledger.ended(Outcome("failed", error="the socket was closed while it tidied up"))
+    ledger.close()
+    row = desk.run("a")
+    assert (row.status, row.error) == (CANCELLED, "the socket was closed while it tidied up")
+    assert desk.task("a").failed_run_id is None
 
 
 def test_a_permanent_failure_is_not_retried(desk: Desk) -> None:
@@ -401,6 +434,17 @@ def test_a_run_is_lost_at_once_where_both_its_worker_and_its_process_are_gone(
     assert end_group(process, grace_seconds=0)
     _end_lost(desk, "2026-11-23T16:00:01")
     assert (desk.run("a").status, desk.run("a").process_id, desk.locks()) == (FAILED, 0, set())
+
+
+def test_what_changes_a_task_whose_lost_process_may_live_has_to_be_confirmed(
+    desk: Desk, process: ProcessIdentity
+) -> None:
+    _running(desk, process, "2026-11-23T16:00")
+    _end_lost(desk, "2026-11-23T16:01")
+    with pytest.raises(Refused, match="process ID"), writing(desk.engine) as session:
+        set_state(session, desk.clock, OPERATOR, task_named(session, "a"), enabled=False, confirmed=False)
+    with pytest.raises(Refused, match="process ID"):
+        desk.define("tasks: [{name: a, type: report_execution, object: other}]", confirmed=False)
 
 
 def test_a_run_that_never_got_a_process_is_lost_with_its_worker(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from scheduler.lost import end_lost_runs
 from scheduler.privileges import OPERATOR
 from scheduler.processes import ProcessIdentity, identify, identify_self, is_alive
 from scheduler.run_ledger import LogLine, Outcome
+from scheduler.store import workers
 from scheduler.store.process_side import StoredRunLedger, open_run_ledger
 from scheduler.usecases import reset as module
 from scheduler.usecases.reset import ResetPreview, preview_reset, reset
@@ -152,6 +153,18 @@ def test_a_lost_run_is_reset_although_its_machine_is_gone(desk: Desk) -> None:
     assert desk.run("a").process_id == elsewhere.pid and desk.locks() == {"group:job0"}
     assert _reset(desk) is RunStatus.FAILED
     assert desk.run("a").process_id == 0 and desk.locks() == set()
+
+
+def test_a_lost_runs_process_is_not_taken_for_dead_while_a_worker_of_its_machine_sees_it(desk: Desk) -> None:
+    elsewhere = replace(identify_self(), host="another-machine")
+    _started(desk, elsewhere).close()
+    with writing(desk.engine) as session:
+        now = desk.clock.move(minutes=5)
+        end_lost_runs(session, identify_self().host, now)
+        workers.say_hello(session, "another", elsewhere, now)
+    with pytest.raises(Refused, match="on another-machine could not be ended from here"):
+        _reset(desk)
+    assert desk.run("a").process_id == elsewhere.pid and desk.locks() == {"group:job0"}
 
 
 def test_a_run_in_progress_on_another_machine_is_left_as_it_was(desk: Desk) -> None:

@@ -142,6 +142,12 @@ def test_invalid_input_names_field_value_and_remedy(changes: dict[str, Any], sai
 # What would move
 
 
+def test_what_a_clock_change_swallows_cannot_be_released(desk: Desk) -> None:
+    desk.tasks(windows="[{name: Gap, days: [sun], start: '02:15', end: '02:45', timezone: America/New_York}]")
+    with pytest.raises(InvalidInput, match="no occurrence on Sun 2027-03-14"), writing(desk.engine) as session:
+        release_window(session, desk.clock, OPERATOR, "Gap", date(2027, 3, 14))
+
+
 def test_a_release_moves_the_run_that_avoids_the_window_and_nobody_else(desk: Desk) -> None:
     desk.tasks(AT_0515, "name: noon, type: job1, schedule: {cron: '0 12 * * *'}", windows=BOTH)
     with reading(desk.engine) as session:

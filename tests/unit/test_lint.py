@@ -88,6 +88,12 @@ def test_l1_offers_no_slot_inside_a_window() -> None:
     assert "the nearest free slot is Tue 24 Nov 04:53 EST" in finding.message
 
 
+def test_l1_offers_no_slot_that_is_over() -> None:
+    once = "type: job, schedule: {once: '2026-11-23T12:10'}, expected_duration: '00:30:00'"
+    (finding,) = _lint(f"name: a, {once}", f"name: b, {once}")
+    assert "the nearest free slot is Mon 23 Nov 12:40" in finding.message
+
+
 def test_l1_counts_a_chains_later_step() -> None:
     step = "name: two, type: other, schedule: {after: one, spacing: '01:00:00'}"
     findings = _lint(_cron("one", "0 8 * * *"), step, _cron("beside", "0 9 * * *", "other"))
@@ -151,6 +157,19 @@ def test_l3_due_inside_a_window(cron: str, more: str, found: bool) -> None:
     if found:
         assert "it will start Tue 24 Nov 06:00 EST instead" in findings[0].message
         assert "'Night'" in findings[0].message
+
+
+@pytest.mark.parametrize("timezone", ["America/New_York", "Asia/Tokyo"])
+def test_l3_says_that_a_window_has_no_end(timezone: str) -> None:
+    always = NIGHT.replace("'05:00'", "'00:00'").replace("'06:00'", "'00:00'")
+    findings = _lint(_cron("a", "0 9 * * *"), top=f"settings: {{timezone: {timezone}}}\n{always}")
+    assert ["it will never start" in finding.message for finding in findings if finding.id == "L3"] == [True]
+
+
+def test_l3_looks_at_the_nights_on_which_a_windows_clock_changes() -> None:
+    day = NIGHT.replace("'06:00'", "'06:00', timezone: America/New_York")
+    (finding,) = _lint(_cron("a", "30 9 * * *", more=", timezone: UTC"), top=day)  # 05:30 there from 14 March on
+    assert finding.id == "L3" and "14 Mar" in finding.message
 
 
 def test_l3_says_nothing_of_an_occurrence_that_was_released() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -169,3 +170,17 @@ def test_bad_expressions_are_refused_in_an_operators_words(expression: str, says
     with pytest.raises(ValueError, match="cron expression") as refusal:
         check_cron(expression)
     assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "minutes", "hours"),
+    [("47 */3 * * *", {47}, range(0, 24, 3)), ("15,48 */3 * * *", {15, 48}, range(0, 24, 3))],
+)
+def test_clocks_that_go_back_in_the_middle_of_an_hour(expression: str, minutes: set[int], hours: range) -> None:
+    """Chatham goes back from 03:45 to 02:45; CronSim by itself never comes out of that night."""
+    chatham = ZoneInfo("Pacific/Chatham")
+    start, end = datetime(2026, 4, 3, tzinfo=UTC), datetime(2026, 4, 7, tzinfo=UTC)
+    every = (start + n * timedelta(minutes=1) for n in range(4 * 24 * 60))
+    local = ((moment, moment.astimezone(chatham)) for moment in every)
+    expected = [moment for moment, wall in local if wall.minute in minutes and wall.hour in hours]
+    assert cron_occurrences(expression, "Pacific/Chatham", start, end) == expected
