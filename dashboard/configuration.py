@@ -3,6 +3,8 @@
 import json
 import os
 
+from scheduler import ports
+
 IDENTITY_HEADER = "x-headway-session"
 """The guard alone sets it. Streamlit resumes a session only for the value it began with (server.trustedUserHeaders)."""
 
@@ -46,7 +48,7 @@ def configure_streamlit() -> None:
 
 def port() -> int:
     """HEADWAY_DASHBOARD_PORT, 8501 if it is not set."""
-    return int(os.environ.get("HEADWAY_DASHBOARD_PORT") or 8501)
+    return ports.port("HEADWAY_DASHBOARD_PORT", 8501)
 
 
 def host() -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.data import CLOCK
 from dashboard.define_state import begins_with, key, put
-from scheduler.definitions import DAYS, ScheduleSection, TaskSection
+from scheduler.definitions import DAYS, LONGEST, ScheduleSection, TaskSection
 from scheduler.usecases.show_task import cron_in_words
 
 _NONE, _DAILY, _CRON, _ONCE, _AFTER = KINDS = [
@@ -127,6 +127,8 @@ def _after(now: ScheduleSection | None, names: list[str]) -> dict[str, Any] | No
     index = names.index(now.after) if now and now.after in names else 0
     known = int(spacing / _MINUTE) if spacing is not None else 60
     after = st.selectbox("After", names, index, key=key("after"))
-    minutes = int(st.number_input("Least minutes between the two starts", 0, 100_000, known, key=key("spacing")))
+    minutes = int(
+        st.number_input("Least minutes between the two starts", 0, LONGEST // _MINUTE, known, key=key("spacing"))
+    )
     kept = spacing is not None and int(spacing / _MINUTE) == minutes  # its seconds, too
     return {"after": after, "spacing": spacing if kept else timedelta(minutes=minutes)}

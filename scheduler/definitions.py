@@ -31,6 +31,9 @@ from models.domain import (
 from scheduler.errors import InvalidInput
 from scheduler.localtime import zone
 
+LONGEST = timedelta(days=366)
+YEARS = range(1970, 2201)
+"""Of every instant that somebody gives: beyond them, zones and sums of durations leave what a datetime can hold."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _UNC = re.compile(r"\\\\[^\\/\x00-\x1f]+(\\[^\\/\x00-\x1f]+)+\\?")
 
@@ -47,13 +50,15 @@ def _quoted(value: Any) -> Any:
 def _not_negative(value: timedelta) -> timedelta:
     if value < timedelta(0):
         raise ValueError("a duration cannot be negative")
+    if value > LONGEST:
+        raise ValueError(f"a duration cannot be longer than {LONGEST.days} days")
     return value
 
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError('the duration must be longer than nothing, for example "00:20:00"')
-    return value
+    return _not_negative(value)
 
 
 def _known_zone(value: str) -> str:
@@ -87,7 +92,37 @@ def _storable(value: str) -> str:
 def _wall(value: datetime) -> datetime:
     if value.tzinfo is not None:
         raise ValueError("it is a local time of the task's zone: leave out the offset")
+    if value.year not in YEARS:
+        raise ValueError(f"a year from {YEARS[0]} to {YEARS[-1]} is expected")
     return value
+
+
+def _no_number(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        raise ValueError(f"{value!r} is not a date; write it like 2026-11-25")
+    return value
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a whole number is expected, not yes or no")
+    return value
+
+
+def _plain_data(value: Any) -> Any:
+    """What JSON can say, and YAML's dates: parameters are kept as JSON. A deep or circular value is refused."""
+    _look_into(value, 0)
+    return value
+
+
+def _look_into(value: Any, depth: int) -> None:
+    if depth > 50:
+        raise ValueError("the parameters are nested too deeply, or refer to themselves; write them out")
+    if isinstance(value, bytes):
+        raise ValueError("binary data cannot be a parameter; write it as text")
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, set)) else ()
+    for _, one in inner:
+        _look_into(one, depth + 1)
 
 
 Length = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_not_negative)]
@@ -120,9 +155,9 @@ class SettingsSection(_Section):
     min_spacing: Length = timedelta(minutes=30)
     recommended_spacing: Length = timedelta(minutes=60)
     long_running: PositiveLength = timedelta(hours=18)
-    max_running: int = Field(default=4, ge=1, le=1000)
+    max_running: Annotated[int, BeforeValidator(_no_truth)] = Field(default=4, ge=1, le=1000)
     alert_recipients: list[MailAddress] = []
-    retention_days: int | None = Field(default=None, ge=1, le=100_000)
+    retention_days: Annotated[int | None, BeforeValidator(_no_truth)] = Field(default=None, ge=1, le=100_000)
     alert_on_failure: bool = True
     pickup_after: PositiveLength | None = timedelta(hours=4)
 
@@ -135,7 +170,7 @@ class WindowSection(_Section):
     start: WallTime
     end: WallTime
     timezone: Zone | None = None
-    released: list[date] = []
+    released: list[Annotated[date, BeforeValidator(_no_number)]] = []
 
     @field_validator("days")
     @classmethod
@@ -197,9 +232,9 @@ class TaskSection(_Section):
     on_errors: OnErrors = OnErrors.CONTINUE
     catch_up: CatchUp = CatchUp.LATEST
     expected_duration: PositiveLength | None = None
-    retries: int = Field(default=0, ge=0, le=100)
+    retries: Annotated[int, BeforeValidator(_no_truth)] = Field(default=0, ge=0, le=100)
     retry_delay: Length = timedelta(minutes=5)
-    parameters: dict[str, Any] = {}
+    parameters: Annotated[dict[str, Any], BeforeValidator(_plain_data)] = {}
 
 
 class Definitions(_Section):
@@ -230,10 +265,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Safe YAML in which a key that stands twice is an error, not a quiet overwrite."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        own = [key_node for key_node, _ in node.value]  # before what `<<` brings in, which they may override
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
+        if len({key_node.value for key_node in own if isinstance(key_node.value, str)}) != len(own):
             seen = set()
-            for key_node, _ in node.value:
+            for key_node in own:
                 key = self.construct_object(key_node, deep=True)
                 if key in seen:
                     line = key_node.start_mark.line + 1
@@ -247,7 +283,9 @@ def load_file(path: Path) -> Definitions:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InvalidInput(f"{path}: there is no such file") from None
+        raise InvalidInput(f"{path}: there is no such file; name a YAML file") from None
+    except IsADirectoryError:
+        raise InvalidInput(f"{path}: a folder cannot be read; name a YAML file in it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: cannot be read as UTF-8 text ({error})") from None
     return load_text(text, str(path))

@@ -1,5 +1,6 @@
 """Everything that Headway refuses or cannot do, in an operator's words. The exit codes are the contract's."""
 
+import shlex
 from collections.abc import Sequence
 
 
@@ -31,7 +32,19 @@ class NotAllowed(SchedulerError):
         self.actor, self.privilege = actor, privilege
         super().__init__(
             f"'{actor}' is not allowed to do that: it takes the privilege '{privilege}'. Ask a user manager to run: "
-            f"headway user grant {actor} {privilege}"
+            f"headway user grant {shlex.quote(actor)} {privilege}"
+        )
+
+
+class NobodyThere(SchedulerError):
+    """There is no such user, or an unlocked one."""
+
+    exit_code = 3
+
+    def __init__(self, actor: str, locked: bool) -> None:
+        remedy = "unlock it under User management" if locked else f"make it with: headway user add {shlex.quote(actor)}"
+        super().__init__(
+            f"the user '{actor}' {'is locked' if locked else 'does not exist'}: a user manager can {remedy}"
         )
 
 

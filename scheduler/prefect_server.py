@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scheduler import ports
 from scheduler.prefect_api import PrefectApi
 
 DEFAULT_PORT = 4200
@@ -76,7 +77,7 @@ def client_environment(home: Path, port: int | None = None, environ: Mapping[str
     if url := environ.get("PREFECT_API_URL"):
         given = {name: environ[name] for name in _CREDENTIALS if name in environ}
         return {**quiet, **given, "PREFECT_API_URL": url}
-    port = port or int(environ.get("HEADWAY_PREFECT_PORT", DEFAULT_PORT))
+    port = port or ports.port("HEADWAY_PREFECT_PORT", DEFAULT_PORT, environ)
     return {
         **quiet,
         "PREFECT_API_URL": f"http://{_LOOPBACK}:{port}/api",

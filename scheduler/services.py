@@ -23,6 +23,7 @@ from scheduler.errors import InvalidInput, SchedulerError, Unreachable
 from scheduler.importer import keep_importer_path
 from scheduler.installation import install, open_database, with_schema
 from scheduler.ledger_block import keep_ledger_block
+from scheduler.ports import port
 from scheduler.prefect_api import Deployment, PrefectApi, PrefectError, PrefectUnreachable
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment
 from scheduler.privileges import OPERATOR
@@ -37,11 +38,11 @@ _RESTART_SECONDS = 5.0
 
 
 def dashboard_port() -> int:
-    return int(os.environ.get("HEADWAY_DASHBOARD_PORT") or 8501)
+    return port("HEADWAY_DASHBOARD_PORT", 8501)
 
 
 def prefect_port() -> int:
-    return int(os.environ.get("HEADWAY_PREFECT_PORT") or 4200)
+    return port("HEADWAY_PREFECT_PORT", 4200)
 
 
 def refuse_taken_port(port: int, variable: str, what: str) -> None:
@@ -98,7 +99,7 @@ def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
     except PrefectUnreachable as error:
         raise Unreachable(str(error)) from None
     except PrefectError as error:
-        raise SchedulerError(str(error)) from None
+        raise InvalidInput(f"Prefect refused the deployment; correct the file: {error}") from None
     types = [_with_all_of_its_schema(one) for one in types]
     with writing(engine) as session:
         save_types(session, types, SystemClock().now())
@@ -299,7 +300,7 @@ def _no_database_yet() -> bool:
     """Whether it is a SQLite file that nobody has made; looking must not make it."""
     try:
         url = make_url(database_url())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return False  # opening it says what is wrong
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 

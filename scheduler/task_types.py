@@ -92,5 +92,5 @@ def types_in(path: Path) -> dict[str, TaskType]:
         }
     except FileNotFoundError:
         raise InvalidInput(f"{path}: there is no such file, so no task types are known") from None
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, OSError, ValueError) as error:
         raise InvalidInput(f"{path}: not a prefect.yaml that can be read: {error}") from None

@@ -14,7 +14,7 @@ from dashboard.define_state import begins_with, forget, key, opened, put, versio
 from dashboard.parameter_form import Form
 from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
 from models.tables import TaskRow
-from scheduler.definitions import ScheduleSection, TaskSection, explain
+from scheduler.definitions import LONGEST, ScheduleSection, TaskSection, explain
 from scheduler.errors import InvalidInput
 from scheduler.store.tasks import load_types, section
 from scheduler.usecases.apply import Applied
@@ -70,9 +70,9 @@ def rules(old: TaskSection | None) -> dict[str, Any]:
     expected, delay = (old.expected_duration, old.retry_delay) if old else (None, 5 * _MINUTE)
     known, pause = int(expected / _MINUTE) if expected else 0, int(delay / _MINUTE)
     about = "0: the 95th percentile of its last 20 runs"
-    minutes = int(left.number_input("Expected minutes", 0, 100_000, known, key=key("expected"), help=about))
+    minutes = int(left.number_input("Expected minutes", 0, LONGEST // _MINUTE, known, key=key("expected"), help=about))
     chosen["retries"] = int(middle.number_input("Retries", 0, 100, old.retries if old else 0, key=key("retries")))
-    after = int(right.number_input("Retry after (minutes)", 0, 100_000, pause, key=key("delay")))
+    after = int(right.number_input("Retry after (minutes)", 0, LONGEST // _MINUTE, pause, key=key("delay")))
     kept = expected is not None and known == minutes  # its seconds, too, if nobody has touched it
     chosen["expected_duration"] = expected if kept else minutes * _MINUTE if minutes else None
     chosen["retry_delay"] = delay if pause == after else after * _MINUTE

@@ -23,7 +23,7 @@ def row_of(line: TaskLine, zone: str) -> list[object]:
     return [
         words.in_zone(line.next_start_at, zone),
         line.object,
-        line.name,
+        f"{line.name} (historical)" if line.historical else line.name,
         line.uid,
         line.type,
         line.step_shown,

@@ -45,7 +45,7 @@ def main() -> None:
     except SchedulerError as error:
         fail(str(error), error.exit_code)
     except typer.Abort:
-        fail("stopped", 1)
+        fail("stopped; nothing was changed", 4)
     except TyperException as error:  # a command line that cannot be read: usage, hint, what is wrong
         error.show(sys.stderr)  # type: ignore[attr-defined]
         sys.exit(2)

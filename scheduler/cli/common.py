@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from models.domain import Actor
+from models.domain import Actor, Privilege
+from scheduler.definitions import YEARS
 from scheduler.errors import InvalidInput, MachineOnly
 from scheduler.localtime import to_utc, zone
 from scheduler.privileges import OPERATOR
@@ -18,6 +19,8 @@ from scheduler.privileges import OPERATOR
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
+
+    from models.tables import TaskRow
 
 
 @dataclass
@@ -31,7 +34,7 @@ _MOST_LINES = 4
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Say what is wrong on stderr and leave."""
-    print(_printable(message), file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -50,7 +53,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: st
         print(empty)
         return
     shown = [i for i in range(len(headers)) if headers[i] or any(row[i] for row in rows)]
-    lines = [[_printable(row[i]).replace("\n", " ") for i in shown] for row in [headers, *rows]]
+    lines = [[printable(row[i]).replace("\n", " ") for i in shown] for row in [headers, *rows]]
     widths = _widths(lines, [headers[i] in text for i in shown])
     for line in lines:
         cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(line, widths, strict=True)]
@@ -83,14 +86,14 @@ def wide() -> bool:
     return shutil.get_terminal_size((160, 50)).columns >= 140
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without control characters: a name or a log line must not steer the terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
 
 
 def say(text: str) -> None:
     """A line on stdout, control characters made visible."""
-    print(_printable(text))
+    print(printable(text))
 
 
 def engine() -> "Engine":
@@ -127,6 +130,15 @@ def actor(session: "Session") -> Actor:
     return actor_named(session, STATE.as_user)
 
 
+def task_of(session: "Session", actor: Actor, name: str, privilege: Privilege) -> "TaskRow":
+    """The task of that name or UID, for somebody with the privilege; without it not even whether there is one."""
+    from scheduler.privileges import require
+    from scheduler.usecases.find import find_task
+
+    require(actor, privilege)
+    return find_task(session, name)
+
+
 def machine_only() -> None:
     """Refuse what is for whoever runs this machine, where somebody acts with a user's privileges."""
     if STATE.as_user is not None:
@@ -142,6 +154,8 @@ def instant(text: str, timezone: str, option: str) -> datetime:
             f"{option}: {text!r} is not a date or time; write it like 2026-11-23 or 2026-11-23T08:15 "
             "(with Z or an offset such as -05:00 for another zone)"
         ) from None
+    if value.year not in YEARS:
+        raise InvalidInput(f"{option}: {text!r}: a year from {YEARS[0]} to {YEARS[-1]} is expected")
     if value.tzinfo is None:
         return to_utc(value, zone(timezone))
     return value.astimezone(UTC)

@@ -1,5 +1,6 @@
 """Commands about what is defined: plan, apply, export, deploy."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.domain import Finding, Level
-from scheduler.cli.common import brief, instant, print_json, print_table, read, say, write
+from scheduler.cli.common import brief, instant, print_json, print_table, printable, read, say, write
 from scheduler.clock import SystemClock
 from scheduler.definitions import Definitions, SettingsSection, TaskSection, load_file
 from scheduler.errors import InvalidInput
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 
 
+_FAR = timedelta(days=3660)
 _DEFAULTS = TaskSection(name="-", type="-").model_dump(mode="json")
 
 
@@ -78,15 +80,22 @@ def _plan_stored(from_: str, to: str, as_json: bool) -> None:
         runs, findings = forecast_stored(session, clock, actor, start, end)
     if as_json:
         print_json(document(start, end, runs, findings))
-    else:
-        _print_plan(runs, findings, zone)
+        return
+    _print_plan(runs, findings, zone)
+    for line in _errors(findings):
+        print(printable(line), file=sys.stderr)
 
 
 def _range(from_: str, to: str, zone: str, now: Any) -> tuple[Any, Any]:
     start = instant(from_, zone, "--from") if from_ else now
     end = instant(to, zone, "--to") if to else start + timedelta(days=7)
     if end <= start:
-        raise InvalidInput(f"--to {to or end.isoformat()} is not later than --from {from_ or 'now'}")
+        raise InvalidInput(
+            f"--to {to or end.isoformat()} is not later than --from {from_ or 'now'}: give a later --to, or an earlier "
+            "--from"
+        )
+    if end - start > _FAR:
+        raise InvalidInput(f"--to {to} is more than ten years after --from {from_ or 'now'}; look at less at once")
     return start, end
 
 
@@ -104,9 +113,9 @@ def _print_plan(runs: "list[Planned]", findings: list[Finding], zone: str) -> No
     ]
     headers = ["Start", "Due", "Task", "Type", "Step", "Held by"]
     print_table(headers, rows, "Nothing comes due in that time.", text=["Task", "Held by"])
-    if findings:
+    if warnings := [finding for finding in findings if finding.level is Level.WARNING]:
         say("")
-        _print_findings([finding for finding in findings if finding.level is Level.WARNING])
+        _print_findings(warnings)
 
 
 def _print_findings(findings: list[Finding]) -> None:
@@ -115,9 +124,12 @@ def _print_findings(findings: list[Finding]) -> None:
 
 
 def _stop_on_errors(findings: list[Finding]) -> None:
-    errors = [f"{finding.id} error: {finding.message}" for finding in findings if finding.level is Level.ERROR]
-    if errors:
+    if errors := _errors(findings):
         raise InvalidInput(errors)
+
+
+def _errors(findings: list[Finding]) -> list[str]:
+    return [f"{finding.id} error: {finding.message}" for finding in findings if finding.level is Level.ERROR]
 
 
 def apply(

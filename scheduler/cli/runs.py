@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from models.domain import SHOWN_AS, RunStatus
-from scheduler.cli.common import brief, engine, instant, print_json, print_table, read, say, shown, wide, write
+from models.domain import SHOWN_AS, Privilege, RunStatus
+from scheduler.cli.common import brief, engine, instant, print_json, print_table, read, say, shown, task_of, wide, write
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Refused
 from scheduler.forecasts import instant as iso
@@ -37,12 +37,11 @@ def run(
     It adds a waiting run that is due now (or answers with the one that waits already). `headway why TASK` tells what
     it waits for. Example: headway run 'Citations export' --override window --reason 'importer asked for it'
     """
-    from scheduler.usecases.find import find_task
     from scheduler.usecases.run_now import run_now
 
     rules = frozenset(one.strip() for one in override.split(",") if one.strip())
     with write() as (session, actor):
-        row = find_task(session, task)
+        row = task_of(session, actor, task, Privilege.MANAGE)
         asked = run_now(session, SystemClock(), actor, row, follow=follow, override=rules, reason=reason or None)
         name = row.name
     say(f"Run {asked.run_id} of '{name}' waits for its turn." if asked.new else f"Run {asked.run_id} waits already.")
@@ -76,12 +75,11 @@ def _wait_for(run_id: int) -> None:
 def reset(task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Finish without asking.")) -> None:
     """Reset a task that failed or is running: shows why it failed and what will happen, then asks."""
     from scheduler.store.settings import load_settings
-    from scheduler.usecases.find import find_task
     from scheduler.usecases.reset import preview_reset
     from scheduler.usecases.reset import reset as finish
 
     with read() as (session, actor):
-        row = find_task(session, task)
+        row = task_of(session, actor, task, Privilege.MANAGE)
         zone = load_settings(session).timezone
         preview = preview_reset(session, SystemClock(), actor, row)
     _print_preview(preview, zone)
@@ -114,20 +112,22 @@ def log(
     task: str = typer.Option("", "--task", metavar="T", help="Only this task's runs."),
     errors: bool = typer.Option(False, "--errors", help="Only failed runs, and those with errors."),
     since: str = typer.Option("", "--since", metavar="T", help="Only runs from this time on."),
-    limit: int = typer.Option(200, "--limit", min=1, max=100_000, help="At most so many runs, the newest."),
+    limit: int = typer.Option(
+        None, "--limit", min=1, help="At most so many runs, the newest (default: 200; all with --since or --json)."
+    ),
     as_json: bool = _JSON,
 ) -> None:
     """The task log, newest first; or, with a RUN, its report detail: counts, files, what happened, every line."""
     if run:
         _report(run, as_json)
         return
-    from models.domain import Privilege
     from scheduler.privileges import require
     from scheduler.store.logs import LogFilter, task_log
     from scheduler.store.settings import load_settings
     from scheduler.store.steps import steps_of
     from scheduler.usecases.find import find_task
 
+    at_most = limit or (None if since or as_json else 200)
     with read() as (session, actor):
         require(actor, Privilege.VIEW)
         zone = load_settings(session).timezone
@@ -136,7 +136,8 @@ def log(
             since=instant(since, zone, "--since") if since else None,
             errors=errors,
         )
-        rows = task_log(session, which, limit=limit)
+        rows = task_log(session, which, limit=at_most + 1 if at_most else None)
+        cut_off, rows = at_most is not None and len(rows) > at_most, rows[:at_most]
         steps = steps_of(session, [row for row, _ in rows])
     if as_json:
         print_json({"runs": [_log_row(row, name) for row, name in rows]})
@@ -150,6 +151,8 @@ def log(
     headers += ["mm:ss", "KB", "Object", "Type", "Step", "Error"] if wide() else ["Error"]
     empty = "No run has ended yet. `headway run TASK` starts one; `headway tasks` shows what waits."
     print_table(headers, table, empty, text=["Task", "Error"])
+    if cut_off:
+        print(f"These are the newest {at_most} runs; --limit or --since shows others.", file=sys.stderr)
 
 
 def _trouble(row: "RunRow") -> str:
@@ -192,7 +195,6 @@ def _log_row(row: "RunRow", name: str) -> dict[str, Any]:
 
 
 def _report(run: str, as_json: bool) -> None:
-    from models.domain import Privilege
     from models.tables import RunRow, TaskRow
     from scheduler.privileges import require
     from scheduler.store import logs

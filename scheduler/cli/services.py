@@ -106,8 +106,8 @@ def status(
     else:
         for part in parts:
             say(f"{part.name:10} {'up' if part.ok else 'DOWN':5} {part.detail}")
-    if not all(part.ok for part in parts):
-        raise typer.Exit(5)
+    if down := [part.name for part in parts if not part.ok]:
+        raise Unreachable(f"not up: {', '.join(down)}; `headway up` starts what is missing on this machine")
 
 
 def worker() -> None:

@@ -2,8 +2,10 @@
 
 import typer
 
-from scheduler.cli.common import brief, print_json, print_table, read, say, shown, wide, write
+from models.domain import Privilege
+from scheduler.cli.common import brief, print_json, print_table, read, say, shown, task_of, wide, write
 from scheduler.clock import SystemClock
+from scheduler.errors import InvalidInput
 from scheduler.forecasts import instant
 
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
@@ -53,12 +55,13 @@ def tasks(
 def why(task: str = _TASK, as_json: bool = _JSON) -> None:
     """Why a task waits: every rule's verdict on its waiting (else its next) run, and the earliest start."""
     from scheduler.store.settings import load_settings
-    from scheduler.usecases.find import find_task
     from scheduler.usecases.why import why as explain
 
     with read() as (session, actor):
-        found = explain(session, SystemClock(), actor, find_task(session, task))
+        found = explain(session, SystemClock(), actor, task_of(session, actor, task, Privilege.VIEW))
         zone = load_settings(session).timezone
+    if found.problem:
+        raise InvalidInput(f"'{found.task}' is not valid as it is defined: {found.problem}")
     if as_json:
         verdicts = [
             {
@@ -105,20 +108,19 @@ def disable(task: str = _TASK) -> None:
 
 
 def _set_enabled(task: str, enabled: bool) -> None:
-    from scheduler.usecases.find import find_task
     from scheduler.usecases.task_state import set_state
 
     with write() as (session, actor):
-        changed = set_state(session, SystemClock(), actor, find_task(session, task), enabled=enabled)
+        row = task_of(session, actor, task, Privilege.MANAGE)
+        changed = set_state(session, SystemClock(), actor, row, enabled=enabled)
     word = "enabled" if enabled else "disabled"
     say(f"'{task}' is {word}." if changed else f"'{task}' was {word} already.")
 
 
 def delete(task: str = _TASK) -> None:
     """Delete a task that never ran. One that has run can only be marked historical."""
-    from scheduler.usecases.find import find_task
     from scheduler.usecases.task_state import delete_task
 
     with write() as (session, actor):
-        delete_task(session, SystemClock(), actor, find_task(session, task))
+        delete_task(session, SystemClock(), actor, task_of(session, actor, task, Privilege.MANAGE))
     say(f"'{task}' is deleted.")

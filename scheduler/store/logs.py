@@ -26,7 +26,7 @@ BAD = (RunStatus.FAILED, RunStatus.COMPLETED_WITH_ERRORS, RunStatus.MISSED, RunS
 
 
 def task_log(
-    session: Session, which: LogFilter, *, limit: int = 200, before: tuple[datetime, int] | None = None
+    session: Session, which: LogFilter, *, limit: int | None = 200, before: tuple[datetime, int] | None = None
 ) -> list[tuple[RunRow, str]]:
     """Ended runs with their task's name, newest first; a page begins after the key (sorted_at, id) `before`."""
     statement = (

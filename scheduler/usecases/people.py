@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from models.domain import Actor, Privilege
 from models.tables import GrantRow, UserRow
 from scheduler.clock import Clock
-from scheduler.errors import InvalidInput, NotAllowed, Refused
+from scheduler.errors import InvalidInput, NobodyThere, Refused
 from scheduler.privileges import require
 from scheduler.store import audit
 
@@ -17,10 +17,10 @@ PASSWORDS = PasswordHash((Argon2Hasher(time_cost=2, memory_cost=19_456, parallel
 
 
 def actor_named(session: Session, name: str) -> Actor:
-    """The user as somebody who acts. NotAllowed for an unknown or locked one."""
+    """The user as somebody who acts. NobodyThere for an unknown or locked one."""
     user = session.exec(select(UserRow).where(UserRow.name == name)).first()
     if user is None or user.locked_at is not None:
-        raise NotAllowed(name, Privilege.VIEW)
+        raise NobodyThere(name, locked=user is not None)
     return Actor(user.name, frozenset(_privileges(session, user)), user.id)
 
 

@@ -1,11 +1,12 @@
 """Why does it wait: every rule's verdict on a task's waiting run, else on its next one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from models.domain import Actor, Hold, Privilege, RuleId, Run, Trigger
+from models.domain import Actor, After, Hold, Privilege, RuleId, Run, Task, Trigger
 from models.tables import TaskRow
 from scheduler.clock import Clock
 from scheduler.occurrences import next_occurrence
@@ -24,7 +25,8 @@ holds the start is right, and with many tasks the near ones cost a fraction of t
 class Why:
     """run_id: None where the run has no row yet. due_at: None where nothing is to come.
 
-    verdicts: every rule with its hold, None where it does not hold.
+    verdicts: every rule with its hold, None where it does not hold. problem: what keeps the task out of the scheduler
+    altogether; there is no verdict then.
     """
 
     task: str
@@ -32,6 +34,7 @@ class Why:
     due_at: datetime | None
     earliest_start_at: datetime | None
     verdicts: tuple[tuple[RuleId, Hold | None], ...]
+    problem: str = ""
 
 
 def why(
@@ -54,9 +57,12 @@ def why(
     picture = load_board(session, book, now, whole=True)
     task = picture.board.tasks.get(task_row.uid or 0)
     if task is None:
-        return Why(task_row.name, None, None, None, ())
+        found = [one.message for one in book.world.findings if task_row.name in one.tasks]
+        return Why(task_row.name, None, None, None, (), "; ".join(found) or "see `headway plan`")
     waiting = sorted((run for run in picture.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id))
     run = waiting[0] if waiting else None
+    if run is None and with_start and isinstance(task.schedule, After) and task.scheduled:
+        return _next_step(book, picture, task, now)
     if run is None:
         due_at = next_occurrence(task, now)
         run = Run(task, due_at or now, Trigger.SCHEDULE if due_at else Trigger.MANUAL)
@@ -66,6 +72,34 @@ def why(
     verdicts = _verdicts(run, picture, now)
     earliest = _earliest(book, picture, run, now) if with_start else None
     return Why(task_row.name, run.id, run.due_at, earliest, verdicts)
+
+
+def _next_step(book: Book, picture: Picture, task: Task, now: datetime) -> Why:
+    """Of a chain's later step: its first run in the forecast, which begins when the step before it has ended."""
+    first = task
+    while isinstance(first.schedule, After):
+        first = picture.board.tasks[first.schedule.predecessor]
+    under_way = any(run.task.uid != task.uid and _leads_to(run.task, task, picture) for run in _open_runs(picture))
+    begins = now if under_way else next_occurrence(first, now)
+    rows = _forecasts(book, picture, now, begins, _open_runs(picture)) if begins else ()
+    for _, found in rows:
+        row = next((one for one in found if one.task.uid == task.uid and one.outcome == "planned"), None)
+        if row is not None:
+            at = max(now, row.due_at)
+            return Why(
+                task.name, None, row.due_at, row.started_at, _verdicts(Run(task, at, Trigger.CHAIN), picture, at)
+            )
+    return Why(task.name, None, None, None, _verdicts(Run(task, now, Trigger.CHAIN), picture, now))
+
+
+def _leads_to(before: Task, task: Task, picture: Picture) -> bool:
+    """Whether the one is a step before the other."""
+    at = task
+    while isinstance(at.schedule, After):
+        at = picture.board.tasks[at.schedule.predecessor]
+        if at.uid == before.uid:
+            return True
+    return False
 
 
 def earliest_if_run_now(
@@ -88,26 +122,41 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
     board = picture.board
     if board.engine_problem is not None or run.task.group in picture.lost:
         return None
-    open_runs = [*picture.waiting, *board.active_by_task.values()]
+    open_runs = _open_runs(picture)
     if run.trigger is Trigger.MANUAL and run.id == 0:  # only thought of; a scheduled one comes due
         open_runs.append(run)
-    for ahead in _HORIZONS:
-        until = max(run.due_at, now) + ahead
-        rows = forecast(
-            board.tasks,
-            book.world.calendar,
-            board.max_running,
-            now,
-            until,
-            open_runs=open_runs,
-            failures=board.failures,
-            last_start=board.last_start,
-            lost=picture.lost,
-        )
+    for until, rows in _forecasts(book, picture, now, run.due_at, open_runs):
         found = next((row.started_at for row in rows if _is(row, run)), None)
-        if found is not None and (found < until or ahead == _HORIZONS[-1]):
+        if found is not None and (found < until or until - max(run.due_at, now) == _HORIZONS[-1]):
             return found
     return None
+
+
+def _open_runs(picture: Picture) -> list[Run]:
+    return [*picture.waiting, *picture.board.active_by_task.values()]
+
+
+def _forecasts(
+    book: Book, picture: Picture, now: datetime, due_at: datetime, open_runs: list[Run]
+) -> Iterator[tuple[datetime, list[Planned]]]:
+    """Forecasts that look further and further behind the due, and how far."""
+    board = picture.board
+    for ahead in _HORIZONS:
+        until = max(due_at, now) + ahead
+        yield (
+            until,
+            forecast(
+                board.tasks,
+                book.world.calendar,
+                board.max_running,
+                now,
+                until,
+                open_runs=open_runs,
+                failures=board.failures,
+                last_start=board.last_start,
+                lost=picture.lost,
+            ),
+        )
 
 
 def _is(row: Planned, run: Run) -> bool:

@@ -29,12 +29,18 @@ EXPECTED = {
     "bad_day_name": ("windows[1] 'Night'.days", "monday", "mon, tue"),
     "bad_once": ("schedule.once", "2026-02-30T08:15", "2026-11-22T08:15"),
     "binary": ("cannot be read as UTF-8",),
+    "binary_parameter": ("parameters", "binary data", "as text"),
     "control_characters_in_a_name": ("tasks[1]", "name", "control characters"),
     "cron_and_once": ("schedule", "exactly one of cron, once and after"),
     "cron_with_a_word": ("schedule.cron", "every night", "five fields"),
     "duplicate_key": ("line 9", "retries", "twice", "remove one"),
     "duplicate_task_name": ("Citations export", "unique"),
     "duplicate_window_name": ("Night", "unique"),
+    "duration_of_ages": ("expected_duration", "366 days"),
+    "number_as_a_date": ("released", "86400", "2026-11-25"),
+    "once_in_the_year_one": ("schedule.once", "1970 to 2200"),
+    "parameters_in_a_circle": ("parameters", "refer to themselves"),
+    "yes_as_a_number": ("settings.max_running", "whole number"),
     "duration_in_words": ("retry_delay", "five minutes", "00:30:00"),
     "empty_name": ("tasks[1]", "name", "empty"),
     "empty_schedule": ("schedule", "exactly one of"),
@@ -152,6 +158,41 @@ def test_files_that_cannot_be_read(installed: Headway) -> None:
     installed("apply", str(installed.folder)).refused(2, str(installed.folder), "cannot be read")
     installed("plan", "no-such-file.yaml").refused(2, "no-such-file.yaml", "no such file")
     installed("apply").refused(2, "FILE")
+
+
+def test_what_a_merge_brings_in_may_be_overridden(installed: Headway) -> None:
+    base = "{name: Merged, type: data_export, enabled: false, parameters: {table: lot}}"
+    text = f"tasks:\n  - &base {base}\n  - {{<<: *base, name: 'Merged, too'}}\n"
+    assert "+ task 'Merged, too'" in installed("apply", installed.file(text), "--dry-run").ok().out
+
+
+def test_a_prefect_yaml_that_cannot_be_read(installed: Headway, ledger: Ledger) -> None:
+    (installed.folder / "prefect.yaml").write_bytes(b"deployments: [\xff]")
+    try:
+        installed("plan", str(BROKEN / "loop.yaml")).refused(2, "prefect.yaml", "not a prefect.yaml")
+    finally:
+        (installed.folder / "prefect.yaml").unlink()
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["plan", "--from", "0001-01-01", "--to", "0001-01-02"], ("--from", "1970 to 2200")),
+    (["plan", "--from", "9999-12-30"], ("--from", "1970 to 2200")),
+    (["plan", "--to", "2150-01-01"], ("--to", "ten years")),
+    (["log", "--since", "9999-12-31T23:59"], ("--since", "1970 to 2200")),
+    (["why", "\udcff"], ("UTF-8", "headway tasks --all")),
+])  # fmt: skip
+def test_what_no_calendar_and_no_database_holds(installed: Headway, arguments: list[str], words: tuple[str]) -> None:
+    installed(*arguments).refused(2, *words)
+
+
+@pytest.mark.parametrize(("variable", "value"), [
+    ("HEADWAY_DASHBOARD_PORT", "abc"), ("HEADWAY_PREFECT_PORT", "99999999"), ("HEADWAY_PREFECT_PORT", "0"),
+    ("HEADWAY_DATABASE_URL", "postgresql://u:p@h:port/x"),
+])  # fmt: skip
+def test_an_environment_that_cannot_be_used(installed: Headway, variable: str, value: str) -> None:
+    answer = installed("status", **{variable: value})
+    answer.refused(5 if variable == "HEADWAY_DATABASE_URL" else 2, *([] if "URL" in variable else [variable, value]))
+    assert "defect" not in answer.err
 
 
 def test_a_deep_file_is_an_error_and_no_defect(installed: Headway) -> None:

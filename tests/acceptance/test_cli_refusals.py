@@ -124,7 +124,7 @@ def test_without_a_privilege_nothing_is_seen(loaded: Headway) -> None:
     loaded("user", "add", "guest").ok()
     for looking in (["tasks"], ["log"], ["log", "1"], ["plan"], ["why", "Codes"], ["export"]):
         loaded("--as", "guest", *looking).refused(3, "'guest'", "view")
-    loaded("--as", "nobody", "tasks").refused(3, "'nobody'", "view")
+    loaded("--as", "nobody", "tasks").refused(3, "'nobody'", "does not exist", "headway user add nobody")
 
 
 def test_management_and_purge_imply_view_and_nothing_else(loaded: Headway) -> None:

@@ -84,12 +84,17 @@ class Life:
             hours = chance.choice(["*/6", "*/8", "1", "2", "1,13", "5", str(chance.randint(0, 23))])
             days = chance.choice(["*", "*", "1-5"])
             schedule = ScheduleSection(cron=f"{chance.choice([0, 15, 30, chance.randint(0, 59)])} {hours} * * {days}")
+        kind = f"kind{chance.randrange(kinds)}"
+        window = chance.choice(["avoid"] * 6 + ["allow"] * 3 + ["require"])
+        catch_up = chance.choice(["latest", "all"])
+        if window == "require":  # more a day than a window has room for would wait for weeks, behind every horizon
+            catch_up = "latest"
         return TaskSection(
             name=f"task {number}",
-            type=f"kind{chance.randrange(kinds)}",
+            type=kind,
             schedule=schedule,
-            window=chance.choice(["avoid"] * 6 + ["allow"] * 3 + ["require"]),  # type: ignore[arg-type]
-            catch_up=chance.choice(["latest", "all"]),  # type: ignore[arg-type]
+            window=window,  # type: ignore[arg-type]
+            catch_up=catch_up,  # type: ignore[arg-type]
             expected_duration=chance.randint(1, 40) * MINUTE,
         )
 

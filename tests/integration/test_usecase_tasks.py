@@ -1,5 +1,6 @@
 """The task list, why, the stored forecast, enable and disable, delete."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,13 +17,13 @@ from scheduler.processes import identify_self
 from scheduler.rules import RULES
 from scheduler.store.endings import Ending, end_run
 from scheduler.store.process_side import open_run_ledger
-from scheduler.store.tasks import chain_book, load_book
+from scheduler.store.tasks import chain_book, load_book, save_types
 from scheduler.usecases.find import find_task
 from scheduler.usecases.forecast_stored import forecast_stored
 from scheduler.usecases.task_list import TaskLine, task_list
 from scheduler.usecases.task_state import delete_task, set_state
 from scheduler.usecases.why import Why, earliest_if_run_now, why
-from tests.databases import url_of
+from tests.databases import TYPES, url_of
 from tests.desk import Desk, hours_and_minutes, task_named
 from tests.fakes import utc
 
@@ -183,6 +184,45 @@ def test_why_keeps_a_steps_distance_before_it_has_a_row(desk: Desk) -> None:
         earliest = earliest_if_run_now(session, desk.clock, load_book(session), uid, frozenset())
         overridden = earliest_if_run_now(session, desk.clock, load_book(session), uid, frozenset({"spacing"}))
     assert (hours_and_minutes(earliest), hours_and_minutes(overridden)) == ("17:00", "16:00")
+
+
+def test_why_of_a_later_step_is_what_the_forecast_says_of_it(desk: Desk) -> None:
+    desk.tasks(
+        "name: one, type: job0, schedule: {cron: '0 16 * * *'}, timezone: UTC, expected_duration: '00:10:00'",
+        "name: two, type: job1, schedule: {after: one, spacing: '01:00:00'}",
+        windows=DAILY,
+    )
+    told = _why(desk, "two")
+    assert (told.run_id, hours_and_minutes(told.due_at)) == (None, "17:00")
+    assert hours_and_minutes(told.earliest_start_at) == "17:30" and _held(told) == {"window": "17:30"}
+    assert desk.turn("2026-11-23T16:00") == ["one"]
+    told = _why(desk, "two")
+    assert (hours_and_minutes(told.due_at), hours_and_minutes(told.earliest_start_at)) == ("17:00", "17:30")
+
+
+def test_what_history_has_taught_is_foreseen_at_once(desk: Desk) -> None:
+    """Runs are learned from without anybody changing a definition; a book that somebody keeps has yesterday's."""
+    desk.tasks("name: a, type: job0, schedule: {cron: '20 16 * * *'}, timezone: UTC", windows=DAILY)
+    with reading(desk.engine) as session:
+        kept = load_book(session)
+    desk.change(desk.task("a"), learned_duration=timedelta(minutes=20))
+    desk.worker_lives()
+    with reading(desk.engine) as session:
+        told = why(session, desk.clock, OPERATOR, task_named(session, "a"), book=kept)
+    assert hours_and_minutes(told.earliest_start_at) == "17:30"
+
+
+def test_a_group_that_deploy_changed_is_held_as_long_as_it_is_locked(desk: Desk) -> None:
+    desk.tasks("name: a, type: report_execution", "name: b, type: task_error_report")
+    desk.run_now("a")
+    assert desk.turn() == ["a"]
+    with writing(desk.engine) as session:
+        types = [replace(one, group="alone") if one.name == "report_execution" else one for one in TYPES]
+        save_types(session, types, desk.clock.now())
+    desk.run_now("b")
+    assert desk.turn() == [] and _held(_why(desk, "b")) == {"group": None}
+    desk.end("a")
+    assert desk.turn() == ["b"]
 
 
 def test_why_says_who_keeps_a_group_that_a_lost_run_left(desk: Desk) -> None:
