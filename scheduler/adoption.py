@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from sqlmodel import Session, col, select
 
-from models.domain import ACTIVE, CatchUp, OnErrors, OnFailure, RunStatus, Trigger, WindowPolicy
+from models.domain import ACTIVE, Actor, CatchUp, OnErrors, OnFailure, RunStatus, Trigger, WindowPolicy
 from models.tables import RunRow, TaskRow
 from scheduler.rules import judge
-from scheduler.store import settings
+from scheduler.store import audit, settings
 from scheduler.store.boards import load_board
 from scheduler.store.tasks import Book, load_book
 from scheduler.store.transitions import add_run
@@ -126,4 +126,5 @@ def _ad_hoc_task(session: Session, name: str, type_name: str, now: datetime) -> 
     session.add(row)
     session.flush()
     settings.definitions_changed(session)
+    audit.record(session, now, Actor("Prefect"), "create task", f"task {row.uid} '{name}'", after={"type": type_name})
     return row

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from scheduler.prefect_api import Deployment, PrefectApi, PrefectError, PrefectU
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment
 from scheduler.privileges import OPERATOR
 from scheduler.ready_tasks import offer_tasks
-from scheduler.store import settings, workers
-from scheduler.store.tasks import save_types
+from scheduler.store import audit, settings, workers
+from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import POOL, TaskType, all_prefect_yamls, is_task_type
 from scheduler.usecases.people import first_admin
 
@@ -102,9 +102,22 @@ def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
         raise InvalidInput(f"Prefect refused the deployment; correct the file: {error}") from None
     types = [_with_all_of_its_schema(one) for one in types]
     with writing(engine) as session:
-        save_types(session, types, SystemClock().now())
+        now, known = SystemClock().now(), _facts(load_types(session).values())
+        save_types(session, types, now)
+        made = _facts(load_types(session).values())
+        if changed := [name for name in {**known, **made} if known.get(name) != made.get(name)]:
+            before, after = ({name: one.get(name) for name in changed} for one in (known, made))
+            audit.record(session, now, OPERATOR, "deploy", "task types", before=before, after=after)
     sync_importer_path(prefect)
     return types
+
+
+def _facts(types: Iterable[TaskType]) -> dict[str, dict[str, Any]]:
+    """What a deployment decides of a task type, for the audit trail."""
+    return {
+        one.name: {"group": one.group, "entrypoint": one.entrypoint, "work_pool": one.work_pool, "tags": [*one.tags]}
+        for one in types
+    }
 
 
 def _refuse_same_names(deployments: Sequence[Deployment]) -> None:
