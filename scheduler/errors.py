@@ -36,15 +36,13 @@ class NotAllowed(SchedulerError):
         )
 
 
-class NobodyThere(SchedulerError):
-    """There is no such user, or an unlocked one."""
-
-    exit_code = 3
+class NobodyThere(NotAllowed):
+    """There is no such user, or none who is not locked."""
 
     def __init__(self, actor: str, locked: bool) -> None:
         remedy = "unlock it under User management" if locked else f"make it with: headway user add {shlex.quote(actor)}"
-        super().__init__(
-            f"the user '{actor}' {'is locked' if locked else 'does not exist'}: a user manager can {remedy}"
+        SchedulerError.__init__(
+            self, f"the user '{actor}' {'is locked' if locked else 'does not exist'}: a user manager can {remedy}"
         )
 
 

@@ -73,6 +73,7 @@ class Standstill:
 def _set_message(session: Session, row: RunRow, message: str) -> bool:
     mine = update(RunRow).where(
         col(RunRow.id) == row.id,
+        RunRow.claim == row.claim,  # type: ignore[arg-type]
         col(RunRow.status).in_(ACTIVE),
         RunRow.message == row.message,  # type: ignore[arg-type]
     )

@@ -19,16 +19,17 @@ _MOST = 300
 def row_of(line: TaskLine, zone: str) -> list[object]:
     """One task in the order of COLUMNS."""
     state = "Execution failed" if line.needs_reset and line.state in ("", "Scheduled") else line.state
+    out_of_use = "(historical)" if line.historical else "" if line.enabled else "(disabled)"
     reasons = ["needs a reset"] * line.needs_reset + [one for one in (line.stuck, line.reason) if one]
     return [
         words.in_zone(line.next_start_at, zone),
         line.object,
-        f"{line.name} (historical)" if line.historical else line.name,
+        line.name,
         line.uid,
         line.type,
         line.step_shown,
         line.attempts,
-        "Stuck" if line.stuck else state if line.enabled else f"{state} (disabled)".strip(),
+        "Stuck" if line.stuck else f"{state} {out_of_use}".strip(),
         f"/task?task={line.uid}",
         line.progress,
         line.process_id,
