@@ -223,7 +223,7 @@ def looks() -> list[Look]:
         Look("task page with Why", _go("/task?task=12"), "text=/Prefect and a worker|engine:/", at_rest=False),
         Look("task log", _go("/log"), _rows("log_table")),
         Look("task log: next page", lambda page: page.get_by_role("button", name="Next page").click(), "text=page 2"),
-        Look("task log: errors", lambda page: page.get_by_text("Errors only").click(), _first_row("log_table", "rror")),
+        Look("task log: errors", lambda page: page.get_by_text("Errors only").click(), "text=on page 1"),
         Look("task log: search a name", _search("Search", "Task 77"), _first_row("log_table", "Task 77")),
         Look("task log: nothing found", _search("Search", RARE), "text=/No run in this filter|looked through/"),
         Look("task log of a task", _go("/log?task=12"), "text=Only the task with UID 12"),

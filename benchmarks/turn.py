@@ -108,7 +108,8 @@ def install(engine: Engine, tasks: int, waiting: int) -> None:
             {**run, "task_uid": n, "type": f"kind{n % KINDS}", "due_at": due, "sorted_at": due}
             for n in range(1, waiting + 1)
         ]
-        session.execute(insert(RunRow), runs)
+        if runs:
+            session.execute(insert(RunRow), runs)
         settings.definitions_changed(session)
         workers.say_hello(session, "worker-1", identify_self(), NOW)
 

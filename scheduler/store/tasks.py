@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, col, func, select
 
 from models.domain import Run, RunStatus, Task, Trigger
 from models.tables import RunRow, TaskRow, TaskTypeRow
@@ -164,10 +164,11 @@ def has_run(session: Session, uid: int) -> bool:
 
 def has_process(session: Session, task: TaskRow) -> bool:
     """Whether one of its runs has a process ID: it is in progress, or was lost and its process may live on."""
-    may_have = or_(col(RunRow.ended_at).is_(None), col(RunRow.id) == task.failed_run_id)
-    statement = select(func.count()).select_from(RunRow)
-    statement = statement.where(RunRow.task_uid == task.uid, may_have, RunRow.process_id != 0)
-    return session.exec(statement).one() > 0
+    open_ = select(RunRow.id).where(RunRow.task_uid == task.uid, col(RunRow.ended_at).is_(None), RunRow.process_id != 0)
+    if session.exec(open_).first() is not None:
+        return True
+    lost = session.get(RunRow, task.failed_run_id) if task.failed_run_id else None
+    return lost is not None and lost.process_id != 0
 
 
 def by_name(session: Session, name: str) -> TaskRow | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, and_, col, select
 
 from models.domain import Actor, Finding, Level, Privilege
 from models.tables import RunRow, TaskRow
@@ -182,15 +182,14 @@ def _differences(kind: str, old: dict[str, dict[str, Any]], new: dict[str, dict[
 def _running(session: Session, changes: list[Change]) -> list[str]:
     """The changed tasks that have a process ID."""
     names = [change.name for change in changes if change.kind == "task" and change.before is not None]
-    statement = (
-        select(TaskRow.name)
-        .join(RunRow, col(RunRow.task_uid) == col(TaskRow.uid))
-        .where(
-            or_(col(RunRow.ended_at).is_(None), col(RunRow.id) == col(TaskRow.failed_run_id)),
-            col(RunRow.process_id) != 0,
-        )
-    )
-    return [name for name in session.exec(statement).all() if name in names]
+    if not names:
+        return []
+    of_task = col(RunRow.task_uid) == col(TaskRow.uid), col(RunRow.ended_at).is_(None)
+    lost = (col(RunRow.id) == col(TaskRow.failed_run_id),)
+    found: set[str] = set()
+    for which in (of_task, lost):  # not in one condition: among a million runs no index would help
+        found |= set(session.exec(select(TaskRow.name).join(RunRow, and_(*which)).where(RunRow.process_id != 0)).all())
+    return [name for name in names if name in found]
 
 
 def _write(

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from models.db import reading, writing
 from models.domain import RunStatus
 from models.tables import ReleaseRow, SettingRow, TaskRow, TaskTypeRow, WindowRow
-from scheduler.definitions import DAYS, Definitions, load_text
+from scheduler.definitions import DAYS, LONGEST, Definitions, load_text
 from scheduler.errors import InvalidInput, Refused
 from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
@@ -107,7 +107,7 @@ NAMES = st.text(st.sampled_from(_LETTERS), min_size=1, max_size=12).filter(lambd
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 VALUES = st.none() | st.booleans() | st.integers() | TEXTS
 LENGTHS = st.one_of(
-    st.timedeltas(timedelta(microseconds=1), timedelta(days=400)),
+    st.timedeltas(timedelta(microseconds=1), LONGEST),
     st.integers(1, 10**7).map(lambda seconds: timedelta(seconds=seconds)),
 )
 ZONES = st.sampled_from(["America/New_York", "Europe/London", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"])
