@@ -220,7 +220,7 @@ def looks() -> list[Look]:
     return [
         Look("tasks", _go("/"), _rows("tasks_table")),
         Look("tasks: search", _search("Search", "Number 4321"), _first_row("tasks_table", "Task 4321")),
-        Look("task page with Why", _go("/task?task=12"), "text=/Prefect and a worker|engine:/", at_rest=False),
+        Look("task page", _go("/task?task=12"), "text=/Prefect and a worker|engine:/", at_rest=False, is_list=False),
         Look("task log", _go("/log"), _rows("log_table")),
         Look("task log: next page", lambda page: page.get_by_role("button", name="Next page").click(), "text=page 2"),
         Look("task log: errors", lambda page: page.get_by_text("Errors only").click(), "text=on page 1"),
@@ -274,30 +274,29 @@ def measure(pages: dict[str, Page], rounds: int) -> list[Look]:
 
 
 def report(found: list[Look], runs: str) -> int:
-    """The table, and the rows for that of all benchmarks; 1 where a list missed its target."""
+    """The table, and the rows for that of all benchmarks; 1 where a list missed its target.
+
+    Seconds are medians. Ratios are those of the quickest rounds: a click that meets the header's own refresh takes half
+    a second longer, in either world.
+    """
     print(f"{'list':28} {'many':>8} {'few':>8} {'ratio':>7}")
     lists, others = [], []
     for look in found:
         many, few = median(look.seconds["many"]), median(look.seconds["few"])
-        print(f"{look.name:28} {many:7.2f}s {few:7.2f}s {many / few:6.2f}x")
-        (lists if look.is_list else others).append((many, few, look.name))
-    slowest, few, name = max(lists)
-    ratio, _, _, worst = max((many / few, many, few, name) for many, few, name in lists)
-    rows = [
-        Row(
-            f"the slowest list in the browser, {runs} runs: {name}",
-            f"{slowest:.2f} s",
-            f"{few:.2f} s with few runs",
-            f"{slowest / few:.2f} times",
-            f"{SECONDS} s at most",
-            slowest <= SECONDS,
-        ),
-        Row(f"the list that grows most: {worst}", "", "", f"{ratio:.2f} times", f"{RATIO} at most", ratio <= RATIO),
-    ]
-    rows += [
-        Row(name, f"{many:.2f} s", f"{few:.2f} s", f"{many / few:.2f} times", "", True) for many, few, name in others
-    ]
+        ratio = min(look.seconds["many"]) / min(look.seconds["few"])
+        print(f"{look.name:28} {many:7.2f}s {few:7.2f}s {ratio:6.2f}x")
+        (lists if look.is_list else others).append((many, few, ratio, look.name))
+    many, few, ratio, name = max(lists)
+    what = f"the slowest list in the browser, {runs} runs: {name}"
+    rows = [_row(what, many, few, ratio, f"{SECONDS} s at most", many <= SECONDS)]
+    many, few, ratio, name = max(lists, key=lambda one: one[2])
+    rows.append(_row(f"the list that grows most: {name}", many, few, ratio, f"{RATIO} times at most", ratio <= RATIO))
+    rows += [_row(name, many, few, ratio, "", True) for many, few, ratio, name in others]
     return show(rows)
+
+
+def _row(what: str, many: float, few: float, ratio: float, target: str, reached: bool) -> Row:
+    return Row(what, f"{many:.2f} s", f"{few:.2f} s with few runs", f"{ratio:.2f} times", target, reached)
 
 
 def seeded(stack: ExitStack, name: str, tasks: int, runs: int) -> Path:
