@@ -36,11 +36,10 @@ def adopt(
     """The flow run's place in the ledger, made if it has none. LookupError for a deployment that is no task type."""
     row = session.exec(select(RunRow).where(RunRow.flow_run_id == flow_run_id)).first()
     if row is None:
-        name = _ad_hoc_name(_type_of(book, deployment_id))
-        known = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
-        if known is not None and known.historical:
-            return Adoption("ended", f"the task '{name}' is historical: it runs no more")
-        row, book = _take_in(session, book, flow_run_id, deployment_id, parameters, min(scheduled_at, now), now)
+        task_row = _ad_hoc_task(session, book, deployment_id, now)
+        if task_row.historical:
+            return Adoption("ended", f"the task '{task_row.name}' is historical: it runs no more")
+        row, book = _take_in(session, book, task_row, flow_run_id, parameters, min(scheduled_at, now), now)
     if row.status in ACTIVE:
         return Adoption("claimed", "it is in progress")
     if row.status is not RunStatus.WAITING:
@@ -57,31 +56,15 @@ def adopt(
     return Adoption("held", "; ".join(hold.reason for hold in holds), until)
 
 
-def _type_of(book: Book, deployment_id: str) -> str:
-    type_name = next((one.name for one in book.world.types.values() if one.deployment_id == deployment_id), None)
-    if type_name is None:
-        raise LookupError(f"deployment {deployment_id} is no task type; run `headway deploy`")
-    return type_name
-
-
-def _ad_hoc_name(type_name: str) -> str:
-    return f"{type_name} (started in Prefect)"
-
-
 def _take_in(
     session: Session,
     book: Book,
+    task_row: TaskRow,
     flow_run_id: str,
-    deployment_id: str,
     parameters: dict[str, Any],
     due_at: datetime,
     now: datetime,
 ) -> tuple[RunRow, Book]:
-    type_name = _type_of(book, deployment_id)
-    name = _ad_hoc_name(type_name)
-    task_row = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
-    if task_row is None:
-        task_row = _ad_hoc_task(session, name, type_name, now)
     assert task_row.uid is not None
     if task_row.uid not in book.tasks:
         book = load_book(session)
@@ -108,8 +91,15 @@ def _take_in(
         due_at += timedelta(microseconds=1)
 
 
-def _ad_hoc_task(session: Session, name: str, type_name: str, now: datetime) -> TaskRow:
-    """The task that stands for what is started in Prefect; no schedule of its own, one a type."""
+def _ad_hoc_task(session: Session, book: Book, deployment_id: str, now: datetime) -> TaskRow:
+    """The task that stands for what is started in Prefect, made if need be; no schedule of its own, one a type."""
+    type_name = next((one.name for one in book.world.types.values() if one.deployment_id == deployment_id), None)
+    if type_name is None:
+        raise LookupError(f"deployment {deployment_id} is no task type; run `headway deploy`")
+    name = f"{type_name} (started in Prefect)"
+    known = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
+    if known is not None:
+        return known
     row = TaskRow(
         name=name,
         type=type_name,

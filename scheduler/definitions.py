@@ -120,8 +120,7 @@ def _look_into(value: Any, depth: int) -> None:
         raise ValueError("the parameters are nested too deeply, or refer to themselves; write them out")
     if isinstance(value, bytes):
         raise ValueError("binary data cannot be a parameter; write it as text")
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, set)) else ()
-    for _, one in inner:
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, (list, set)) else ():
         _look_into(one, depth + 1)
 
 

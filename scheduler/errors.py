@@ -40,6 +40,7 @@ class NobodyThere(NotAllowed):
     """There is no such user, or none who is not locked."""
 
     def __init__(self, actor: str, locked: bool) -> None:
+        self.actor, self.privilege = actor, "view"
         remedy = "unlock it under User management" if locked else f"make it with: headway user add {shlex.quote(actor)}"
         SchedulerError.__init__(
             self, f"the user '{actor}' {'is locked' if locked else 'does not exist'}: a user manager can {remedy}"

@@ -7,10 +7,11 @@ from sqlmodel import Session
 from models.domain import Actor, Finding, Privilege
 from scheduler.clock import Clock
 from scheduler.lint import lint
-from scheduler.planner import Planned, forecast
+from scheduler.planner import Planned
 from scheduler.privileges import require
 from scheduler.store.boards import load_board
 from scheduler.store.tasks import load_book
+from scheduler.usecases.look_ahead import from_now
 from scheduler.world import parameter_findings
 
 
@@ -26,18 +27,7 @@ def forecast_stored(
     now = clock.now()
     book = load_book(session)
     picture = load_board(session, book, now, whole=True)
-    board = picture.board
-    rows = forecast(
-        board.tasks,
-        book.world.calendar,
-        book.world.limits.max_running,
-        now,
-        max(end, now),
-        open_runs=[*picture.waiting, *board.active_by_task.values()],
-        failures=board.failures,
-        last_start=board.last_start,
-        lost=picture.lost,
-    )
+    rows = from_now(book, picture, now, end)
     wanted = [row for row in rows if row.due_at >= start or (start <= now and row.id)]
     stored = ((row.name, row.type, row.parameters) for row in book.rows.values())
     return wanted, [*lint(book.world, now), *parameter_findings(stored, book.world.types)]

@@ -1,11 +1,12 @@
 """The forecast as screens use it: from what is stored now, made once for everybody who looks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, func, select
 
-from models.domain import ACTIVE, Actor, Privilege
+from models.domain import ACTIVE, Actor, Privilege, Run
 from models.tables import RunEventRow
 from scheduler.clock import Clock
 from scheduler.planner import Planned, forecast
@@ -68,9 +69,18 @@ def reach(book: Book, *, share: float = 1.0) -> timedelta:
 
 
 def from_now(
-    book: Book, picture: Picture, now: datetime, until: datetime, calendar: Calendar | None = None
+    book: Book,
+    picture: Picture,
+    now: datetime,
+    until: datetime,
+    calendar: Calendar | None = None,
+    *,
+    more: Sequence[Run] = (),
 ) -> list[Planned]:
-    """The worker's own turns, lived through from what is open now; with other windows if a calendar is given."""
+    """The worker's own turns, lived through from what is open now; with other windows if a calendar is given.
+
+    more: runs that are only thought of.
+    """
     board = picture.board
     return forecast(
         board.tasks,
@@ -78,8 +88,13 @@ def from_now(
         book.world.limits.max_running,
         now,
         max(until, now),
-        open_runs=[*picture.waiting, *board.active_by_task.values()],
+        open_runs=[*open_runs(picture), *more],
         failures=board.failures,
         last_start=board.last_start,
         lost=picture.lost,
     )
+
+
+def open_runs(picture: Picture) -> list[Run]:
+    """Every run that waits, starts or runs."""
+    return [*picture.waiting, *picture.board.active_by_task.values()]

@@ -1,6 +1,6 @@
 """Why does it wait: every rule's verdict on a task's waiting run, else on its next one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,11 +10,12 @@ from models.domain import Actor, After, Hold, Privilege, RuleId, Run, Task, Trig
 from models.tables import TaskRow
 from scheduler.clock import Clock
 from scheduler.occurrences import next_occurrence
-from scheduler.planner import Planned, forecast
+from scheduler.planner import Planned
 from scheduler.privileges import require
 from scheduler.rules import RULES, judge
 from scheduler.store.boards import Picture, load_board
 from scheduler.store.tasks import Book, load_book
+from scheduler.usecases.look_ahead import from_now, open_runs
 
 _HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=9))
 """How far behind the due the forecast looks. What comes due after a start cannot move it, so the first horizon that
@@ -76,12 +77,13 @@ def why(
 
 def _next_step(book: Book, picture: Picture, task: Task, now: datetime) -> Why:
     """Of a chain's later step: its first run in the forecast, which begins when the step before it has ended."""
-    first = task
+    first, before = task, set()
     while isinstance(first.schedule, After):
         first = picture.board.tasks[first.schedule.predecessor]
-    under_way = any(run.task.uid != task.uid and _leads_to(run.task, task, picture) for run in _open_runs(picture))
+        before.add(first.uid)
+    under_way = any(run.task.uid in before for run in open_runs(picture))
     begins = now if under_way else next_occurrence(first, now)
-    rows = _forecasts(book, picture, now, begins, _open_runs(picture)) if begins else ()
+    rows = _forecasts(book, picture, now, begins) if begins else ()
     for _, found in rows:
         row = next((one for one in found if one.task.uid == task.uid and one.outcome == "planned"), None)
         if row is not None:
@@ -90,16 +92,6 @@ def _next_step(book: Book, picture: Picture, task: Task, now: datetime) -> Why:
                 task.name, None, row.due_at, row.started_at, _verdicts(Run(task, at, Trigger.CHAIN), picture, at)
             )
     return Why(task.name, None, None, None, _verdicts(Run(task, now, Trigger.CHAIN), picture, now))
-
-
-def _leads_to(before: Task, task: Task, picture: Picture) -> bool:
-    """Whether the one is a step before the other."""
-    at = task
-    while isinstance(at.schedule, After):
-        at = picture.board.tasks[at.schedule.predecessor]
-        if at.uid == before.uid:
-            return True
-    return False
 
 
 def earliest_if_run_now(
@@ -122,41 +114,21 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
     board = picture.board
     if board.engine_problem is not None or run.task.group in picture.lost:
         return None
-    open_runs = _open_runs(picture)
-    if run.trigger is Trigger.MANUAL and run.id == 0:  # only thought of; a scheduled one comes due
-        open_runs.append(run)
-    for until, rows in _forecasts(book, picture, now, run.due_at, open_runs):
+    only_thought_of = run.trigger is Trigger.MANUAL and run.id == 0  # a scheduled one comes due
+    for until, rows in _forecasts(book, picture, now, run.due_at, [run] if only_thought_of else []):
         found = next((row.started_at for row in rows if _is(row, run)), None)
         if found is not None and (found < until or until - max(run.due_at, now) == _HORIZONS[-1]):
             return found
     return None
 
 
-def _open_runs(picture: Picture) -> list[Run]:
-    return [*picture.waiting, *picture.board.active_by_task.values()]
-
-
 def _forecasts(
-    book: Book, picture: Picture, now: datetime, due_at: datetime, open_runs: list[Run]
+    book: Book, picture: Picture, now: datetime, due_at: datetime, more: Sequence[Run] = ()
 ) -> Iterator[tuple[datetime, list[Planned]]]:
     """Forecasts that look further and further behind the due, and how far."""
-    board = picture.board
     for ahead in _HORIZONS:
         until = max(due_at, now) + ahead
-        yield (
-            until,
-            forecast(
-                board.tasks,
-                book.world.calendar,
-                board.max_running,
-                now,
-                until,
-                open_runs=open_runs,
-                failures=board.failures,
-                last_start=board.last_start,
-                lost=picture.lost,
-            ),
-        )
+        yield until, from_now(book, picture, now, until, more=more)
 
 
 def _is(row: Planned, run: Run) -> bool:
