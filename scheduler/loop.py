@@ -11,11 +11,11 @@ from typing import Literal
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
 from models.db import database_url, make_engine, reading, writing
 from models.domain import ACTIVE, RunStatus
-from models.tables import RunRow, TaskTypeRow
+from models.tables import RunRow
 from scheduler.adoption import Adoption, adopt
 from scheduler.alerts import alert_failures, alert_long_running
 from scheduler.clock import Clock, SystemClock
@@ -233,11 +233,9 @@ class SchedulerLoop:
 
     def _keep_warm(self, book: Book) -> WarmServer:
         """A warm process with the flows of today's deployments; while it imports, the one before serves on."""
-        with reading(self._engine) as session:
-            deployed = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
         own = [one for one in book.world.types.values() if one.work_pool == POOL and "." in one.entrypoint]
         modules = {one.entrypoint.rpartition(".")[0] for one in own}
-        wanted = (deployed, *sorted(module for module in modules if "/" not in module and ":" not in module))
+        wanted = (book.deployed_at, *sorted(module for module in modules if "/" not in module and ":" not in module))
         if wanted != self._warm_for or not self._newest_alive():
             self._retire(self._coming)
             self._coming = WarmServer([str(module) for module in wanted[1:]], None, self._on_exit)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from models.domain import RunStatus
@@ -11,6 +12,13 @@ from scheduler.store.endings import Ending, end_run
 from scheduler.store.tasks import chain_book
 from scheduler.store.workers import lately_seen, orphaned, process_of
 
+_KEPT = (
+    select(RunRow)
+    .join(TaskRow, col(TaskRow.failed_run_id) == col(RunRow.id))
+    .where(RunRow.process_id != 0, RunRow.process_host == bindparam("host"))
+)
+"""Failed runs of a host that keep a process ID."""
+
 
 def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
     """End the active runs of silent workers; the flow runs that Prefect has to be told about.
@@ -19,8 +27,9 @@ def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
     still: nothing is said of it before the worker would be silent.
     """
     ended = []
-    seen = {worker.id for worker in lately_seen(session, now)}
-    for row in orphaned(session, now):
+    orphans = orphaned(session, now)
+    seen = {worker.id for worker in lately_seen(session, now)} if orphans else set()
+    for row in orphans:
         assert row.id is not None
         gone = _proven_gone(row, host)
         if not gone and row.worker_id in seen:
@@ -39,12 +48,7 @@ def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
 
 def _forget_gone_processes(session: Session, host: str) -> None:
     """A failed run keeps its process ID only while that process is not proven gone; its group stays till the reset."""
-    kept = session.exec(
-        select(RunRow)
-        .join(TaskRow, col(TaskRow.failed_run_id) == col(RunRow.id))
-        .where(RunRow.process_id != 0, RunRow.process_host == host)
-    ).all()
-    for row in kept:
+    for row in session.exec(_KEPT, params={"host": host}).all():
         if _proven_gone(row, host):
             row.process_id = 0
             session.add(row)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlmodel import Session, func, select
+from sqlmodel import Session, select
 
 from models.domain import Run, Task
 from models.tables import RunRow, TaskRow
 from scheduler import tokens
 from scheduler.planner import turn
-from scheduler.store.boards import Picture, load_board
+from scheduler.store.boards import Picture, first_scheduled, first_waiting, load_board
 from scheduler.store.claims import claim_run
 from scheduler.store.dues import account_for_dues
 from scheduler.store.endings import refuse_run
@@ -60,8 +60,13 @@ def take_turn(
     """
     wait_for_turn(session)
     book = load_book(session, book)  # somebody may have edited since the caller looked
-    if not account_for_dues(session, book, now):
-        return Turn([], 0, now)
+    scheduled, waiting = first_scheduled(session), first_waiting(session)
+    if not any(at is not None and at <= now for at in (scheduled, waiting)):
+        return Turn([], 0, _earliest(scheduled, waiting))
+    if scheduled is not None and scheduled <= now:
+        if not account_for_dues(session, book, now):
+            return Turn([], 0, now)
+        scheduled = first_scheduled(session)
     picture = load_board(session, book, now, problem=problem)
     ready = [run for run in picture.waiting if run.due_at <= now]
     started = turn(picture.board, ready, now, most=BATCH)
@@ -70,13 +75,12 @@ def take_turn(
         order = _claim(session, book, picture, run, worker_id, database_url, now, new_claim())
         if order is not None:
             orders.append(order)
-    return Turn(orders, len(ready) - len(started), _next_due(session, picture, now))
+    later = (run.due_at for run in picture.waiting if run.due_at > now)
+    return Turn(orders, len(ready) - len(started), _earliest(scheduled, *later))
 
 
-def _next_due(session: Session, picture: Picture, now: datetime) -> datetime | None:
-    by_schedule = session.exec(select(func.min(TaskRow.next_due_at))).one()
-    waiting = [run.due_at for run in picture.waiting if run.due_at > now]
-    return min([*waiting, *([by_schedule] if by_schedule else [])], default=None)
+def _earliest(*instants: datetime | None) -> datetime | None:
+    return min((at for at in instants if at is not None), default=None)
 
 
 def _claim(

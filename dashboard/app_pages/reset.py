@@ -6,7 +6,7 @@ from dashboard import ui, words
 from dashboard.data import CLOCK, engine
 from dashboard.task_buttons import ask_to_run, start_in_words, task_of
 from models.domain import SHOWN_AS, Privilege, RunStatus
-from scheduler.usecases.reset import ResetPreview, preview_reset, reset
+from scheduler.usecases.reset import Fate, ResetPreview, preview_reset, reset
 
 _DONE = "reset_done"
 _SHOWN_LINES = 20
@@ -33,12 +33,11 @@ def why(preview: ResetPreview) -> None:
 def what_will_happen(preview: ResetPreview, zone: str) -> None:
     st.markdown("#### What Finish does")
     running = preview.status is not RunStatus.FAILED
-    process = "ends the live process (TERM, after 10 s KILL)" if preview.process_alive else "no process is alive"
     groups = [lock.removeprefix("group:") for lock in preview.locks if lock.startswith("group:")]
     ui.facts(
         [
             ("Run", "becomes Cancelled" if running else "stays Execution failed, needs no reset any more"),
-            ("Process", process),
+            ("Process", str(preview.fate)),
             ("Process ID", "becomes 0"),
             ("Group freed", ", ".join(groups) or "none is held"),
             ("Next start by schedule", words.in_zone(preview.next_start_at, zone) or "none"),
@@ -57,7 +56,8 @@ def what_will_happen(preview: ResetPreview, zone: str) -> None:
 
 def finish(uid: int, preview: ResetPreview) -> None:
     go, back, _ = st.columns([1, 1, 3])
-    if go.button("Finish", key="reset_finish", type="primary", width="stretch"):
+    refused = preview.fate is Fate.OUT_OF_REACH
+    if go.button("Finish", key="reset_finish", type="primary", width="stretch", disabled=refused):
         with st.spinner("Ending what is left of it ..."):
             status = ui.act_alone(
                 lambda actor: reset(engine(), CLOCK, actor, uid),

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, func, select
 
 from models.domain import After, Failure, Run, RunStatus, Task
 from models.tables import LockRow, RunRow, TaskRow
@@ -12,6 +13,21 @@ from scheduler.store.tasks import Book, as_run
 from scheduler.store.workers import engine_problem
 
 _CHUNK = 5000
+
+# Asked at every turn, so put together once.
+_OPEN = select(RunRow).where(col(RunRow.ended_at).is_(None))
+_LOCKED = (
+    select(LockRow.name, RunRow)
+    .join(RunRow, col(RunRow.id) == col(LockRow.run_id))
+    .where(col(LockRow.name).like("group:%"))
+)
+_FACTS = select(  # type: ignore[call-overload,misc]
+    TaskRow.uid, TaskRow.expected_duration, TaskRow.learned_duration, TaskRow.failed_run_id, TaskRow.last_started_at
+).where(col(TaskRow.uid).in_(bindparam("uids", expanding=True)))
+_FIRST_SCHEDULED = select(func.min(TaskRow.next_due_at))
+_FIRST_WAITING = select(func.min(func.coalesce(RunRow.retry_at, RunRow.due_at))).where(
+    col(RunRow.ended_at).is_(None), RunRow.status == RunStatus.WAITING
+)
 
 
 @dataclass(frozen=True)
@@ -62,14 +78,9 @@ def _locked_groups(session: Session, book: Book) -> dict[str, tuple[Run, bool]]:
     A failed run keeps its group until it is reset, where its process is not proven gone; and one in progress keeps the
     group that it started in, whatever `headway deploy` makes of its type meanwhile.
     """
-    found = session.exec(
-        select(LockRow.name, RunRow)
-        .join(RunRow, col(RunRow.id) == col(LockRow.run_id))
-        .where(col(LockRow.name).like("group:%"))
-    ).all()
     return {
         name.removeprefix("group:"): (as_run(row, book.tasks[row.task_uid]), row.ended_at is not None)
-        for name, row in found
+        for name, row in session.exec(_LOCKED).all()
         if row.task_uid in book.tasks
     }
 
@@ -83,18 +94,11 @@ class _Fact:
 
 
 def _facts(session: Session, uids: set[int]) -> dict[int, _Fact]:
-    columns = (
-        TaskRow.uid,
-        TaskRow.expected_duration,
-        TaskRow.learned_duration,
-        TaskRow.failed_run_id,
-        TaskRow.last_started_at,
-    )
     found: dict[int, _Fact] = {}
     ordered = sorted(uids)
     for start in range(0, len(ordered), _CHUNK):
         part = ordered[start : start + _CHUNK]
-        for uid, *rest in session.execute(select(*columns).where(col(TaskRow.uid).in_(part))):  # type: ignore[call-overload]
+        for uid, *rest in session.execute(_FACTS, {"uids": part}):
             found[uid] = _Fact(*rest)
     return found
 
@@ -109,4 +113,14 @@ def _as_learned(task: Task, fact: _Fact | None) -> Task:
 
 def open_runs(session: Session) -> list[RunRow]:
     """Every waiting, starting and running row."""
-    return list(session.exec(select(RunRow).where(col(RunRow.ended_at).is_(None))).all())
+    return list(session.exec(_OPEN).all())
+
+
+def first_scheduled(session: Session) -> datetime | None:
+    """The first occurrence that has no row yet; None: nothing is scheduled."""
+    return session.exec(_FIRST_SCHEDULED).one()
+
+
+def first_waiting(session: Session) -> datetime | None:
+    """When the first of the waiting runs was or comes due; None: none waits."""
+    return session.exec(_FIRST_WAITING).one()

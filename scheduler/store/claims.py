@@ -45,8 +45,8 @@ def claim_run(
             )
             if not claimed:
                 return False
-            for name in locks:
-                session.execute(insert(LockRow).values(name=name, run_id=run.id, claim=claim, at=now))
+            rows = [{"name": name, "run_id": run.id, "claim": claim, "at": now} for name in locks]
+            session.execute(insert(LockRow.__table__), rows)  # type: ignore[attr-defined]
     except IntegrityError:  # the constraint has the last word: somebody holds one of these locks
         return False
     # A retry keeps its number, and must not set the count back.

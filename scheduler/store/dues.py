@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from models.domain import CatchUp, RunStatus, Task, Trigger
@@ -16,6 +16,7 @@ MOST_MISSED_ROWS = 100
 MOST_AT_ONCE = 500
 """Rows in one transaction, about: while it lasts, nobody else may write, and whoever cuts it off has undone it all."""
 _TICK = timedelta(microseconds=1)
+_DUE = select(TaskRow).where(col(TaskRow.next_due_at) <= bindparam("now")).order_by(col(TaskRow.next_due_at))
 
 
 def account_for_dues(session: Session, book: Book, now: datetime) -> bool:
@@ -24,8 +25,7 @@ def account_for_dues(session: Session, book: Book, now: datetime) -> bool:
     After a long silence it is not: the next transaction goes on. (What waits for a turn while some of it has no row
     yet may be the wrong thing to start.)
     """
-    due = select(TaskRow).where(col(TaskRow.next_due_at) <= now).order_by(col(TaskRow.next_due_at))
-    rows = session.exec(due.limit(MOST_AT_ONCE)).all()
+    rows = session.exec(_DUE.limit(MOST_AT_ONCE), params={"now": now}).all()
     known = [(row, book.tasks[row.uid or 0]) for row in rows if row.uid in book.tasks]
     room = MOST_AT_ONCE
     for row, task in known:
@@ -43,7 +43,7 @@ def account_before_edit(session: Session, book: Book, uids: set[int], stopped: s
     What came due while no worker took a turn keeps its row that way. stopped: the tasks that the edit takes out of
     use; what they missed is not run any more.
     """
-    for row in session.exec(select(TaskRow).where(col(TaskRow.next_due_at) <= now)).all():
+    for row in session.exec(_DUE, params={"now": now}).all():
         task = book.tasks.get(row.uid or 0)
         if task is None or row.uid not in uids:
             continue

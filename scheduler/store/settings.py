@@ -12,6 +12,7 @@ from scheduler.definitions import DAYS, SettingsSection, WindowSection
 
 _VERSION = "definitions_version"
 _INSTALLED = "installed"
+_IN_FORCE = select(SettingRow.value).where(SettingRow.key == _VERSION)
 _LENGTH = TypeAdapter(timedelta)
 
 
@@ -45,7 +46,7 @@ def get(session: Session, key: str, default: Any = None) -> Any:
 
 def definitions_version(session: Session) -> int:
     """Grows with every change of tasks, types, windows or settings."""
-    return int(get(session, _VERSION, 0))
+    return int(session.exec(_IN_FORCE).first() or 0)
 
 
 def definitions_changed(session: Session) -> None:

@@ -28,6 +28,7 @@ class Book:
     version: int
     world: World
     rows: Mapping[int, TaskRow]
+    deployed_at: datetime | None = None
 
     @property
     def tasks(self) -> Mapping[int, Task]:
@@ -120,7 +121,8 @@ def load_book(session: Session, known: Book | None = None) -> Book:
     uids = {row.name: row.uid or 0 for row in rows}
     estimates = {row.uid or 0: row.learned_duration for row in rows if row.learned_duration is not None}
     world = build(definitions, load_types(session), uids=uids, estimates=estimates, check=())
-    return Book(version, world, {row.uid or 0: row for row in rows})
+    deployed_at = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
+    return Book(version, world, {row.uid or 0: row for row in rows}, deployed_at)
 
 
 def chain_book(session: Session, uid: int) -> Book:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from models.domain import ACTIVE
@@ -11,6 +11,19 @@ from scheduler.processes import ProcessIdentity, is_alive
 from scheduler.task_types import POOL
 
 SILENT_AFTER = timedelta(seconds=60)
+
+# Asked at every turn and every sign of life, so put together once.
+_LAST_SIGN = select(WorkerRow.seen_at, WorkerRow.stopped_at).where(WorkerRow.id == bindparam("id"))
+_SIGN = (
+    update(WorkerRow)
+    .where(col(WorkerRow.id) == bindparam("worker"), col(WorkerRow.stopped_at).is_(None))
+    .values(seen_at=bindparam("now"), engine_problem=bindparam("problem"))
+)
+_SEEN = select(WorkerRow).where(col(WorkerRow.seen_at) > bindparam("since")).order_by(col(WorkerRow.started_at))
+_HANDED = select(TaskTypeRow.name).where(TaskTypeRow.work_pool != POOL)
+_ACTIVE = select(RunRow).where(
+    col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.type).not_in(_HANDED)
+)
 
 
 def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: datetime) -> None:
@@ -30,16 +43,14 @@ def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: d
 def beat(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
     """The worker lives; False if its row is gone or it was declared stopped."""
     result = session.execute(
-        update(WorkerRow)
-        .where(col(WorkerRow.id) == worker_id, col(WorkerRow.stopped_at).is_(None))
-        .values(seen_at=now, engine_problem=problem)
+        _SIGN, {"worker": worker_id, "now": now, "problem": problem}, execution_options={"synchronize_session": False}
     )
     return bool(result.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def show_life(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
     """As `beat`, where the last sign grows old: what a worker starts while it seems silent is taken for lost."""
-    last = session.exec(select(WorkerRow.seen_at, WorkerRow.stopped_at).where(WorkerRow.id == worker_id)).first()
+    last = session.exec(_LAST_SIGN, params={"id": worker_id}).first()
     if last is None or last[1] is not None:
         return False
     return now - last[0] < SILENT_AFTER / 2 or beat(session, worker_id, now, problem)
@@ -56,8 +67,7 @@ def alive(session: Session, now: datetime) -> list[WorkerRow]:
 
 def lately_seen(session: Session, now: datetime) -> list[WorkerRow]:
     """The workers that are not silent yet, though they may have stopped or died."""
-    statement = select(WorkerRow).where(col(WorkerRow.seen_at) > now - SILENT_AFTER)
-    return list(session.exec(statement.order_by(col(WorkerRow.started_at))).all())
+    return list(session.exec(_SEEN, params={"since": now - SILENT_AFTER}).all())
 
 
 def engine_problem(session: Session, now: datetime) -> str | None:
@@ -92,8 +102,6 @@ def bury_dead(session: Session, host: str, now: datetime) -> list[str]:
 
 def orphaned(session: Session, now: datetime) -> list[RunRow]:
     """Active runs whose worker is silent, stopped or unknown; not those of other pools, which need none of ours."""
-    living = {worker.id for worker in alive(session, now)}
-    handed = select(TaskTypeRow.name).where(TaskTypeRow.work_pool != POOL)
-    active = select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))
-    rows = session.exec(active.where(col(RunRow.type).not_in(handed))).all()
+    rows = session.exec(_ACTIVE).all()
+    living = {worker.id for worker in alive(session, now)} if rows else set()
     return [row for row in rows if row.worker_id not in living]

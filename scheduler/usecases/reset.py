@@ -3,8 +3,9 @@
 import socket
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from models.db import writing
@@ -24,6 +25,24 @@ from scheduler.store.workers import alive, process_of
 LAST_LINES = 20
 
 
+class Fate(StrEnum):
+    """What Finish makes of the run's process."""
+
+    GONE = "no process is alive"
+    ENDED = "ends the live process (TERM, after 10 s KILL)"
+    OUT_OF_REACH = "none: it is on another machine, and cannot be ended from here"
+    PRESUMED_DEAD = "takes it for dead: nobody can see it"
+
+
+_WARNINGS = {
+    Fate.ENDED: "process {} on {} is alive: Finish ends it",
+    Fate.OUT_OF_REACH: "process {} on {} may be alive and cannot be ended from here: "
+    "run the reset on that machine, or end the process there first",
+    Fate.PRESUMED_DEAD: "process {} on {} cannot be seen, for no worker of that machine is alive: Finish takes it for "
+    "dead and frees its group. Make sure first that it has ended, or two of the group will work at once",
+}
+
+
 @dataclass(frozen=True)
 class ResetPreview:
     """What a reset is about, for a person to read before Finish."""
@@ -35,7 +54,7 @@ class ResetPreview:
     last_lines: list[RunLogRow]
     errors: int
     process: ProcessIdentity | None
-    process_alive: bool
+    fate: Fate
     locks: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
@@ -43,9 +62,7 @@ class ResetPreview:
 
     @property
     def warning(self) -> str | None:
-        if self.process_alive and self.process is not None:
-            return f"process {self.process.pid} on {self.process.host} is alive: Finish ends it"
-        return None
+        return _warning(self.fate, self.process)
 
 
 def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> ResetPreview:
@@ -69,7 +86,7 @@ def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -
         logs.last_lines(session, row.id, LAST_LINES),
         row.errors,
         process,
-        process is not None and is_alive(process),
+        _fate(session, row, clock.now()),
         sorted(locks),
         list(skipped),
         [f"{one.path or one.name} ({one.bytes} bytes)" for one in logs.run_files(session, row.id)],
@@ -95,21 +112,29 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatu
         if row.status in ACTIVE:
             row.cancel_asked_by = actor.name
             session.add(row)
-        presumed_dead = (
-            process is not None
-            and row.status == RunStatus.FAILED
-            and process.host not in (socket.gethostname(), *(worker.host for worker in alive(session, clock.now())))
-        )
-    if process is not None and not end_group(process) and not presumed_dead:
-        with writing(engine) as session:  # nothing has happened after all
-            session.execute(update(RunRow).where(col(RunRow.id) == run_id).values(cancel_asked_by=None))
-        raise Refused(
-            f"process {process.pid} on {process.host} could not be ended from here; run the reset on that machine, "
-            "or end the process there first"
-        )
+        fate = _fate(session, row, clock.now())
+    unproven = process is not None and not end_group(process)
     with writing(engine) as session:
-        task = _task(session, task_uid)
-        return _finish(session, clock, actor, task, run_id, before)
+        row = session.get_one(RunRow, run_id)
+        if not unproven or fate is _fate(session, row, clock.now()) is Fate.PRESUMED_DEAD:
+            return _finish(session, clock, actor, _task(session, task_uid), run_id, before)
+        row.cancel_asked_by = None  # nothing has happened after all
+        session.add(row)
+    raise Refused(_warning(Fate.OUT_OF_REACH, process) or "")
+
+
+def _fate(session: Session, row: RunRow, now: datetime) -> Fate:
+    process = process_of(row)
+    if process is None or not is_alive(process):
+        return Fate.GONE
+    if process.host == socket.gethostname():
+        return Fate.ENDED
+    watched = process.host in {worker.host for worker in alive(session, now)}
+    return Fate.OUT_OF_REACH if watched or row.status in ACTIVE else Fate.PRESUMED_DEAD
+
+
+def _warning(fate: Fate, process: ProcessIdentity | None) -> str | None:
+    return _WARNINGS[fate].format(process.pid, process.host) if process is not None and fate in _WARNINGS else None
 
 
 def _finish(

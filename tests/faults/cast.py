@@ -243,12 +243,12 @@ class SimWorker(Owner):
                 hub.pause(self._wait(now, again_at), heedful=True)
 
     def _wait(self, now: datetime, again_at: datetime) -> timedelta:
-        """As long as nothing can happen; held runs are looked at now and then."""
-        chance = self.stage.hub.chance
+        """As long as nothing can happen; what is held by time alone is looked at now and then."""
+        chance, following = self.stage.hub.chance, self.stage.referee.next_due()
+        longest = max(following - now, SECOND) if following else timedelta(days=1)
         if again_at == now + loop.HELD_SECONDS * SECOND:
-            return chance.choice([1, 30, 120, 240]) * MINUTE * chance.random()
-        following = self.stage.referee.next_due()
-        return max(following - now, SECOND) if following else timedelta(days=1)
+            return min(chance.choice([1, 30, 240, 1440]) * MINUTE * chance.random(), longest)
+        return longest
 
     def _beats(self) -> None:
         hub = self.stage.hub

@@ -100,7 +100,7 @@ def process_frozen(stack: Stack) -> Line:
     from scheduler.clock import SystemClock
     from scheduler.privileges import OPERATOR
     from scheduler.usecases.find import find_task
-    from scheduler.usecases.reset import preview_reset, reset
+    from scheduler.usecases.reset import Fate, preview_reset, reset
 
     run_id = stack.run_now()
     row = stack.running(run_id)
@@ -109,7 +109,7 @@ def process_frozen(stack: Stack) -> Line:
     with reading(stack.engine) as session:
         preview = preview_reset(session, SystemClock(), OPERATOR, find_task(session, "task 0"))
     seen = stack.run(run_id)
-    noticed = preview.process_alive and seen.process_id == row.process_id and bool(stack.locks())
+    noticed = preview.fate is Fate.ENDED and seen.process_id == row.process_id and bool(stack.locks())
     status = reset(stack.engine, SystemClock(), OPERATOR, row.task_uid)
     row = stack.run(run_id)
     right = noticed and status is RunStatus.CANCELLED and row.process_id == 0 and not stack.locks()

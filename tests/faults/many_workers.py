@@ -79,7 +79,7 @@ class Worker:
         self._id = f"worker-{number}"
         self._clock = SharedClock(folder / "clock")
         self._marks = os.open(folder / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._stop = folder / "stop"
+        self._stop, self._freeze = folder / "stop", folder / "freeze"
         self._book: Book | None = None
         self._begun: set[str] = set()
         self._beaten_at = datetime.min.replace(tzinfo=UTC)
@@ -128,6 +128,9 @@ class Worker:
             turn = take_turn(session, self._book, worker_id=self._id, database_url=self._url, now=now, problem=None)
         for order in turn.orders:
             self._begun.add(order.claim)
+        if turn.orders and self._id == "worker-0" and self._freeze.exists():
+            self._freeze.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)  # with runs claimed and not begun
         for order in turn.orders:
             self._run(order.run_id, order.claim)
         return len(turn.orders)
@@ -188,21 +191,24 @@ def several_workers(database: Any, folder: Path, count: int, dues: int, seed: in
     each = dues // tasks
     assert each <= 60, "an hour has sixty minutes: at most 12,000 dues"
     install(engine, tasks)
-    come_due(engine, each)
     clock = SharedClock(folder / "clock")
     url = engine.url.render_as_string(hide_password=False)
     began = time.monotonic()
     command = [sys.executable, "-m", "tests.faults.many_workers", url, str(folder)]
     started = [subprocess.Popen([*command, str(number)], cwd=PROJECT) for number in range(count)]
     restarts, next_restart = 0, time.monotonic() + chance.uniform(5, 20)
-    frozen = woken = False
+    passed, woken = 0.0, False
+    freeze = folder / "freeze"
     try:
+        while _count(engine, "SELECT COUNT(*) FROM worker") < count:
+            assert time.monotonic() - began < 120, "the workers did not say hello"
+            threading.Event().wait(0.05)
+        freeze.touch()
+        come_due(engine, each)
         while (done := _count(engine, "SELECT COUNT(*) FROM run WHERE ended_at IS NOT NULL")) < tasks * each:
             time_left = 1800 - (time.monotonic() - began)
             assert time_left > 0, f"{done} of {tasks * each} runs after half an hour"
-            if not frozen and done > tasks * each / 4:
-                frozen, passed = _frozen_at_work(engine, started[0]), 0.0
-            elif frozen and not woken:
+            if not woken and not freeze.exists():
                 clock.advance(2.0)
                 passed += 2.0
                 if passed >= 120:
@@ -218,15 +224,6 @@ def several_workers(database: Any, folder: Path, count: int, dues: int, seed: in
         for one in started:
             one.wait(60)
     return _line(engine, folder, count, tasks * each, restarts, time.monotonic() - began)
-
-
-def _frozen_at_work(engine: Engine, worker: subprocess.Popen[bytes]) -> bool:
-    """Freeze worker 0 while it has claimed a run and not begun it; not, if there is none just now."""
-    worker.send_signal(signal.SIGSTOP)
-    if _count(engine, "SELECT COUNT(*) FROM run WHERE status = 'starting' AND worker_id = 'worker-0'"):
-        return True
-    worker.send_signal(signal.SIGCONT)
-    return False
 
 
 def _count(engine: Engine, statement: str) -> int:

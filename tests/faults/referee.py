@@ -30,6 +30,7 @@ MAY_FOLLOW = {
 ACTIVE = {"starting", "running"}
 ENDED_AFTER_START = {"completed", "completed_with_errors", "failed", "cancelled"}
 SILENT = timedelta(seconds=60)
+_TAKEN = "process taken for dead by a reset"
 OLDEST_CLOCK = timedelta(seconds=5)
 """No start may be judged by a time that is over."""
 
@@ -89,6 +90,7 @@ class Referee:
         self.spans = {uid: [Span(task, world.start)] for uid, task in self.tasks.items()}
         self.began: dict[tuple[int, int], int] = {}
         self.in_flow: list[SimProcess] = []
+        self.presumed: set[int] = set()
         self.counts = Counts()
         self._last_event = 0
         self._audited: int | None = None
@@ -120,6 +122,8 @@ class Referee:
         mine = self.tasks[self.task_of(process.order.run_id)]
         self.in_flow = [one for one in self.in_flow if one.in_flow]
         for other in self.in_flow:
+            if other.order.run_id in self.presumed:
+                continue
             theirs = self.tasks[self.task_of(other.order.run_id)]
             self._must(
                 theirs.group != mine.group, f"{process} began while {other} of its group '{mine.group}' still worked"
@@ -263,6 +267,22 @@ class Referee:
             run_id = self.failed.pop(uid)
             reset_at = self.driver.execute("SELECT reset_at FROM run WHERE id = ?", (run_id,)).fetchone()[0]
             self._must(reset_at is not None, f"run {run_id} of task {uid} failed, and that was forgotten")
+            self._presumed_dead(run_id)
+
+    def _presumed_dead(self, run_id: int) -> None:
+        """A reset may leave a process at work in one case: nobody on its machine could have told of it.
+
+        Somebody was warned, and finished in spite of it: the group is free, and two of it may be at work.
+        """
+        for process in self.in_flow:
+            if process.in_flow and process.order.run_id == run_id:
+                watching = self.driver.execute(
+                    "SELECT COUNT(*) FROM worker WHERE host = ? AND stopped_at IS NULL AND seen_at > ?",
+                    (process.host, _stored(self.hub.now - SILENT)),
+                ).fetchone()[0]
+                self._must(not watching, f"run {run_id} was reset although {process} was at work, and seen to be")
+                self.presumed.add(run_id)
+                self.hub.mishaps[_TAKEN] = self.hub.mishaps.get(_TAKEN, 0) + 1
 
     def _locks(self) -> None:
         held: dict[int, set[str]] = {}

@@ -19,7 +19,7 @@ from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store import workers
 from scheduler.store.process_side import StoredRunLedger, open_run_ledger
 from scheduler.usecases import reset as module
-from scheduler.usecases.reset import ResetPreview, preview_reset, reset
+from scheduler.usecases.reset import Fate, ResetPreview, preview_reset, reset
 from tests.databases import url_of
 from tests.desk import Desk, task_named
 
@@ -76,7 +76,7 @@ def test_a_running_run_is_cancelled_with_its_whole_process_group(
 ) -> None:
     ledger = _started(desk, group[0])
     preview = _preview(desk)
-    assert preview.process == group[0] and preview.process_alive
+    assert preview.process == group[0] and preview.fate is Fate.ENDED
     assert preview.warning is not None and str(group[0].pid) in preview.warning
     assert preview.locks == ["group:job0", "slot:0", "task:1"]
     assert _reset(desk) is RunStatus.CANCELLED
@@ -111,7 +111,7 @@ def test_a_failed_run_stays_failed_and_needs_no_reset_any_more(desk: Desk) -> No
     assert (preview.status, preview.error, preview.errors) == (RunStatus.FAILED, "ValueError: no such column", 4)
     assert [line.message for line in preview.last_lines] == [f"line {n}" for n in range(10, 30)]
     assert preview.skipped == ["b"] and preview.delivered == ["/import/x.csv (3 bytes)"]
-    assert preview.warning is None and not preview.process_alive
+    assert preview.warning is None and preview.fate is Fate.GONE
     assert f"{preview.next_start_at:%H:%M}" == "18:00"
     assert _reset(desk) is RunStatus.FAILED
     assert desk.task("a").failed_run_id is None
@@ -151,6 +151,9 @@ def test_a_lost_run_is_reset_although_its_machine_is_gone(desk: Desk) -> None:
     with writing(desk.engine) as session:
         end_lost_runs(session, identify_self().host, desk.clock.move(minutes=5))
     assert desk.run("a").process_id == elsewhere.pid and desk.locks() == {"group:job0"}
+    preview = _preview(desk)
+    assert preview.fate is Fate.PRESUMED_DEAD
+    assert "Make sure first that it has ended" in str(preview.warning)
     assert _reset(desk) is RunStatus.FAILED
     assert desk.run("a").process_id == 0 and desk.locks() == set()
 
@@ -162,7 +165,8 @@ def test_a_lost_runs_process_is_not_taken_for_dead_while_a_worker_of_its_machine
         now = desk.clock.move(minutes=5)
         end_lost_runs(session, identify_self().host, now)
         workers.say_hello(session, "another", elsewhere, now)
-    with pytest.raises(Refused, match="on another-machine could not be ended from here"):
+    assert _preview(desk).fate is Fate.OUT_OF_REACH
+    with pytest.raises(Refused, match="on another-machine may be alive and cannot be ended from here"):
         _reset(desk)
     assert desk.run("a").process_id == elsewhere.pid and desk.locks() == {"group:job0"}
 
