@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam
-from sqlmodel import Session, col, func, select
+import sqlalchemy as sa
+from sqlalchemy import bindparam, func
+from sqlmodel import Session, col, select
 
 from models.domain import After, Failure, Run, RunStatus, Task
 from models.tables import LockRow, RunRow, TaskRow
@@ -21,12 +23,14 @@ _LOCKED = (
     .join(RunRow, col(RunRow.id) == col(LockRow.run_id))
     .where(col(LockRow.name).like("group:%"))
 )
-_FACTS = select(  # type: ignore[call-overload,misc]
-    TaskRow.uid, TaskRow.expected_duration, TaskRow.learned_duration, TaskRow.failed_run_id, TaskRow.last_started_at
-).where(col(TaskRow.uid).in_(bindparam("uids", expanding=True)))
-_FIRST_SCHEDULED = select(func.min(TaskRow.next_due_at))
-_FIRST_WAITING = select(func.min(func.coalesce(RunRow.retry_at, RunRow.due_at))).where(
-    col(RunRow.ended_at).is_(None), RunRow.status == RunStatus.WAITING
+_TASK: Any = TaskRow.__table__  # type: ignore[attr-defined]
+_RUN: Any = RunRow.__table__  # type: ignore[attr-defined]
+_FACTS = sa.select(
+    _TASK.c.uid, _TASK.c.expected_duration, _TASK.c.learned_duration, _TASK.c.failed_run_id, _TASK.c.last_started_at
+).where(_TASK.c.uid.in_(bindparam("uids", expanding=True)))
+_FIRST_SCHEDULED = sa.select(func.min(_TASK.c.next_due_at))
+_FIRST_WAITING = sa.select(func.min(func.coalesce(_RUN.c.retry_at, _RUN.c.due_at))).where(
+    _RUN.c.ended_at.is_(None), _RUN.c.status == RunStatus.WAITING
 )
 
 
@@ -118,9 +122,11 @@ def open_runs(session: Session) -> list[RunRow]:
 
 def first_scheduled(session: Session) -> datetime | None:
     """The first occurrence that has no row yet; None: nothing is scheduled."""
-    return session.exec(_FIRST_SCHEDULED).one()
+    at: datetime | None = session.execute(_FIRST_SCHEDULED).scalar_one()
+    return at
 
 
 def first_waiting(session: Session) -> datetime | None:
     """When the first of the waiting runs was or comes due; None: none waits."""
-    return session.exec(_FIRST_WAITING).one()
+    at: datetime | None = session.execute(_FIRST_WAITING).scalar_one()
+    return at

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlmodel import Session, col, delete, select
 
@@ -12,7 +13,8 @@ from scheduler.definitions import DAYS, SettingsSection, WindowSection
 
 _VERSION = "definitions_version"
 _INSTALLED = "installed"
-_IN_FORCE = select(SettingRow.value).where(SettingRow.key == _VERSION)
+_SETTING: Any = SettingRow.__table__  # type: ignore[attr-defined]
+_IN_FORCE = sa.select(_SETTING.c.value).where(_SETTING.c.key == _VERSION)
 _LENGTH = TypeAdapter(timedelta)
 
 
@@ -46,7 +48,7 @@ def get(session: Session, key: str, default: Any = None) -> Any:
 
 def definitions_version(session: Session) -> int:
     """Grows with every change of tasks, types, windows or settings."""
-    return int(session.exec(_IN_FORCE).first() or 0)
+    return int(session.execute(_IN_FORCE).scalar() or 0)
 
 
 def definitions_changed(session: Session) -> None:

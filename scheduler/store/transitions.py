@@ -7,12 +7,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from models.domain import TRANSITIONS, RunStatus, Task
 from models.tables import RunEventRow, RunRow, TaskRow
+
+_RUN: Any = RunRow.__table__  # type: ignore[attr-defined]
+_STATUS = select(_RUN.c.status).where(_RUN.c.id == bindparam("run"))
+_EVENT = insert(RunEventRow.__table__)  # type: ignore[attr-defined]
 
 UNSEEN = {"synchronize_session": False}
 """For updates in a turn: to look through all rows of the session for the one that changed makes a rush quadratic.
@@ -35,15 +39,15 @@ def record_transition(
 ) -> bool:
     """Move a run on if it is still where the caller thinks (and under that claim); the event with it."""
     expected = [status for status in before if after in TRANSITIONS.get(status, ())]
-    row = session.exec(select(RunRow.status).where(RunRow.id == run_id)).first()
-    statement = update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.status).in_(expected))
+    session.flush()
+    was = session.execute(_STATUS, {"run": run_id}).scalar()
+    statement = update(_RUN).where(_RUN.c.id == run_id, _RUN.c.status.in_(expected))
     if under_claim is not None:
-        statement = statement.where(col(RunRow.claim) == under_claim)
-    result = session.execute(statement.values(status=after, **values), execution_options=UNSEEN)
+        statement = statement.where(_RUN.c.claim == under_claim)
+    result = session.execute(statement.values(status=after, **values))
     if result.rowcount != 1:  # type: ignore[attr-defined]
         return False
-    session.add(RunEventRow(run_id=run_id, at=now, before=row, after=after, who=who, why=why))
-    session.flush()
+    session.execute(_EVENT, {"run_id": run_id, "at": now, "before": was, "after": after, "who": who, "why": why})
     return True
 
 
@@ -81,14 +85,14 @@ def add_runs(session: Session, task: Task, row: TaskRow, dues: Sequence[datetime
         return []
     session.flush()
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(RunRow.__table__).on_conflict_do_nothing()  # type: ignore[attr-defined]
+    statement = dialect.insert(_RUN).on_conflict_do_nothing()
     rows = [{**facts, "due_at": due, "sorted_at": due} for due in dues]
     ids = sorted(session.execute(statement.returning(col(RunRow.id)), rows).scalars().all())
     if ids:
         events = [
             {"run_id": run_id, "at": now, "before": None, "after": status, "who": who, "why": why} for run_id in ids
         ]
-        session.execute(insert(RunEventRow.__table__), events)  # type: ignore[attr-defined]
+        session.execute(_EVENT, events)
     return ids
 
 

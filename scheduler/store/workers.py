@@ -1,7 +1,9 @@
 """Workers' signs of life, and what follows from them for the `engine` rule and for lost runs."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
@@ -13,10 +15,11 @@ from scheduler.task_types import POOL
 SILENT_AFTER = timedelta(seconds=60)
 
 # Asked at every turn and every sign of life, so put together once.
-_LAST_SIGN = select(WorkerRow.seen_at, WorkerRow.stopped_at).where(WorkerRow.id == bindparam("id"))
+_WORKER: Any = WorkerRow.__table__  # type: ignore[attr-defined]
+_LAST_SIGN = sa.select(_WORKER.c.seen_at, _WORKER.c.stopped_at).where(_WORKER.c.id == bindparam("worker"))
 _SIGN = (
-    update(WorkerRow)
-    .where(col(WorkerRow.id) == bindparam("worker"), col(WorkerRow.stopped_at).is_(None))
+    update(_WORKER)
+    .where(_WORKER.c.id == bindparam("worker"), _WORKER.c.stopped_at.is_(None))
     .values(seen_at=bindparam("now"), engine_problem=bindparam("problem"))
 )
 _SEEN = select(WorkerRow).where(col(WorkerRow.seen_at) > bindparam("since")).order_by(col(WorkerRow.started_at))
@@ -42,15 +45,13 @@ def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: d
 
 def beat(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
     """The worker lives; False if its row is gone or it was declared stopped."""
-    result = session.execute(
-        _SIGN, {"worker": worker_id, "now": now, "problem": problem}, execution_options={"synchronize_session": False}
-    )
+    result = session.execute(_SIGN, {"worker": worker_id, "now": now, "problem": problem})
     return bool(result.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def show_life(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
     """As `beat`, where the last sign grows old: what a worker starts while it seems silent is taken for lost."""
-    last = session.exec(_LAST_SIGN, params={"id": worker_id}).first()
+    last = session.execute(_LAST_SIGN, {"worker": worker_id}).first()
     if last is None or last[1] is not None:
         return False
     return now - last[0] < SILENT_AFTER / 2 or beat(session, worker_id, now, problem)

@@ -254,8 +254,8 @@ class SimWorker(Owner):
         hub = self.stage.hub
         while True:
             since = hub.now - self.stage.trouble_at
-            near = since < timedelta(minutes=10)  # at 10, 40 and 75 s, some minutes: what others see of a silence
-            hub.pause(max(35 * SECOND, since) if near else HOUR * (2 + 10 * hub.chance.random()))
+            near = since < timedelta(minutes=10)  # at 10, 65 and 195 s, ten minutes: what others see of a silence
+            hub.pause(max(55 * SECOND, 2 * since) if near else HOUR * (2 + 10 * hub.chance.random()))
             for work in (self.loop._check_engine, self.loop._beat):
                 try:
                     work()
