@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
 
 from blocks.denied_tables import is_denied, open_tables
-from models.db import sqlite_module
+from models.db import read_url, shown_url, sqlite_module
 from models.operations_db import operations_engine
 
 BATCH_ROWS = 2000
@@ -140,6 +140,8 @@ class Database(Block):
         schema, _, plain = name.rpartition(".")
         with self.reading() as connection:
             try:
+                if plain not in sa.inspect(connection).get_table_names(schema or None):
+                    self._refuse_open_doors(connection)  # a view, or what the server itself keeps, may show any table
                 return sa.Table(plain, sa.MetaData(schema=schema or None), autoload_with=connection, resolve_fks=False)
             except NoSuchTableError:
                 known = ", ".join(sorted(sa.inspect(connection).get_table_names())[:20])
@@ -199,9 +201,9 @@ class Database(Block):
     def _checked_url(self) -> sa.URL:
         """The URL, if it is of a kind that can be kept from writing. Raises DatabaseError."""
         try:
-            url = sa.make_url(self.url.get_secret_value())
-        except ArgumentError:
-            raise DatabaseError("The database block's url is no SQLAlchemy URL. Correct the block.") from None
+            url = read_url(self.url.get_secret_value())
+        except ValueError as error:
+            raise DatabaseError(f"The database block's url is wrong: {error}. Correct the block.") from None
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise DatabaseError(f"Databases of the kind '{url.get_backend_name()}' are not supported.")
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
@@ -213,7 +215,7 @@ class Database(Block):
         return url
 
     def _shown_url(self) -> str:
-        return sa.make_url(self.url.get_secret_value()).render_as_string(hide_password=True)
+        return shown_url(self.url.get_secret_value())
 
 
 def _started(connection: sa.Connection, query: str | sa.Select[Any] | sa.TextClause) -> sa.CursorResult[Any]:

@@ -1,12 +1,15 @@
 """A local folder into which other programs put files for imports."""
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 from prefect.blocks.core import Block
@@ -64,12 +67,12 @@ class DropFolderSession:
         """The plain files whose names fit the pattern, by name; unfinished ones are left out."""
         with os.scandir(self._folder(folder)) as entries:
             found = [
-                RemoteFile(entry.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+                RemoteFile(entry.name, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC))
                 for entry in entries
                 if entry.is_file(follow_symlinks=False)
                 and fnmatchcase(entry.name, pattern)
                 and not is_temp_name(entry.name)
-                and (stat := entry.stat(follow_symlinks=False))
+                and (facts := entry.stat(follow_symlinks=False))
             ]
         return sorted(found, key=lambda file: file.name)
 
@@ -135,13 +138,13 @@ class DropFolderSession:
     ) -> Receipt:
         started_at = datetime.now(UTC)
         try:
-            with source.open("rb") as reading, target.open("wb") as writing:
+            with _plain_file(source) as reading, _new_file(target) as writing:
                 shutil.copyfileobj(reading, writing, 1 << 20)
                 writing.flush()
                 os.fsync(writing.fileno())
         except OSError as error:
             raise TransferError(f"Copying '{name}' failed: {error.strerror}.") from error
-        size = target.stat().st_size
+        size = target.lstat().st_size
         if on_progress:
             on_progress(size, size)
         return Receipt(
@@ -158,8 +161,23 @@ class DropFolderSession:
         )
 
 
+def _plain_file(path: Path) -> BufferedReader:
+    """Open for reading what is no link, though somebody may have put one there since it was looked at."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return file
+
+
+def _new_file(path: Path) -> BufferedWriter:
+    """Open for writing a file that was not there before: a link of that name is taken away, never followed."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
+
+
 def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
+    with _plain_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -20,6 +20,7 @@ from models.tables import AuditRow, RunRow
 from scheduler.errors import SchedulerError
 from scheduler.privileges import require
 from scheduler.store.settings import load_settings
+from scheduler.texts import printable
 from scheduler.usecases.browse_audit import AuditQuery, all_of_audit, browse_audit
 from scheduler.usecases.browse_log import LogQuery, all_lines, pages_of_log
 from scheduler.usecases.sessions import SignedIn
@@ -29,6 +30,7 @@ COLUMNS = [
     *("Type", "Step", "Processed", "Errors", "Attempts", "Trigger"),
 ]
 AUDIT_COLUMNS = ["When", "Who", "What", "Subject", "Reason", "Before", "After"]
+BIGGEST_ID = 2**63 - 1
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
@@ -59,6 +61,9 @@ def run_text(request: Request) -> Response:
     except SchedulerError as error:
         return PlainTextResponse(str(error), 403)
     run_id = int(request.path_params["run"])
+    with reading(engine()) as session:
+        if run_id > BIGGEST_ID or session.get(RunRow, run_id) is None:
+            return PlainTextResponse(f"There is no run {run_id}.", 404)
     return _file(f"run-{run_id}.txt", "text/plain", _text(signed_in.actor, run_id, _zone(signed_in)))
 
 
@@ -66,7 +71,7 @@ def audit_csv(request: Request) -> Response:
     """The audit trail under the filter of the query string."""
     signed_in, asked = _signed_in(request), request.query_params
     try:
-        since = datetime.fromisoformat(asked["since"]) if asked.get("since") else None
+        since = _instant(asked.get("since"))
         actions = tuple(one for one in asked.get("what", "").split(",") if one)
         query = AuditQuery(asked.get("search", ""), since, None, actions)
         with reading(engine()) as session:
@@ -112,17 +117,26 @@ def parameters_of(query: LogQuery) -> dict[str, str]:
 
 def query_of(parameters: dict[str, str]) -> LogQuery:
     """The other way round. ValueError for what is no filter."""
-    since, until, task = parameters.get("since"), parameters.get("until"), parameters.get("task")
+    task = int(parameters.get("task") or 0)
+    if not 0 <= task <= BIGGEST_ID:
+        raise ValueError(f"task {task} is no task's UID")
     return LogQuery(
-        since=datetime.fromisoformat(since) if since else None,
-        until=datetime.fromisoformat(until) if until else None,
-        task_uid=int(task) if task else None,
+        since=_instant(parameters.get("since")),
+        until=_instant(parameters.get("until")),
+        task_uid=task or None,
         search=parameters.get("search", ""),
         types=tuple(one for one in parameters.get("types", "").split(",") if one),
         results=tuple(RunStatus(one) for one in parameters.get("results", "").split(",") if one),
         errors=bool(parameters.get("errors")),
         newest_first=not parameters.get("oldest"),
     )
+
+
+def _instant(text: str | None) -> datetime | None:
+    at = datetime.fromisoformat(text) if text else None
+    if at is not None and at.tzinfo is None:
+        raise ValueError(f"{text} says no offset: write it like 2026-11-20T16:00:00+00:00")
+    return at
 
 
 def cells(run: RunRow, name: str, step: str, zone: str) -> list[object]:
@@ -168,10 +182,16 @@ def _as_csv(columns: list[str], rows: Iterable[list[object]]) -> Iterator[str]:
 def _text(actor: Actor, run_id: int, zone: str) -> Iterator[str]:
     text = io.StringIO()
     for line in all_lines(engine(), actor, run_id):
-        text.write(f"{in_zone(line.at, zone, seconds=True)}  {LEVELS.get(line.level, line.level):8}  {line.message}\n")
+        head = f"{in_zone(line.at, zone, seconds=True)}  {LEVELS.get(line.level, line.level):8}  "
+        text.write(f"{head}{_only_text(line.message, len(head))}\n")
         if text.tell() > 60_000:
             yield _taken(text)
     yield _taken(text)
+
+
+def _only_text(message: str, indent: int) -> str:
+    """Without what steers a terminal; further lines set in, so that none passes for a line of its own."""
+    return f"\n{' ' * indent}".join(printable(line).expandtabs() for line in message.splitlines())
 
 
 def _taken(text: io.StringIO) -> str:

@@ -5,6 +5,7 @@ single message is held against the session again, so that whoever is signed out,
 gets no rerun, no callback and no fragment any more.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,6 +22,8 @@ from dashboard.data import CLOCK, engine
 from models.db import reading
 from scheduler.errors import SchedulerError
 from scheduler.usecases.sessions import SignedIn, key_of, look_up, renew
+
+log = logging.getLogger("headway.dashboard")
 
 OPEN_PATHS = frozenset({"/login", "/login/oidc", "/login/callback", "/healthz"})
 """All that a visitor without a session gets an answer from."""
@@ -77,7 +80,7 @@ class Guard:
         try:
             signed_in = await session_of(connection)
         except SchedulerError as error:
-            return PlainTextResponse(str(error), 503)
+            return PlainTextResponse(away(error), 503)
         page = _is_page(connection)
         if signed_in is None:
             return RedirectResponse(_login_for(scope), 303) if page else PlainTextResponse("Sign in first.", 401)
@@ -153,6 +156,12 @@ class _SocketGate:
         return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
 
 
+def away(error: Exception) -> str:
+    """What a visitor is told where the database cannot be asked who it is: nothing of it, which is for the log."""
+    log.error("nobody can be signed in: %s", error)
+    return "The database cannot be reached. The dashboard's log says why."
+
+
 async def session_of(connection: HTTPConnection) -> SignedIn | None:
     """The live session that the request's cookie names."""
     token = connection.cookies.get(cookie_name(secure=is_secure(connection)))
@@ -170,10 +179,13 @@ def is_secure(connection: HTTPConnection) -> bool:
 
 
 def same_origin(connection: HTTPConnection) -> bool:
-    """Whether the request says that it comes from a page of this very host and port. Cookies ignore ports."""
+    """Whether the request says that it comes from a page of this very host and port. Cookies ignore ports.
+
+    Behind a proxy that nobody told us to trust, a page over TLS asks by plain HTTP; the other way round is an attack.
+    """
     origin = urlsplit(connection.headers.get("origin") or "")
     usual = {"http": 80, "https": 443}.get(origin.scheme)
-    if usual is None:
+    if usual is None or (is_secure(connection) and origin.scheme != "https"):
         return False
     try:
         host = urlsplit(f"//{connection.headers.get('host') or ''}")

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from dashboard import oidc
 from dashboard.configuration import cookie_name
 from dashboard.data import CLOCK, engine
-from dashboard.guard import is_secure
+from dashboard.guard import away, is_secure
 from models.db import reading
 from scheduler.errors import SchedulerError
 from scheduler.store.settings import definitions_version
@@ -42,12 +42,11 @@ _OWN_STYLE_ONLY = (
 
 
 async def healthz(request: Request) -> Response:
-    """200 "ok" while the database answers, else 503 with the reason."""
+    """200 "ok" while the database answers, else 503; why is in the log."""
     try:
         await to_thread.run_sync(_ask_database)
     except Exception as error:
-        text = str(error) if isinstance(error, SchedulerError) else "the database does not answer"
-        return PlainTextResponse(text, 503)
+        return PlainTextResponse(away(error), 503)
     return PlainTextResponse("ok")
 
 
@@ -69,7 +68,7 @@ async def login(request: Request) -> Response:
             sign_in, engine(), CLOCK, name, form.get("password", ""), _address(request), limiter=_HASHING
         )
     except SchedulerError as error:
-        return _login_page(following, name=name, problem=str(error), status=503)
+        return _login_page(following, name=name, problem=away(error), status=503)
     if isinstance(answer, Denied):
         status = 401 if answer.wait is None else 429
         return _login_page(following, name=name, problem=answer.message, status=status)
@@ -98,7 +97,10 @@ async def to_provider(request: Request) -> Response:
 
 async def from_provider(request: Request) -> Response:
     """Back from the provider: a session like any other, for a user that exists here."""
-    known = oidc.provider()
+    try:
+        known = oidc.provider()
+    except (ValueError, OSError) as error:
+        return _login_page("", problem=str(error), status=503)
     if known is None:
         return RedirectResponse("/login", 303)
     attempt = oidc.Attempt.of_text(request.cookies.get(_attempt_cookie(request), ""))
@@ -112,8 +114,10 @@ async def from_provider(request: Request) -> Response:
         answer = await to_thread.run_sync(
             sign_in_known, engine(), CLOCK, name, _address(request), f"OpenID provider {known.issuer}"
         )
-    except (oidc.OidcError, SchedulerError) as error:
+    except oidc.OidcError as error:
         return _login_page(attempt.following, problem=str(error), status=503)
+    except SchedulerError as error:
+        return _login_page(attempt.following, problem=away(error), status=503)
     if isinstance(answer, Denied):
         return _login_page(attempt.following, problem=answer.message, status=403)
     response = RedirectResponse(_safe_next(attempt.following) or "/", 303)

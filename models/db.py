@@ -8,8 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -36,6 +37,29 @@ def with_driver(url: str) -> str:
     return url
 
 
+def read_url(url: str) -> URL:
+    """The URL's parts. ValueError, repeating nothing of it, for what is none or has a bare `@` in its password."""
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("it is not the address of a database") from None
+    if "@" in f"{parts.host}{parts.database}":
+        raise ValueError("it has more than one `@`; write the one in its password as %40")
+    return parts
+
+
+def shown_url(url: URL | str) -> str:
+    """Which database a URL means, for people: without its login and options, which may be secret."""
+    try:
+        parts = read_url(url if isinstance(url, str) else url.render_as_string(hide_password=False))
+    except ValueError:
+        return "(its URL cannot be read)"
+    if parts.get_backend_name() == "sqlite":
+        return f"sqlite:///{parts.database or ':memory:'}"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.get_backend_name()}://{parts.host or ''}{port}/{parts.database or ''}"
+
+
 def sqlite_module() -> ModuleType:
     """The newest SQLite at hand: the one bundled by pysqlite3, else Python's own."""
     try:
@@ -59,9 +83,10 @@ def _wal_is_safe(module: ModuleType) -> bool:
 def make_engine(url: str | None = None) -> Engine:
     """An engine for the scheduler's database. No connection of it may cross a fork."""
     url = url or database_url()
-    if make_url(url).get_backend_name() != "sqlite":
+    parts = read_url(url)
+    if parts.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
-    file = make_url(url).database
+    file = parts.database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not Path(file).exists():

@@ -3,7 +3,7 @@
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from models.db import make_engine, migrate, writing
+from models.db import make_engine, migrate, shown_url, writing
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Unreachable
 from scheduler.store import settings
@@ -24,8 +24,7 @@ def open_database() -> Engine:
                 version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DatabaseError as error:
         raise Unreachable(
-            f"the database {engine.url.render_as_string(hide_password=True)} cannot be reached: "
-            f"{str(error.orig).splitlines()[0]}"
+            f"the database {shown_url(engine.url)} cannot be reached: {str(error.orig).splitlines()[0]}"
         ) from None
     if version is None:
         install(engine)
@@ -40,7 +39,8 @@ def _engine() -> Engine:
     except (ArgumentError, ValueError, ModuleNotFoundError):  # the URL itself may hold a password: it is not repeated
         raise InvalidInput(
             "HEADWAY_DATABASE_URL is not the address of a PostgreSQL or SQLite database; write it like "
-            "postgresql://user:password@host:5432/headway, or leave it out for the file in HEADWAY_HOME"
+            "postgresql://user:password@host:5432/headway (an @ in the password as %40), or leave it out for the file "
+            "in HEADWAY_HOME"
         ) from None
     except OSError as error:
         raise Unreachable(f"HEADWAY_HOME cannot be used: {error}") from None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from models.db import home, with_driver
+from models.db import home, read_url, shown_url, with_driver
 from models.operations_db import VERSION_TABLE, operations_engine, upgrade_operations
 from scheduler.errors import InvalidInput, Unreachable
 from scheduler.ledger_block import SLUG, Blocks
@@ -29,8 +29,8 @@ def keep_operations_block(prefect: Blocks) -> None:
         try:
             upgrade_operations(url)
         except SQLAlchemyError as error:
-            shown = make_url(url).render_as_string(hide_password=True)
-            raise Unreachable(f"the operations database {shown} cannot be used: {str(error).splitlines()[0]}") from None
+            reason = str(error).splitlines()[0]
+            raise Unreachable(f"the operations database {shown_url(url)} cannot be used: {reason}") from None
         _keep_private(url)
     if url != stored:
         prefect.save_block(SLUG, OPERATIONS_BLOCK, {**(known or {}), "url": url})
@@ -39,10 +39,10 @@ def keep_operations_block(prefect: Blocks) -> None:
 def _wanted(stored: str | None) -> str:
     if named := os.environ.get(VARIABLE):
         try:
-            make_url(named)
-        except ArgumentError:
+            read_url(named)
+        except ValueError as error:
             raise InvalidInput(
-                f"{VARIABLE} is not a database's address; write it like postgresql://user:password@host/name"
+                f"{VARIABLE} cannot be used: {error}; write it like postgresql://user:password@host/name"
             ) from None
         return with_driver(named)
     own = home() / "operations.db"
@@ -53,7 +53,10 @@ def _wanted(stored: str | None) -> str:
 
 def _was_moved(stored: str, own: Path) -> bool:
     """The block names this installation's own file where it used to lie: HEADWAY_HOME has been moved or restored."""
-    url = make_url(stored)
+    try:
+        url = read_url(stored)
+    except ValueError:
+        return False  # whoever uses it is told
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     before = Path(url.database)
@@ -62,7 +65,10 @@ def _was_moved(stored: str, own: Path) -> bool:
 
 def _is_ours(url: str) -> bool:
     """Whether the tables there are made by our migrations."""
-    place = make_url(url)
+    try:
+        place = read_url(url)
+    except ValueError:
+        return False
     if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
         return False
     engine = operations_engine(url)

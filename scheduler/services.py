@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from models.db import database_url, home, make_engine, reading, sqlite_in_use, writing
+from models.db import database_url, home, make_engine, reading, shown_url, sqlite_in_use, writing
 from scheduler import parent
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, SchedulerError, Unreachable
@@ -33,7 +33,7 @@ from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import POOL, TaskType, all_prefect_yamls, is_task_type
 from scheduler.usecases.people import first_admin
 
-BLOCK_MODULES = ("blocks.sftp", "blocks.database", "prefect_email")
+BLOCK_MODULES = ("blocks.sftp", "blocks.database", "blocks.drop_folder", "prefect_email")
 _RESTART_SECONDS = 5.0
 
 
@@ -304,7 +304,7 @@ def _database() -> Part:
         engine = open_database()
         with reading(engine) as session:
             settings.definitions_version(session)
-        return Part("database", True, engine.url.render_as_string(hide_password=True))
+        return Part("database", True, shown_url(engine.url))
     except (SchedulerError, OSError) as error:
         return Part("database", False, str(error))
 

@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from scheduler.cli import backups, definitions, people, runs, services, tasks
 from scheduler.cli.common import STATE, fail
-from scheduler.errors import SchedulerError
+from scheduler.errors import InvalidInput, SchedulerError
 
 app = typer.Typer(
     name="headway",
@@ -27,10 +27,12 @@ app = typer.Typer(
 @app.callback()
 def _everywhere(
     as_user: str = typer.Option(
-        "", "--as", metavar="USER", envvar="HEADWAY_USER", help="Act with this user's privileges."
+        None, "--as", metavar="USER", envvar="HEADWAY_USER", help="Act with this user's privileges."
     ),
 ) -> None:
-    STATE.as_user = as_user or None
+    if as_user is not None and not as_user.strip():
+        raise InvalidInput("--as names nobody; leave it out to act as the operator of this machine")
+    STATE.as_user = as_user
 
 
 for module in (services, definitions, tasks, runs, people, backups):

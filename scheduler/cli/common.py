@@ -15,6 +15,7 @@ from scheduler.definitions import YEARS
 from scheduler.errors import InvalidInput, MachineOnly
 from scheduler.localtime import to_utc, zone
 from scheduler.privileges import OPERATOR
+from scheduler.texts import printable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -86,14 +87,9 @@ def wide() -> bool:
     return shutil.get_terminal_size((160, 50)).columns >= 140
 
 
-def printable(text: str) -> str:
-    """The text without control characters: a name or a log line must not steer the terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
-
-
 def say(text: str) -> None:
     """A line on stdout, control characters made visible."""
-    print(printable(text))
+    print(printable(text), flush=True)
 
 
 def engine() -> "Engine":

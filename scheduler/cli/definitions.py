@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.domain import Finding, Level
-from scheduler.cli.common import brief, instant, print_json, print_table, printable, read, say, write
+from scheduler.cli.common import brief, instant, print_json, print_table, read, say, write
 from scheduler.clock import SystemClock
 from scheduler.definitions import Definitions, SettingsSection, TaskSection, load_file
 from scheduler.errors import InvalidInput
+from scheduler.texts import printable
 
 if TYPE_CHECKING:
     from scheduler.planner import Planned

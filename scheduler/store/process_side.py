@@ -18,6 +18,7 @@ from scheduler.store.pickups import take_name
 from scheduler.store.tasks import chain_book
 from scheduler.store.transitions import record_transition
 from scheduler.task_types import IMPORTER_BLOCK
+from scheduler.texts import storable
 
 _KINDS = {"failed": RunStatus.FAILED, "cancelled": RunStatus.CANCELLED}
 
@@ -54,7 +55,13 @@ class StoredRunLedger:
 
     def log(self, lines: Sequence[LogLine]) -> bool:
         rows = [
-            {"run_id": self._run_id, "at": line.at, "level": line.level, "logger": line.logger, "message": line.message}
+            {
+                "run_id": self._run_id,
+                "at": line.at,
+                "level": line.level,
+                "logger": storable(line.logger),
+                "message": storable(line.message),
+            }
             for line in lines
         ]
         with writing(self._engine) as session:
@@ -75,7 +82,11 @@ class StoredRunLedger:
         with writing(self._engine) as session:
             if not self._mine(session):
                 return False
-            now, path, consumed = datetime.now(UTC), str(receipt.get("path", "")), bool(receipt.get("consumed"))
+            now, path, consumed = (
+                datetime.now(UTC),
+                storable(str(receipt.get("path", ""))),
+                bool(receipt.get("consumed")),
+            )
             watched = receipt.get("block") == IMPORTER_BLOCK and bool(path)
             if watched:
                 take_name(session, path, now)
@@ -83,7 +94,7 @@ class StoredRunLedger:
                 RunFileRow(
                     run_id=self._run_id,
                     at=now,
-                    name=str(receipt.get("name", "")),
+                    name=storable(str(receipt.get("name", ""))),
                     path=path,
                     bytes=int(receipt.get("bytes") or 0),
                     sha256=str(receipt.get("sha256", "")),

@@ -13,6 +13,7 @@ from sqlmodel import Session, col
 
 from models.domain import TRANSITIONS, RunStatus, Task
 from models.tables import RunEventRow, RunRow, TaskRow
+from scheduler.texts import storable
 
 _RUN: Any = RunRow.__table__  # type: ignore[attr-defined]
 _STATUS = select(_RUN.c.status).where(_RUN.c.id == bindparam("run"))
@@ -44,10 +45,13 @@ def record_transition(
     statement = update(_RUN).where(_RUN.c.id == run_id, _RUN.c.status.in_(expected))
     if under_claim is not None:
         statement = statement.where(_RUN.c.claim == under_claim)
-    result = session.execute(statement.values(status=after, **values))
+    texts = {name: storable(value) for name, value in values.items() if isinstance(value, str)}
+    result = session.execute(statement.values(status=after, **{**values, **texts}))
     if result.rowcount != 1:  # type: ignore[attr-defined]
         return False
-    session.execute(_EVENT, {"run_id": run_id, "at": now, "before": was, "after": after, "who": who, "why": why})
+    session.execute(
+        _EVENT, {"run_id": run_id, "at": now, "before": was, "after": after, "who": who, "why": storable(why)}
+    )
     return True
 
 

@@ -21,6 +21,7 @@ from scheduler.errors import InvalidInput
 from scheduler.localtime import zone
 from scheduler.privileges import require
 from scheduler.store import audit
+from scheduler.texts import storable
 from scheduler.usecases.people import PASSWORDS
 
 IDLE = timedelta(minutes=30)
@@ -75,7 +76,7 @@ def sign_in(engine: Engine, clock: Clock, name: str, password: str, address: str
     The attempt is counted before the password is looked at, so that many at once cannot slip through; a right
     password takes its count back. No transaction is open while the hash is computed.
     """
-    now = clock.now()
+    now, name = clock.now(), storable(name)
     keys = _throttle_keys(name, address)
     with writing(engine) as session:
         wait = _admit(session, now, keys, name, address)
@@ -100,7 +101,7 @@ def sign_in_known(engine: Engine, clock: Clock, name: str, address: str, by: str
 
     A one-time password that nobody has used is void from then on: whoever signs in elsewhere needs none here.
     """
-    now = clock.now()
+    now, name = clock.now(), storable(name)
     with writing(engine) as session:
         user = session.exec(select(UserRow).where(UserRow.name == name)).first()
         if user is None:

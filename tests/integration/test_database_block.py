@@ -137,7 +137,7 @@ def test_counting_gives_up_after_a_while(world):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("no url", "is no SQLAlchemy URL"),
+        ("no url", "is not the address of a database"),
         ("mysql://host/name", "Databases of the kind 'mysql' are not supported"),
         ("sqlite:////nowhere/at/all.db", "is not there"),
         ("sqlite://", "is not there"),
