@@ -16,12 +16,14 @@ from sqlmodel import Session
 from models.db import home, reading, writing
 from scheduler.clock import SystemClock
 from scheduler.definitions import load_file
-from scheduler.errors import InvalidInput, SchedulerError
+from scheduler.errors import InvalidInput, Refused, SchedulerError
 from scheduler.installation import open_database
 from scheduler.prefect_api import PrefectApi
 from scheduler.privileges import OPERATOR
-from scheduler.ready_tasks import ERROR_REPORT
-from scheduler.services import sync_importer_path
+from scheduler.ready_tasks import ERROR_REPORT, READY
+from scheduler.services import no_database_yet, sync_importer_path
+from scheduler.store import settings
+from scheduler.store.tasks import task_rows
 from scheduler.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from scheduler.usecases.apply import apply
 from scheduler.usecases.find import find_task
@@ -42,6 +44,7 @@ AT_ONCE = (
 )
 """In this order: what starts first should be delivered first."""
 FAILS = "Old permits export"
+_MARK = "demo"
 
 
 class Demo:
@@ -59,6 +62,25 @@ class Demo:
         self._mail: Any = None
         self._host_key = ""
         self._closing = threading.Event()
+
+    @staticmethod
+    def was_here() -> bool:
+        """Whether this installation is the demo's."""
+        with reading(open_database()) as session:
+            return bool(settings.get(session, _MARK))
+
+    @classmethod
+    def refuse_an_installation(cls) -> None:
+        """Refused where somebody has tasks: the demo would change settings, blocks and tasks of the same names."""
+        if no_database_yet() or cls.was_here():
+            return
+        with reading(open_database()) as session:
+            own = [row.name for row in task_rows(session) if row.name not in {one.name for one in READY}]
+        if own:
+            raise Refused(
+                f"{home()} is an installation with tasks of its own ('{own[0]}'), which the demo would change; "
+                "give the demo another HEADWAY_HOME"
+            )
 
     def before(self) -> None:
         """Start the SFTP server and the mail catcher."""
@@ -140,6 +162,7 @@ class Demo:
             {"smtp_server": "127.0.0.1", "smtp_port": self._mail.port, "smtp_type": "INSECURE"},
         )
         with writing(open_database()) as session:
+            settings.put(session, _MARK, True)
             applied = apply(session, SystemClock(), OPERATOR, load_file(DEFINITIONS))
         if applied.errors:
             raise InvalidInput([finding.message for finding in applied.errors])

@@ -1,9 +1,11 @@
 """A new installation made ready, and an old one recognised."""
 
+from contextlib import suppress
+
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from models.db import make_engine, migrate, shown_url, writing
+from models.db import home, make_engine, migrate, shown_url, writing
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Unreachable
 from scheduler.store import settings
@@ -17,6 +19,8 @@ SCHEMA = "0004"
 def open_database() -> Engine:
     """The scheduler's database; an empty one is made ready. Unreachable: it is away, or of another version."""
     engine = _engine()
+    with suppress(OSError):  # others' homes are theirs to keep private
+        home().chmod(0o700)
     try:
         with engine.connect() as connection:
             version = None

@@ -194,6 +194,9 @@ class SchedulerLoop:
         self._in_doubt = bool(turn.orders)  # until each is begun; what is claimed and never begun would wait for ever
         self._lead_exporters(turn.orders, self._book)
         for order in turn.orders:
+            if self._no_starts.is_set():
+                self._give_back()
+                break
             self._begun.add(order.claim)
             self._begin(order)
         self._in_doubt = False
@@ -221,15 +224,27 @@ class SchedulerLoop:
             threading.Thread(target=self._hand_over.begin, args=(order,), daemon=True).start()
             return
         try:
-            assert self._warm is not None
-            self._warm.begin(order)
-        except WarmServerGone:
-            log.warning("the warm process is gone; a new one takes run %s", order.run_id)
-            assert self._book is not None
-            self._keep_warm(self._book).begin(order)
+            self._begin_warm(order)
         except BaseException:
             self._begun.discard(order.claim)
+            if self._no_starts.is_set():
+                self._give_back()
             raise
+
+    def _begin_warm(self, order: StartOrder) -> None:
+        assert self._warm is not None and self._book is not None
+        try:
+            self._warm.begin(order)
+        except WarmServerGone:
+            if self._no_starts.is_set():
+                raise
+            log.warning("the warm process is gone; a new one takes run %s", order.run_id)
+            self._keep_warm(self._book).begin(order)
+
+    def _give_back(self) -> None:
+        """This worker is to start nothing more: what it claimed meanwhile waits again, for another."""
+        with writing(self._engine) as session:
+            give_back_unbegun(session, self.worker_id, self._begun, self._clock.now())
 
     def _keep_warm(self, book: Book) -> WarmServer:
         """A warm process with the flows of today's deployments; while it imports, the one before serves on."""
@@ -280,6 +295,8 @@ class SchedulerLoop:
             row = session.get(RunRow, exited.run_id)
             if row is None:
                 return
+            if row.claim not in (exited.claim, None):
+                return  # another attempt's by now: what this one left is not to be written over it
             asked_by, flow_run_id, attempt = row.cancel_asked_by, row.flow_run_id, row.attempt
             ours = row.claim == exited.claim and row.status in ACTIVE
             if ours:
@@ -287,7 +304,8 @@ class SchedulerLoop:
                 ending = Ending(status, error=None if asked_by else exited.describe(), message=exited.describe())
                 book = chain_book(session, row.task_uid)
                 now = self._clock.now()
-                end_run(session, book, exited.run_id, ending, now=now, who=asked_by or self.worker_id)
+                who = asked_by or self.worker_id
+                end_run(session, book, exited.run_id, ending, now=now, who=who, claim=exited.claim)
             put_back = row.status is RunStatus.WAITING
         if put_back:
             self._check_engine()  # it found Prefect away, perhaps before we did
@@ -365,7 +383,7 @@ class SchedulerLoop:
             if not workers.beat(session, self.worker_id, now, self._problem):
                 log.error("this worker was declared dead while it was silent; it starts nothing more")
                 self._no_starts.set()
-            workers.bury_dead(session, self._process.host, now)
+            workers.bury_dead(session, self._process, now)
             lost = end_lost_runs(session, self._process.host, now)
         for flow_run_id in lost:
             self._tell_prefect(flow_run_id, "crashed", "its worker was lost")

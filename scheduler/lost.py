@@ -40,7 +40,8 @@ def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
             error = f"lost contact: its worker is silent, and process {row.process_id} is not proven gone"
         ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=not gone)
         book = chain_book(session, row.task_uid)
-        if end_run(session, book, row.id, ending, now=now, who="scheduler", keep_process=not gone, keep_group=not gone):
+        who, claim, keep = "scheduler", row.claim, not gone
+        if end_run(session, book, row.id, ending, now=now, who=who, claim=claim, keep_process=keep, keep_group=keep):
             ended += [row.flow_run_id] if row.flow_run_id else []
     _forget_gone_processes(session, host)
     return ended

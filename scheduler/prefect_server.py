@@ -184,6 +184,7 @@ class PrefectServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for whoever started it, who then stops it in order
+                umask=0o077,
             )
 
     def wait_until_healthy(self, timeout_seconds: float = 120) -> None:

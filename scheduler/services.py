@@ -20,6 +20,7 @@ from models.db import database_url, home, make_engine, reading, shown_url, sqlit
 from scheduler import parent
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, SchedulerError, Unreachable
+from scheduler.grace import stop_grace_seconds
 from scheduler.importer import keep_importer_path
 from scheduler.installation import install, open_database, with_schema
 from scheduler.ledger_block import keep_ledger_block
@@ -41,21 +42,32 @@ def dashboard_port() -> int:
     return port("HEADWAY_DASHBOARD_PORT", 8501)
 
 
+def dashboard_host() -> str:
+    """Where the dashboard is reached from this machine."""
+    host = os.environ.get("HEADWAY_DASHBOARD_HOST") or "127.0.0.1"
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def dashboard_url() -> str:
+    host = dashboard_host()
+    return f"http://{f'[{host}]' if ':' in host else host}:{dashboard_port()}"
+
+
 def prefect_port() -> int:
     return port("HEADWAY_PREFECT_PORT", 4200)
 
 
-def refuse_taken_port(port: int, variable: str, what: str) -> None:
-    """Unreachable, naming the variable, if something else listens on that port of 127.0.0.1."""
+def refuse_taken_port(host: str, port: int, variable: str, what: str) -> None:
+    """Unreachable, naming the variable, if something else listens on that port there."""
     import socket
 
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
             raise Unreachable(
-                f"port {port} on 127.0.0.1 cannot be used for {what} ({error.strerror}): stop what listens there, or "
+                f"port {port} on {host} cannot be used for {what} ({error.strerror}): stop what listens there, or "
                 f"set {variable} to a free port"
             ) from None
 
@@ -210,12 +222,14 @@ class Stack:
     tell: Callable[[str], None]
     server: PrefectServer | None = None
     children: list[Child] = field(default_factory=list)
+    grace_seconds: float = 0.0
 
     def prepare(self) -> PrefectApi:
         """Database, first user, Prefect's server and the deployments: everything but the worker and the dashboard."""
         home().mkdir(parents=True, exist_ok=True, mode=0o700)
         home().chmod(0o700)
-        refuse_taken_port(dashboard_port(), "HEADWAY_DASHBOARD_PORT", "the dashboard")
+        self.grace_seconds = stop_grace_seconds()
+        refuse_taken_port(dashboard_host(), dashboard_port(), "HEADWAY_DASHBOARD_PORT", "the dashboard")
         engine = make_engine()
         install(engine)
         database = sqlite_in_use() if engine.dialect.name == "sqlite" else engine.dialect.name
@@ -262,7 +276,7 @@ class Stack:
     def stop(self) -> None:
         for child in reversed(self.children):
             self.tell(f"Stopping the {child.name} ...")
-            child.stop(60)
+            child.stop(self.grace_seconds + 30)
         if self.server is not None:
             self.tell("Stopping Prefect's server ...")
             self.server.stop()
@@ -299,7 +313,7 @@ def status() -> list[Part]:
 
 def _database() -> Part:
     try:
-        if _no_database_yet():
+        if no_database_yet():
             return Part("database", False, "not there yet; start `headway up`")
         engine = open_database()
         with reading(engine) as session:
@@ -309,7 +323,7 @@ def _database() -> Part:
         return Part("database", False, str(error))
 
 
-def _no_database_yet() -> bool:
+def no_database_yet() -> bool:
     """Whether it is a SQLite file that nobody has made; looking must not make it."""
     try:
         url = make_url(database_url())
@@ -332,7 +346,7 @@ def _prefect() -> Part:
 
 def _worker() -> Part:
     try:
-        if _no_database_yet():
+        if no_database_yet():
             return Part("worker", False, "not started yet")
         with reading(open_database()) as session:
             alive = workers.alive(session, SystemClock().now())
@@ -347,9 +361,9 @@ def _dashboard() -> Part:
     import urllib.error
     import urllib.request
 
-    url = f"http://127.0.0.1:{dashboard_port()}"
+    url = dashboard_url()
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:  # loopback # nosec B310
+        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:  # our own # nosec B310
             return Part("dashboard", answer.status == 200, url)
     except (urllib.error.URLError, OSError) as error:
         return Part("dashboard", False, f"{url}: {getattr(error, 'reason', error)}")

@@ -18,6 +18,7 @@ import httpx
 from anyio.to_thread import run_sync
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from scheduler.grace import stop_grace_seconds
 from scheduler.prefect_api import WORK_POOL, WORKER_TYPE, PrefectApi, PrefectError, is_our_key
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ log = logging.getLogger("headway.worker")
 
 QUERY_SECONDS = 5
 """How often Prefect is asked for runs that were started there, unless PREFECT_WORKER_QUERY_SECONDS says."""
-STOP_GRACE_SECONDS = 30.0
 _STRANDED_AFTER = timedelta(minutes=1)
 _ASK_AGAIN = timedelta(seconds=15)
 _ASK_AGAIN_AT_MOST = timedelta(minutes=10)
@@ -88,7 +88,7 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
         if self._loop is not None:
             # Shielded: it is the cancelling of this very worker that brought us here.
             with anyio.CancelScope(shield=True):
-                await run_sync(self._loop.stop, _stop_grace_seconds())
+                await run_sync(self._loop.stop, stop_grace_seconds())
         try:
             await super().teardown(*exc_info)  # waits for polled runs that are being looked at
         finally:
@@ -239,10 +239,6 @@ def _ask_later(flow_run: "FlowRun", now: datetime) -> timedelta:
     """
     waited = now - flow_run.created if flow_run.created else timedelta()
     return min(max(_ASK_AGAIN, waited / 10), _ASK_AGAIN_AT_MOST)
-
-
-def _stop_grace_seconds() -> float:
-    return float(os.environ.get("HEADWAY_STOP_GRACE_SECONDS", STOP_GRACE_SECONDS))
 
 
 def _current_environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from dashboard.task_buttons import ask_to_run, start_in_words, task_of
 from models.domain import SHOWN_AS, Privilege, RunStatus
 from scheduler.usecases.reset import Fate, ResetPreview, preview_reset, reset
 
-_DONE = "reset_done"
+_DONE, _SHOWN = "reset_done", "reset_shown"
 _SHOWN_LINES = 20
 
 
@@ -55,12 +55,15 @@ def what_will_happen(preview: ResetPreview, zone: str) -> None:
 
 
 def finish(uid: int, preview: ResetPreview) -> None:
+    # A press runs the page anew: what counts is the run that was on the screen when it was pressed.
+    shown = st.session_state.get(_SHOWN, {}).get(uid)
+    st.session_state[_SHOWN] = {uid: preview.run_id}
     go, back, _ = st.columns([1, 1, 3])
     refused = preview.fate is Fate.OUT_OF_REACH
     if go.button("Finish", key="reset_finish", type="primary", width="stretch", disabled=refused):
         with st.spinner("Ending what is left of it ..."):
             status = ui.act_alone(
-                lambda actor: reset(engine(), CLOCK, actor, uid),
+                lambda actor: reset(engine(), CLOCK, actor, uid, shown=shown),
                 lambda status: f"'{preview.task}' is reset. Run {preview.run_id}: {SHOWN_AS[status]}; process ID 0.",
                 rerun=False,
             )

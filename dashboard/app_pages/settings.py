@@ -26,7 +26,7 @@ def general(*, locked: bool) -> None:
         duration(right, sheet, "pickup_after", "Pick-up alert after", optional=True,
                  about="A delivered file that the importer has not taken by then raises an alert; empty: never"),
         number(left, sheet, "retention_days", "Keep the log for (days)", 1, 100_000, empty="for ever",
-               about="Older runs are purged by themselves; empty: nothing is"),
+               about="What a System Purge task leaves, where it says nothing of its own; empty: everything"),
     ]  # fmt: skip
     shown = ", ".join(sheet.opened.alert_recipients)
     text = right.text_input(

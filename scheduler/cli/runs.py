@@ -87,7 +87,7 @@ def reset(task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Fini
         if not sys.stdin.isatty():
             raise InvalidInput("reset asks before it finishes; give --yes where nobody can answer")
         typer.confirm("Finish?", abort=True)
-    status = finish(engine(), SystemClock(), actor, row.uid or 0)
+    status = finish(engine(), SystemClock(), actor, row.uid or 0, shown=preview.run_id)
     say(f"Reset. Run {preview.run_id}: {SHOWN_AS[status]}; process ID 0.")
     following = ", then the following steps: --follow" if preview.skipped else ""
     say(f"Run it again now: headway run '{preview.task}'{following}")

@@ -59,22 +59,26 @@ def _run(stack: "object", *, demo: bool) -> None:
 
 
 def _run_until(stop: "Event", stack: "Stack", world: "Demo | None") -> None:
+    from scheduler.demo import Demo
     from scheduler.prefect_server import ServerError
-    from scheduler.services import dashboard_port, save_up, status
+    from scheduler.services import dashboard_url, save_up, status
 
     try:
         if world is not None:
+            world.refuse_an_installation()
             world.before()
         prefect = stack.prepare()
         if world is not None:
             world.furnish(prefect)
+        elif Demo.was_here():
+            say("This is the demo's HEADWAY_HOME; set another one for an installation of your own.")
         stack.start()
         save_up(prefect)
         while not stop.wait(0.3) and not all(part.ok for part in status()):
             for child in stack.children:
                 child.keep_up(say)
         if not stop.is_set():
-            say(f"Dashboard: http://127.0.0.1:{dashboard_port()}")
+            say(f"Dashboard: {dashboard_url()}")
             say(f"Prefect:   {prefect.url.removesuffix('/api')}")
             if world is not None:
                 world.begin()
@@ -116,12 +120,14 @@ def worker() -> None:
 
     from models.db import home
     from scheduler.cli.common import engine
+    from scheduler.grace import stop_grace_seconds
     from scheduler.in_use import in_use
     from scheduler.parent import end_with_parent
     from scheduler.services import sync_importer_path, use_prefect
     from scheduler.worker import run_worker
 
     machine_only()
+    stop_grace_seconds()  # what is wrong with it is said now, and not when it is needed
     logging.getLogger("headway").setLevel(logging.INFO)
     end_with_parent()
     engine().dispose()

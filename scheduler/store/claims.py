@@ -81,6 +81,7 @@ def _claimed(
         "process_ticks": None,
         "process_boot": None,
         "process_host": None,
+        "cancel_asked_by": None,
     }
 
 

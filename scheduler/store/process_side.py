@@ -79,6 +79,7 @@ class StoredRunLedger:
         return self._set(**values)
 
     def receipt(self, receipt: dict[str, Any]) -> bool:
+        receipt = {key: storable(value) if isinstance(value, str) else value for key, value in receipt.items()}
         with writing(self._engine) as session:
             if not self._mine(session):
                 return False
@@ -94,7 +95,7 @@ class StoredRunLedger:
                 RunFileRow(
                     run_id=self._run_id,
                     at=now,
-                    name=storable(str(receipt.get("name", ""))),
+                    name=str(receipt.get("name", "")),
                     path=path,
                     bytes=int(receipt.get("bytes") or 0),
                     sha256=str(receipt.get("sha256", "")),

@@ -13,6 +13,7 @@ from scheduler.definitions import DAYS, SettingsSection, WindowSection
 
 _VERSION = "definitions_version"
 _INSTALLED = "installed"
+_EDIT_LOCK = 7411003
 _SETTING: Any = SettingRow.__table__  # type: ignore[attr-defined]
 _IN_FORCE = sa.select(_SETTING.c.value).where(_SETTING.c.key == _VERSION)
 _LENGTH = TypeAdapter(timedelta)
@@ -49,6 +50,16 @@ def get(session: Session, key: str, default: Any = None) -> Any:
 def definitions_version(session: Session) -> int:
     """Grows with every change of tasks, types, windows or settings."""
     return int(session.execute(_IN_FORCE).scalar() or 0)
+
+
+def begin_edit(session: Session) -> None:
+    """Before anything is read that an edit depends on: one edit after the other.
+
+    Two at a time could give their changes one version, and whoever has seen the first would never see the second.
+    """
+    if session.get_bind().dialect.name == "postgresql":  # with SQLite whoever writes is alone
+        session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_EDIT_LOCK})"))
+        session.expire_all()  # what the session has read may be from before
 
 
 def definitions_changed(session: Session) -> None:

@@ -60,6 +60,7 @@ def tags_of(session: Session, type_name: str) -> list[str]:
 
 def save_types(session: Session, types: Iterable[TaskType], now: datetime) -> None:
     """Make the stored task types those given. One that tasks still use stays, without its deployment."""
+    stored_settings.begin_edit(session)
     used = set(session.exec(select(TaskRow.type).distinct()).all())
     given = {one.name: one for one in types}
     rows = {row.name: row for row in session.exec(select(TaskTypeRow)).all()}

@@ -89,11 +89,14 @@ def process_of(row: RunRow | WorkerRow) -> ProcessIdentity | None:
     return ProcessIdentity(row.process_id, row.process_ticks, row.process_boot or "", host)
 
 
-def bury_dead(session: Session, host: str, now: datetime) -> list[str]:
-    """Declare stopped the workers of this host whose process is gone, without waiting for their silence."""
+def bury_dead(session: Session, here: ProcessIdentity, now: datetime) -> list[str]:
+    """Declare stopped the workers of this host whose process is gone, without waiting for their silence.
+
+    here: a process of this host. Of another boot nothing is said: it may be another machine of the same name.
+    """
     dead = []
     for worker in alive(session, now):
-        process = process_of(worker) if worker.host == host else None
+        process = process_of(worker) if (worker.host, worker.process_boot) == (here.host, here.boot_id) else None
         if process is not None and not is_alive(process):
             worker.stopped_at = now
             session.add(worker)

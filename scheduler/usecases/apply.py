@@ -74,6 +74,8 @@ def apply(
     Purge.
     """
     require(actor, Privilege.MANAGE)
+    if not dry_run:
+        stored_settings.begin_edit(session)
     now = clock.now()
     all_rows = stored_tasks.task_rows(session)
     stored = stored_tasks.load_definitions(session, all_rows)

@@ -38,6 +38,7 @@ def configure(
     """
     require(actor, Privilege.MANAGE)
     section = checked_settings(values)
+    settings.begin_edit(session)
     stored = settings.load_settings(session)
     overtaken = [
         key

@@ -34,6 +34,7 @@ def save_window(
     Released occurrences stay released where the window still has them.
     """
     require(actor, Privilege.MANAGE)
+    settings.begin_edit(session)
     stored = {one.name: one for one in settings.load_windows(session)}
     if stored.get(section.name) == section:
         return False
@@ -63,6 +64,7 @@ def delete_window(session: Session, clock: Clock, actor: Actor, opened: WindowSe
     InvalidInput: it is the last one, and a task must run in one.
     """
     require(actor, Privilege.MANAGE)
+    settings.begin_edit(session)
     stored = {one.name: one for one in settings.load_windows(session)}
     if opened.name not in stored:
         return False

@@ -19,6 +19,7 @@ def release_window(
 ) -> bool:
     """Give back the occurrence that begins on that local day, or reserve it again; False if it was so already."""
     require(actor, Privilege.MANAGE)
+    settings.begin_edit(session)
     window = session.exec(select(WindowRow).where(WindowRow.name == name)).first()
     if window is None or window.id is None:
         raise InvalidInput(f"there is no maintenance window '{name}'")

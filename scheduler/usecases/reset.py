@@ -18,7 +18,7 @@ from scheduler.privileges import require
 from scheduler.processes import ProcessIdentity, end_group, is_alive
 from scheduler.store import audit, logs
 from scheduler.store.claims import free_locks
-from scheduler.store.endings import Ending, end_run
+from scheduler.store.endings import Ending, cancel_waiting, end_run
 from scheduler.store.tasks import chain_book
 from scheduler.store.workers import alive, process_of
 
@@ -94,12 +94,13 @@ def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -
     )
 
 
-def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatus:
+def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int, *, shown: int | None = None) -> RunStatus:
     """Finish: its process ended (TERM, KILL after 10 s), its locks freed, process ID 0; the run's final status.
 
     A running run is Cancelled; a failed one stays Execution failed, but needs no reset any more. Two transactions,
     with none open while the process is given its ten seconds: its own last words need the database.
 
+    shown: the run that somebody was shown before Finish; Refused where it is another one by now.
     A failed run's process on another machine is taken for dead where no worker is alive there; a living one would
     have seen that it is gone.
     """
@@ -107,6 +108,8 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int) -> RunStatu
     with writing(engine) as session:
         row = _to_reset(session, _task(session, task_uid))
         assert row.id is not None
+        if shown not in (None, row.id):
+            raise Refused(f"run {shown} needs no reset any more, and run {row.id} is another one: look at it first")
         run_id, process = row.id, process_of(row)
         before = {"run": row.id, "status": row.status, "process_id": row.process_id}
         if row.status in ACTIVE:
@@ -142,15 +145,18 @@ def _finish(
 ) -> RunStatus:
     now = clock.now()
     ending = Ending(RunStatus.CANCELLED, message=f"reset by {actor.name}")
-    end_run(session, chain_book(session, task.uid or 0), run_id, ending, now=now, who=actor.name)
+    book = chain_book(session, task.uid or 0)
+    end_run(session, book, run_id, ending, now=now, who=actor.name)
+    cancel_waiting(session, book, run_id, now=now, who=actor.name, why=ending.message)  # it had not begun, and said so
     free_locks(session, run_id)
     row = session.get(RunRow, run_id, populate_existing=True)
     assert row is not None
     row.process_id, row.reset_at, row.reset_by = 0, now, actor.name
     row.claim = None  # whatever its process still tries to write is void
-    task.failed_run_id = None
     session.add(row)
-    session.add(task)
+    if task.failed_run_id == run_id:
+        task.failed_run_id = None
+        session.add(task)
     session.flush()
     after = {"run": row.id, "status": row.status, "process_id": 0}
     audit.record(session, now, actor, "reset", f"task {task.uid} '{task.name}'", before=before, after=after)
@@ -170,10 +176,17 @@ def _to_reset(session: Session, task: TaskRow) -> RunRow:
             RunRow.task_uid == task.uid, col(RunRow.status).in_(ACTIVE), col(RunRow.ended_at).is_(None)
         )
     ).first()
-    row = active or (session.get(RunRow, task.failed_run_id) if task.failed_run_id else None)
+    failed = session.get(RunRow, task.failed_run_id) if task.failed_run_id else None
+    row = active or failed or _keeping_a_lock(session, task)
     if row is None:
         raise Refused("You can't reset a task that's not running")
     return row
+
+
+def _keeping_a_lock(session: Session, task: TaskRow) -> RunRow | None:
+    """A lost run that keeps its group, though another run of the task has ended well since."""
+    kept = select(RunRow).join(LockRow, col(LockRow.run_id) == col(RunRow.id)).where(RunRow.task_uid == task.uid)
+    return session.exec(kept.where(col(RunRow.ended_at).is_not(None))).first()
 
 
 def needs_reset(task: TaskRow) -> bool:

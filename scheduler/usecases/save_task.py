@@ -8,6 +8,7 @@ from scheduler.clock import Clock
 from scheduler.definitions import Definitions, TaskSection
 from scheduler.errors import Refused
 from scheduler.privileges import require
+from scheduler.store import settings
 from scheduler.usecases.apply import Applied, apply
 
 
@@ -27,6 +28,8 @@ def save_task(
     taken, or it is running and that was not confirmed.
     """
     require(actor, Privilege.MANAGE)
+    if not dry_run:
+        settings.begin_edit(session)
     row = session.exec(select(TaskRow).where(TaskRow.name == section.name)).first()
     if version is None and row is not None:
         raise Refused(

@@ -81,7 +81,7 @@ def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, book: Book
     if run is not None and run.status is RunStatus.WAITING:
         next_start_at = run.retry_at or run.due_at
     state = SHOWN_AS[run.status] if run is not None else ("Scheduled" if next_start_at else "")
-    kept = run or (last if last is not None and last.process_id else None)
+    kept = next((one for one in (run, last) if one is not None and one.process_id), None)
     return TaskLine(
         uid=task.uid or 0,
         name=task.name,

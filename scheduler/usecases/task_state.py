@@ -33,6 +33,7 @@ def set_state(
     privilege that its type asks for, too.
     """
     require(actor, Privilege.MANAGE)
+    _begin_edit(session, task)
     before = {"enabled": task.enabled, "historical": task.historical}
     after: dict[str, Any] = {
         "enabled": before["enabled"] if enabled is None else enabled,
@@ -70,6 +71,7 @@ def set_state(
 def delete_task(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> None:
     """Delete a task that never ran. Refused where it ran (offer Historical), or where a step comes after it."""
     require(actor, Privilege.MANAGE)
+    _begin_edit(session, task)
     assert task.uid is not None
     if has_run(session, task.uid):
         raise Refused(
@@ -83,3 +85,10 @@ def delete_task(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> 
     session.delete(task)
     settings.definitions_changed(session)
     audit.record(session, clock.now(), actor, "delete task", f"task {task.uid} '{task.name}'", before=before)
+
+
+def _begin_edit(session: Session, task: TaskRow) -> None:
+    """The task as it is now, and as nobody else changes it until this edit is done."""
+    settings.begin_edit(session)
+    if session.get(TaskRow, task.uid, populate_existing=True) is None:
+        raise Refused(f"'{task.name}' has been deleted meanwhile")

@@ -120,6 +120,22 @@ def test_a_viewer_may_only_look(loaded: Headway, ledger: Ledger) -> None:
         loaded("--as", "viewer", *looking).ok()
 
 
+def test_a_name_that_is_empty_is_nobody_and_not_the_operator(loaded: Headway) -> None:
+    for name in ("", "  "):
+        loaded("--as", name, "user", "list").refused(2, "--as names nobody")
+
+
+def test_the_demo_leaves_an_installation_alone(loaded: Headway, ledger: Ledger) -> None:
+    before = ledger.contents()
+    loaded("demo").refused(4, "is an installation with tasks of its own", "another HEADWAY_HOME")
+    assert ledger.contents() == before
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_a_grace_that_is_no_length_is_told_at_the_start(loaded: Headway, command: str) -> None:
+    loaded(command, HEADWAY_STOP_GRACE_SECONDS="5m").refused(2, "HEADWAY_STOP_GRACE_SECONDS is '5m'")
+
+
 def test_without_a_privilege_nothing_is_seen(loaded: Headway) -> None:
     loaded("user", "add", "guest").ok()
     for looking in (["tasks"], ["log"], ["log", "1"], ["plan"], ["why", "Codes"], ["export"]):

@@ -15,14 +15,21 @@ from typing import Any
 import httpx
 import pytest
 from sqlmodel import select
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
+from starlette.testclient import TestClient
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
+from dashboard import guard, sign_in
+from dashboard.configuration import cookie_name
+from dashboard.guard import OPEN_PATHS
 from models.db import reading, writing
 from models.domain import Privilege
 from models.tables import SignInRow, UserRow
+from scheduler.errors import Unreachable
 from scheduler.privileges import OPERATOR
 from scheduler.usecases import people
 from scheduler.usecases.sessions import key_of
@@ -133,6 +140,45 @@ def test_no_route_answers_a_visitor_but_those_two(stack: Dashboard, routes: list
                 if not at_the_door:
                     answered.add(path)
     assert answered == OPEN
+    assert OPEN | {"/login/oidc", "/login/callback"} == OPEN_PATHS  # without a provider these lead to the form
+
+
+def test_no_websocket_route_opens_for_a_visitor(stack: Dashboard, routes: list[tuple[str, list[str], str]]) -> None:
+    sockets = [re.sub(r"\{[^}]*\}", "1", path) for path, _, kind in routes if kind == "WebSocketRoute"]
+    assert sockets
+    for path in sockets:
+        address = stack.url.replace("http", "ws", 1) + path
+        with pytest.raises(InvalidStatus) as refused:
+            connect(address, origin=Origin(stack.url), subprotocols=[Subprotocol("streamlit")])
+        assert refused.value.response.status_code == 403
+
+
+def test_a_visitor_is_not_told_where_the_database_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise Unreachable("the database postgresql://db.internal:5432/headway cannot be reached")
+
+    for module in (guard, sign_in):
+        monkeypatch.setattr(module, "engine", away)
+    with TestClient(guard.Guard(Starlette(routes=sign_in.ROUTES)), base_url="http://dash") as visitor:
+        visitor.cookies.set(cookie_name(secure=False), "made up")
+        answers = [
+            visitor.get("/healthz"),
+            visitor.get("/anything"),
+            visitor.post("/login", data={"name": "ann", "password": "x"}, headers={"origin": "http://dash"}),
+        ]
+    for answer in answers:
+        assert answer.status_code == 503 and "cannot be reached" in answer.text
+        assert "internal" not in answer.text and "postgresql" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "same"),
+    [("http", "http://dash", True), ("https", "https://dash", True), ("https", "http://dash", False),
+     ("http", "https://dash", True), ("https", "https://evil", False), ("https", "null", False)],
+)  # fmt: skip
+def test_a_page_without_tls_cannot_act_on_one_with_it(scheme: str, origin: str, same: bool) -> None:
+    headers = [(b"host", b"dash"), (b"origin", origin.encode())]
+    assert guard.same_origin(HTTPConnection({"type": "http", "scheme": scheme, "headers": headers})) is same
 
 
 @pytest.mark.parametrize(
@@ -308,6 +354,22 @@ def test_the_log_as_csv_needs_view_and_begins_no_formula(stack: Dashboard) -> No
     assert {row["Task"] for row in rows} == {"Citations export", "Permits export"}
     assert rows[0]["Result"] == "Execution failed" and rows[0]["Error"].startswith("TransferError")
     assert HOSTILE in text and "ERROR" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("audit.csv?since=2026-01-01", 400),
+        ("task-log.csv?since=2026-01-01", 400),
+        ("task-log.csv?task=99999999999999999999", 400),
+        ("task-log.csv?results=Nothing", 400),
+        ("run/99999999999999999999.txt", 404),
+        ("run/4711.txt", 404),
+    ],
+)
+def test_what_cannot_be_downloaded_is_said_and_no_empty_file(stack: Dashboard, address: str, status: int) -> None:
+    with signed_in(stack, "root") as root:
+        assert root.get(f"/download/{address}").status_code == status
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\u00a0=1", "＝1"])

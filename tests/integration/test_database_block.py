@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
 from blocks.database import BATCH_ROWS, Database, DatabaseError
+from models.db import shown_url
 
 pytest_plugins = ["tests.flow_world"]
 
@@ -146,6 +147,25 @@ def test_counting_gives_up_after_a_while(world):
 def test_a_block_that_leads_nowhere_says_so(url, message):
     with pytest.raises(DatabaseError, match=message), Database(url=url).reading():
         pass
+
+
+SECRET = "Sommer2026"
+LEAKY = [
+    f"postgresql://ops:{SECRET}@2026@127.0.0.1:1/db",
+    f"postgresql://ops:x@{SECRET}:w0rd@127.0.0.1/db",
+    f"postgresql://ops:x@y/{SECRET}@127.0.0.1/db",
+    f"postgresql://ops@127.0.0.1:1/db?password={SECRET}",
+    f"postgresql://ops:{SECRET}@127.0.0.1:1/db",
+]
+
+
+@pytest.mark.parametrize("url", LEAKY)
+def test_no_part_of_a_password_is_in_an_error(url):
+    """Written as people write them: with an @ that should have been %40, or as an option."""
+    with pytest.raises(DatabaseError) as refused, Database(url=url).reading() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    for shown in (str(refused.value), shown_url(url)):
+        assert SECRET not in shown and "2026" not in shown and "w0rd" not in shown
 
 
 @pytest.mark.parametrize(

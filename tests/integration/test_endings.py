@@ -1,21 +1,17 @@
 """How runs end: results, retries, what follows in the chain, what is learned, and runs that got lost."""
 
 import logging
-import os
 from datetime import timedelta
 
 import pytest
 
-from models.db import writing
+from models.db import reading, writing
 from models.domain import RunStatus
-from models.tables import RunRow
-from scheduler.errors import Refused
-from scheduler.lost import end_lost_runs
 from scheduler.privileges import OPERATOR
-from scheduler.processes import ProcessIdentity, end_group, identify_self
+from scheduler.processes import identify_self
 from scheduler.run_ledger import LogLine, Outcome
-from scheduler.store import workers
 from scheduler.store.endings import cancel_waiting
+from scheduler.store.logs import last_lines
 from scheduler.store.process_side import open_run_ledger
 from scheduler.store.tasks import chain_book
 from scheduler.usecases.task_state import set_state
@@ -343,159 +339,22 @@ def test_a_failed_tasks_mark_goes_with_its_next_good_end(desk: Desk) -> None:
         desk.clock.move(minutes=1)
 
 
-# Runs that got lost
-
-
-def _running(desk: Desk, process: ProcessIdentity | None, worker_seen: str) -> RunRow:
-    """A run of task `a` in that process, whose worker was last seen then."""
-    desk.tasks("name: a, type: report_execution, on_failure: continue", "name: b, type: task_error_report")
-    desk.clock.set(worker_seen)
+@pytest.mark.parametrize("hostile", ["caf\udce9.csv", "a\0b"])
+def test_a_text_that_no_database_takes_loses_neither_log_nor_result(desk: Desk, hostile: str) -> None:
+    desk.tasks("name: a, type: report_execution")
     desk.worker_lives()
     desk.run_now("a")
-    assert desk.turn() == ["a"]
-    order = desk.orders["a"]
-    if process is not None:
-        ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
-        assert ledger.began(process) and ledger.running()
-        ledger.close()
-    return desk.run("a")
-
-
-def _end_lost(desk: Desk, at: str, host: str | None = None) -> list[str]:
-    with writing(desk.engine) as session:
-        return end_lost_runs(session, host or identify_self().host, desk.clock.set(at))
-
-
-def test_a_run_is_lost_after_60_seconds_of_silence_and_not_before(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    with writing(desk.engine) as session:
-        desk_run = session.get(RunRow, desk.run("a").id)
-        assert desk_run is not None
-        desk_run.flow_run_id = "flow-run-1"
-    assert _end_lost(desk, "2026-11-23T16:00:59") == []
-    assert _end_lost(desk, "2026-11-23T16:01") == ["flow-run-1"]  # whom Prefect has to be told about
-    assert _end_lost(desk, "2026-11-23T16:02") == []
-
-
-def test_a_lost_run_whose_process_is_gone_has_failed_and_frees_its_group(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    os.kill(process.pid, 9)
-    assert end_group(process)
-    _end_lost(desk, "2026-11-23T16:01")
-    row = desk.run("a")
-    assert (row.status, row.process_id) == (FAILED, 0)
-    assert desk.locks() == set()
-    desk.run_now("b")
-    assert desk.turn() == ["b"]
-
-
-def test_a_lost_run_whose_process_lives_keeps_its_id_and_its_group_until_reset(
-    desk: Desk, process: ProcessIdentity
-) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    _end_lost(desk, "2026-11-23T16:01")
-    row = desk.run("a")
-    assert (row.status, row.process_id) == (FAILED, process.pid)
-    assert row.error is not None and "lost contact" in row.error
-    assert desk.locks() == {"group:reports"}
-    desk.run_now("b")
-    assert desk.turn() == []
-    assert desk.run("b").status is RunStatus.WAITING
-
-
-def test_of_another_machines_process_nothing_is_proven(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    os.kill(process.pid, 9)
-    assert end_group(process)
-    _end_lost(desk, "2026-11-23T16:01", host="another-machine")
-    assert (desk.run("a").status, desk.run("a").process_id) == (FAILED, process.pid)
-    assert desk.locks() == {"group:reports"}
-
-
-def test_a_run_may_end_by_itself_in_the_minute_after_its_worker_died(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    with writing(desk.engine) as session:
-        workers.say_goodbye(session, "worker-1", desk.clock.now())
-    assert _end_lost(desk, "2026-11-23T16:00:59") == []
-    assert desk.run("a").status is RunStatus.RUNNING
+    desk.turn()
     order = desk.orders["a"]
     ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
-    assert ledger.ended(Outcome("completed"))
+    assert ledger.running()
+    assert ledger.log([LogLine(desk.clock.now(), 40, "flow", "before"), LogLine(desk.clock.now(), 40, "flow", hostile)])
+    assert ledger.receipt({"name": hostile, "path": f"/import/{hostile}", "bytes": 1, "sha256": "ab"})
+    assert ledger.ended(Outcome("failed", message=hostile, error=f"FileNotFoundError: {hostile}", permanent=True))
     ledger.close()
-    assert (desk.run("a").status, desk.locks()) == (RunStatus.COMPLETED, set())
-
-
-def test_a_run_is_lost_at_once_where_both_its_worker_and_its_process_are_gone(
-    desk: Desk, process: ProcessIdentity
-) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    with writing(desk.engine) as session:
-        workers.say_goodbye(session, "worker-1", desk.clock.now())
-    assert end_group(process, grace_seconds=0)
-    _end_lost(desk, "2026-11-23T16:00:01")
-    assert (desk.run("a").status, desk.run("a").process_id, desk.locks()) == (FAILED, 0, set())
-
-
-def test_what_changes_a_task_whose_lost_process_may_live_has_to_be_confirmed(
-    desk: Desk, process: ProcessIdentity
-) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    _end_lost(desk, "2026-11-23T16:01")
-    with pytest.raises(Refused, match="process ID"), writing(desk.engine) as session:
-        set_state(session, desk.clock, OPERATOR, task_named(session, "a"), enabled=False, confirmed=False)
-    with pytest.raises(Refused, match="process ID"):
-        desk.define("tasks: [{name: a, type: report_execution, object: other}]", confirmed=False)
-
-
-def test_a_run_that_never_got_a_process_is_lost_with_its_worker(desk: Desk) -> None:
-    _running(desk, None, "2026-11-23T16:00")
-    _end_lost(desk, "2026-11-23T16:01")
-    assert (desk.run("a").status, desk.run("a").process_id) == (FAILED, 0)
-    assert desk.locks() == set()
-
-
-def test_a_lost_run_is_retried_only_if_its_process_is_gone(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    desk.change(desk.task("a"), retries=1)
-    _end_lost(desk, "2026-11-23T16:01")
-    assert desk.run("a").status is FAILED
-
-
-def test_the_words_of_a_lost_runs_process_come_too_late(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    _end_lost(desk, "2026-11-23T16:01")
-    order = desk.orders["a"]
-    ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
-    assert not ledger.ended(Outcome("completed"))
-    ledger.close()
-    assert desk.run("a").status is FAILED
-
-
-def test_a_lost_runs_slot_is_free_for_others(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    desk.tasks("name: c, type: job1", settings="max_running: 1")
-    _end_lost(desk, "2026-11-23T16:01")
-    desk.run_now("c")
-    assert desk.turn() == ["c"]
-
-
-def test_a_process_id_is_kept_only_while_its_process_is_not_proven_gone(desk: Desk, process: ProcessIdentity) -> None:
-    _running(desk, process, "2026-11-23T16:00")
-    _end_lost(desk, "2026-11-23T16:01")
-    assert end_group(process, grace_seconds=0)
-    assert _end_lost(desk, "2026-11-23T16:02") == []
     row = desk.run("a")
-    assert (row.status, row.process_id) == (FAILED, 0)
-    assert desk.locks() == {"group:reports"}  # held until reset all the same
-
-
-def test_a_worker_whose_process_is_gone_is_declared_dead_without_waiting(desk: Desk, process: ProcessIdentity) -> None:
-    now = desk.clock.now()
-    with writing(desk.engine) as session:
-        workers.say_hello(session, "dead", process, now)
-        workers.say_hello(session, "alive", identify_self(), now)
-    assert end_group(process, grace_seconds=0)
-    with writing(desk.engine) as session:
-        assert workers.bury_dead(session, process.host, now) == ["dead"]
-        assert [worker.id for worker in workers.alive(session, now)] == ["alive"]
-        assert not workers.beat(session, "dead", now, None)
+    shown = hostile.translate({0: "�", 0xDCE9: "�"})
+    assert (row.status, row.error) == (FAILED, f"FileNotFoundError: {shown}")
+    with reading(desk.engine) as session:
+        lines = [line.message for line in last_lines(session, order.run_id, 9)]
+    assert lines == ["before", shown]

@@ -278,3 +278,9 @@ def test_only_user_managers_see_and_end_sessions(engine: Engine, clock: MovedClo
         with pytest.raises(NotAllowed):
             sessions.end_sessions(session, clock, who.actor, 1)
         assert session.exec(select(SignInRow.ended_at)).one() is None
+
+
+def test_a_name_that_no_database_takes_is_a_wrong_one(postgres: Engine, clock: MovedClock) -> None:
+    for name in ("a\0b", "a\udce9"):
+        answer = sessions.sign_in(postgres, clock, name, "x", "10.0.0.1")
+        assert isinstance(answer, Denied) and answer.message == "The user name or the password is wrong."

@@ -18,6 +18,7 @@ from scheduler.processes import ProcessIdentity, identify, identify_self, is_ali
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.store import workers
 from scheduler.store.process_side import StoredRunLedger, open_run_ledger
+from scheduler.store.tasks import load_types, save_types
 from scheduler.usecases import reset as module
 from scheduler.usecases.reset import Fate, ResetPreview, preview_reset, reset
 from tests.databases import url_of
@@ -55,6 +56,10 @@ def _started(desk: Desk, process: ProcessIdentity | None) -> StoredRunLedger:
         "name: a, type: job0, retries: 2, schedule: {cron: '0 * * * *'}, timezone: UTC",
         "name: b, type: job1, schedule: {after: a, spacing: '00:30:00'}",
     )
+    return _begun(desk, process)
+
+
+def _begun(desk: Desk, process: ProcessIdentity | None) -> StoredRunLedger:
     assert desk.turn("2026-11-23T16:00") == ["a"]
     ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
     if process is not None:
@@ -201,3 +206,64 @@ def test_a_reset_frees_its_own_locks_and_no_others(desk: Desk) -> None:
     _reset(desk, "a")
     assert desk.locks() == {"group:job1", "task:2", "slot:1"}
     assert [row.status for row in desk.runs("b")] == [RunStatus.STARTING]
+
+
+def test_finish_is_for_the_run_that_was_shown(desk: Desk, group: tuple[ProcessIdentity, ProcessIdentity]) -> None:
+    """Somebody else has reset it and run it again meanwhile: that run is healthy, and nobody was asked about it."""
+    _started(desk, None).close()
+    desk.end("a", RunStatus.FAILED, error="no such column", permanent=True)
+    shown = _preview(desk).run_id
+    _reset(desk)
+    desk.run_now("a")
+    assert desk.turn() == ["a"]
+    order = desk.orders["a"]
+    ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
+    assert ledger.began(group[0]) and ledger.running()
+    ledger.close()
+    with pytest.raises(Refused, match=f"run {shown} needs no reset any more, and run {order.run_id} is another one"):
+        reset(desk.engine, desk.clock, OPERATOR, 1, shown=shown)
+    assert is_alive(group[0]) and desk.runs("a")[-1].status is RunStatus.RUNNING
+
+
+def test_a_failure_that_comes_while_another_run_is_reset_still_needs_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = _started(desk, identify_self())
+    desk.run_now("a")
+
+    def ends_and_the_next_one_fails(process: ProcessIdentity) -> bool:
+        assert ledger.ended(Outcome("cancelled", message="Ended by SIGTERM."))
+        assert desk.turn() == ["a"]
+        return desk.end("a", RunStatus.FAILED, error="no such column", permanent=True)
+
+    monkeypatch.setattr(module, "end_group", ends_and_the_next_one_fails)
+    assert _reset(desk) is RunStatus.CANCELLED
+    ledger.close()
+    assert desk.task("a").failed_run_id == desk.orders["a"].run_id
+    assert desk.turn("2026-11-23T17:00") == []
+
+
+def test_a_run_that_says_it_never_began_while_it_is_reset_does_not_begin_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = _started(desk, None)
+    assert ledger.began(identify_self())
+    monkeypatch.setattr(module, "end_group", lambda process: ledger.not_started("Prefect cannot be reached"))
+    assert _reset(desk) is RunStatus.CANCELLED
+    ledger.close()
+    assert desk.locks() == set() and desk.turn() == []
+
+
+def test_a_lost_run_that_keeps_its_group_can_be_reset_though_the_task_has_run_well_since(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, on_failure: continue, schedule: {cron: '0 * * * *'}")
+    _begun(desk, replace(identify_self(), host="elsewhere")).close()
+    now = desk.clock.move(minutes=2)
+    with writing(desk.engine) as session:
+        end_lost_runs(session, "here", now)
+        types = [replace(one, group="own") if one.name == "job0" else one for one in load_types(session).values()]
+        save_types(session, types, now)
+    assert desk.turn("2026-11-23T17:00") == ["a"]
+    desk.end("a")
+    assert desk.task("a").failed_run_id is None and desk.locks() == {"group:job0"}
+    assert _reset(desk) is RunStatus.FAILED
+    assert desk.locks() == set()

@@ -11,6 +11,7 @@ from models.db import reading, writing
 from models.domain import RuleId, RunStatus
 from models.tables import TaskRow
 from scheduler.errors import InvalidInput, Refused
+from scheduler.lost import end_lost_runs
 from scheduler.planner import Planned
 from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
@@ -357,3 +358,19 @@ def test_a_task_is_found_by_its_name_before_its_uid(desk: Desk) -> None:
         assert [find_task(session, name).uid for name in ("a", "1", "2")] == [1, 2, 2]
         with pytest.raises(InvalidInput, match="no task 'x'"):
             find_task(session, "x")
+
+
+def test_the_process_of_a_lost_run_is_shown_though_the_next_run_waits(desk: Desk) -> None:
+    """It is why disabling the task asks for a confirmation."""
+    desk.tasks(f"name: a, type: job0, {HOURLY}")
+    desk.worker_lives()
+    assert desk.turn("2026-11-23T16:00") == ["a"]
+    order, elsewhere = desk.orders["a"], replace(identify_self(), host="elsewhere")
+    ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
+    assert ledger.began(elsewhere) and ledger.running()
+    ledger.close()
+    with writing(desk.engine) as session:
+        end_lost_runs(session, "here", desk.clock.move(minutes=2))
+    desk.turn("2026-11-23T17:00")
+    line = _list(desk)["a"]
+    assert (line.state, line.process_id) == ("Waiting", elsewhere.pid)

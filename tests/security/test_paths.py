@@ -4,11 +4,12 @@ import os
 import posixpath
 from collections import Counter
 from pathlib import Path, PureWindowsPath
+from unittest import mock
 
 import pytest
 
 from blocks.drop_folder import DropFolder, DropFolderSession
-from blocks.remote_names import check_name, remote_folder
+from blocks.remote_names import check_name, remote_folder, temp_name
 from blocks.transfer import TransferError
 from blocks.unc import parse_unc
 from flows.files import resolved_file_name
@@ -128,6 +129,23 @@ def drop(tmp_path: Path) -> DropFolderSession:
     (tmp_path / "root-of-others" / "x.csv").write_text("SECRET")
     with DropFolder(root=str(root)).connect() as session:
         return session
+
+
+def test_a_drop_folder_writes_and_reads_through_no_link(drop: DropFolderSession, tmp_path: Path) -> None:
+    """Whoever may write into the folder may put a link wherever we are about to write, or have just looked."""
+    victim = tmp_path / "outside" / "x.csv"
+    mine = tmp_path / "to-deliver"
+    mine.write_text("mine")
+    (drop.root / temp_name("new.csv")).symlink_to(victim)
+    drop.deliver(mine, "", "new.csv")
+    assert victim.read_text() == "SECRET" and (drop.root / "new.csv").read_text() == "mine"
+
+    (drop.root / "late.csv").symlink_to(victim)
+    with mock.patch.object(Path, "is_symlink", return_value=False), pytest.raises(TransferError, match="late"):
+        drop.fetch("", "late.csv", tmp_path / "fetched")
+    os.mkfifo(drop.root / "pipe.csv")
+    with mock.patch.object(Path, "is_file", return_value=True), pytest.raises(TransferError, match="no plain file"):
+        drop.fetch("", "pipe.csv", tmp_path / "fetched")
 
 
 def state(folder: Path) -> dict[str, bytes]:

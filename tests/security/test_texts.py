@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import expect
 from pydantic import ValidationError
 
-from dashboard.downloads import AUDIT_COLUMNS, COLUMNS, _as_csv
+from dashboard.downloads import AUDIT_COLUMNS, COLUMNS, _as_csv, _only_text
 from flows.error_report_ledger import ErrorLine
 from flows.error_report_page import ErrorCsv
 from flows.file_writers import CsvOptions, write_csv
@@ -163,6 +163,13 @@ def inert(text: str) -> None:
 def test_downloads_of_the_dashboard_begin_no_formula() -> None:
     for columns in (COLUMNS, AUDIT_COLUMNS):
         inert("".join(_as_csv(columns, ([text] * len(columns) for text in TEXTS))))
+
+
+def test_a_run_s_log_as_a_file_steers_no_terminal_and_forges_no_line() -> None:
+    for text in TEXTS:
+        first, *further = _only_text(text, 12).split("\n")
+        assert all(line.startswith(" " * 12) for line in further), ascii(text)
+        assert not any(unicodedata.category(one) in STEERING for line in (first, *further) for one in line), ascii(text)
 
 
 def test_the_error_reports_table_begins_no_formula(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Two who edit at a time, on PostgreSQL: one after the other, and every worker sees both."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlmodel import Session
+
+from models.db import reading, writing
+from scheduler.definitions import load_text
+from scheduler.errors import Refused
+from scheduler.privileges import OPERATOR
+from scheduler.store.tasks import load_book, section
+from scheduler.usecases.apply import apply
+from scheduler.usecases.save_task import save_task
+from scheduler.usecases.task_state import set_state
+from tests.desk import Desk, task_named
+from tests.fakes import FixedClock
+
+HOURLY = "schedule: {cron: '0 * * * *'}"
+
+
+@pytest.fixture
+def desk(postgres: Engine) -> Desk:
+    return Desk(postgres, FixedClock())
+
+
+def _while_one_edits(desk: Desk, first: Callable[[Session], object], second: Callable[[Session], object]) -> None:
+    """The second begins while the first is not committed, and has to wait for it."""
+    failed: list[BaseException] = []
+
+    def edit() -> None:
+        try:
+            with writing(desk.engine) as session:
+                second(session)
+        except BaseException as error:
+            failed.append(error)
+
+    with writing(desk.engine) as session:
+        first(session)
+        session.flush()
+        thread = threading.Thread(target=edit)
+        thread.start()
+        with desk.engine.connect() as connection:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted").execution_options(autocommit=True)
+            while thread.is_alive() and not connection.execute(waiting).scalar():
+                connection.rollback()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _disable(desk: Desk, name: str) -> Callable[[Session], object]:
+    return lambda session: set_state(session, desk.clock, OPERATOR, task_named(session, name), enabled=False)
+
+
+def test_each_edit_has_a_version_of_its_own(desk: Desk) -> None:
+    """Else a worker that has seen the first never looks for the second."""
+    desk.tasks(f"name: a, type: job0, {HOURLY}", f"name: b, type: job1, {HOURLY}")
+    with reading(desk.engine) as session:
+        before = load_book(session).version
+    _while_one_edits(desk, _disable(desk, "a"), _disable(desk, "b"))
+    with reading(desk.engine) as session:
+        assert load_book(session).version == before + 2
+
+
+def test_the_second_editor_of_a_task_is_told(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0, object: o")
+    row = desk.task("a")
+
+    def describe(by: str) -> Callable[[Session], object]:
+        def save(session: Session) -> object:
+            mine = task_named(session, "a")  # read before the other's edit is seen
+            draft = section(mine, {mine.uid: "a"}).model_copy(update={"description": by})
+            return save_task(session, desk.clock, OPERATOR, draft, version=row.version)
+
+        return save
+
+    with pytest.raises(Refused, match="somebody has changed 'a' since you opened it"):
+        _while_one_edits(desk, describe("A"), describe("B"))
+    assert desk.task("a").description == "A"
+
+
+def test_two_edits_cannot_make_a_loop_of_steps_together(desk: Desk) -> None:
+    desk.tasks(f"name: a, type: job0, {HOURLY}", f"name: b, type: job1, {HOURLY}")
+    found: list[str] = []
+
+    def after(name: str, before: str) -> Callable[[Session], object]:
+        def edit(session: Session) -> object:
+            given = load_text(f"tasks: [{{name: {name}, type: job0, schedule: {{after: {before}}}}}]", "test")
+            found.extend(finding.id for finding in apply(session, desk.clock, OPERATOR, given).errors)
+            return None
+
+        return edit
+
+    _while_one_edits(desk, after("a", "b"), after("b", "a"))
+    assert "L6" in found
+    with reading(desk.engine) as session:
+        assert len(load_book(session).tasks) == 2

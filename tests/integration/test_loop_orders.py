@@ -1,0 +1,127 @@
+"""What the loop does with a run that it has claimed, where it cannot begin it, and with a process that has left."""
+
+from typing import Any
+
+import pytest
+
+from models.domain import RunStatus
+from scheduler import loop as module
+from scheduler.loop import SchedulerLoop
+from scheduler.processes import identify_self
+from scheduler.run_ledger import ExitCode
+from scheduler.store.process_side import open_run_ledger
+from scheduler.warm import Exited, StartOrder, WarmServerGone
+from tests.databases import url_of
+from tests.desk import Desk
+
+AT = "2026-11-23T16:00"
+
+
+class Prefect:
+    """Hears how flow runs ended."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def end(self, flow_run_id: str, how: str, message: str) -> bool:
+        self.told.append(flow_run_id)
+        return True
+
+    def flow_run_of(self, run_id: int, attempt: int) -> str | None:
+        return None
+
+
+class Warm:
+    """A warm server that is gone, or takes orders."""
+
+    def __init__(self, *given: Any, gone: bool = False) -> None:
+        self.gone = gone
+        self.begun: list[StartOrder] = []
+        self.alive = not gone
+        self.ready = self
+
+    def is_set(self) -> bool:
+        return True
+
+    def start(self) -> None: ...
+
+    def begin(self, order: StartOrder) -> None:
+        if self.gone:
+            raise WarmServerGone
+        self.begun.append(order)
+
+    def running(self) -> list[object]:
+        return []
+
+    def drain(self, timeout: float | None = None) -> bool:
+        return True
+
+    def stop(self) -> None: ...
+
+
+@pytest.fixture
+def loop(quick_desk: Desk) -> SchedulerLoop:
+    """A worker with a task that is due, and Prefect within reach."""
+    quick_desk.tasks("name: a, type: job0, retries: 3, retry_delay: '00:00:00', schedule: {cron: '0 * * * *'}")
+    quick_desk.clock.set(AT)
+    made = SchedulerLoop(quick_desk.engine, url_of(quick_desk.engine), Prefect(), quick_desk.clock)  # type: ignore[arg-type]
+    made._problem = None
+    quick_desk.worker_lives(made.worker_id)
+    return made
+
+
+def test_a_run_waits_again_where_no_warm_process_can_be_made(
+    loop: SchedulerLoop, quick_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WarmServer", lambda *given: Warm(gone=True))
+    with pytest.raises(WarmServerGone):
+        loop._turn(quick_desk.clock.now())
+    assert quick_desk.run("a").status is RunStatus.STARTING
+
+    monkeypatch.setattr(module, "WarmServer", Warm)
+    loop._turn(quick_desk.clock.now())
+    assert isinstance(loop._warm, Warm)
+    assert [order.attempt for order in loop._warm.begun] == [1]
+    assert [event.after for event in quick_desk.events(quick_desk.run("a").id or 0)] == [
+        *("waiting", "starting", "waiting", "starting")
+    ]
+
+
+@pytest.mark.parametrize("stopped", ["before it is begun", "while it is begun"])
+def test_a_run_that_was_claimed_while_the_worker_stops_waits_for_another(
+    loop: SchedulerLoop, quick_desk: Desk, monkeypatch: pytest.MonkeyPatch, stopped: str
+) -> None:
+    warm = Warm()
+    monkeypatch.setattr(module, "WarmServer", lambda *given: warm)
+    if stopped == "before it is begun":
+        monkeypatch.setattr(loop, "_lead_exporters", lambda orders, book: loop._no_starts.set())
+        loop._turn(quick_desk.clock.now())
+    else:
+
+        def stops(order: StartOrder) -> None:
+            loop._no_starts.set()
+            raise WarmServerGone
+
+        monkeypatch.setattr(warm, "begin", stops)
+        with pytest.raises(WarmServerGone):
+            loop._turn(quick_desk.clock.now())
+    assert warm.begun == []
+    row = quick_desk.run("a")
+    assert (row.status, row.attempt, quick_desk.locks()) == (RunStatus.WAITING, 0, set())
+
+
+def test_a_process_that_was_overtaken_says_nothing_of_the_run_that_follows(
+    loop: SchedulerLoop, quick_desk: Desk
+) -> None:
+    assert quick_desk.turn(worker_id=loop.worker_id) == ["a"]
+    first = quick_desk.orders["a"]
+    quick_desk.end("a", RunStatus.FAILED, error="the worker that ran it died")
+    assert quick_desk.turn(worker_id="worker-2") == ["a"]
+    second = quick_desk.orders["a"]
+    ledger = open_run_ledger(url_of(quick_desk.engine), second.run_id, second.claim)
+    assert ledger.began(identify_self()) and ledger.bind("flow-of-attempt-2") and ledger.running()
+    ledger.close()
+
+    loop._close(Exited(first.run_id, first.claim, 4711, ExitCode.CLAIM_LOST, None))
+    assert quick_desk.run("a").status is RunStatus.RUNNING
+    assert isinstance(loop._prefect, Prefect) and loop._prefect.told == []
