@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes Headway's own environment in .venv on first use, then runs it. Needs Python 3.11 or later, nothing else.
+"""Makes Headway's own environment in .venv on first use, then runs it. Needs Python 3.11 or later, nothing else;
+Debian and Ubuntu have a part of Python in the package python3-venv.
 
 python3 start.py demo          see it all on sample data
 python3 start.py test          run the tests
@@ -36,11 +37,17 @@ def main() -> None:
 
 def install() -> None:
     print("Setting up .venv from requirements.lock (once, a minute or two) ...", flush=True)
-    if not (BIN / "python").exists():
-        subprocess.check_call([sys.executable, "-m", "venv", str(VENV)])
+    if not has_pip() and subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]) != 0:
+        sys.exit("The set-up failed: Python could not make .venv. Debian and Ubuntu need: apt install python3-venv")
     pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.check_call([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")])
     subprocess.check_call([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def has_pip() -> bool:
+    """Whether .venv can be gone on with; a set-up that failed may have left a Python without pip."""
+    python = str(BIN / "python")
+    return os.path.exists(python) and subprocess.run([python, "-m", "pip", "-V"], capture_output=True).returncode == 0
 
 
 if __name__ == "__main__":

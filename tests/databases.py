@@ -75,6 +75,11 @@ class PostgresForTests:
             connection.execute(text("ALTER SYSTEM SET fsync = off"))
             connection.execute(text("SELECT pg_reload_conf()"))
 
+    @property
+    def superuser(self) -> URL:
+        """For what concerns the whole server."""
+        return self._url
+
     def empty(self) -> Engine:
         """A new database with nothing in it."""
         return make_engine(self._create("template1").render_as_string(hide_password=False))

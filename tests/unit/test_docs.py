@@ -7,6 +7,7 @@ import pytest
 
 from scheduler.definitions import SettingsSection
 from scheduler.task_types import OWN_PREFECT_YAML, types_in
+from scheduler.worker import QUERY_SECONDS
 
 DOCS = OWN_PREFECT_YAML.parent / "docs"
 PAGES = [OWN_PREFECT_YAML.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -16,6 +17,17 @@ _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 @pytest.mark.parametrize("name", list(SettingsSection.model_fields))
 def test_each_setting_is_in_the_table(name: str) -> None:
     assert f"| `{name}` |" in (DOCS / "settings.md").read_text()
+
+
+def test_each_block_type_is_in_the_table() -> None:
+    sources = "".join(path.read_text() for path in (OWN_PREFECT_YAML.parent / "blocks").glob("*.py"))
+    names = re.findall(r'_block_type_name = "(.+)"', sources)
+    settings = (DOCS / "settings.md").read_text()
+    assert names and [name for name in names if f"| {name} " not in settings] == []
+
+
+def test_the_worker_asks_prefect_as_often_as_the_docs_say() -> None:
+    assert f"| `PREFECT_WORKER_QUERY_SECONDS` | {QUERY_SECONDS} |" in (DOCS / "settings.md").read_text()
 
 
 @pytest.mark.parametrize("name", list(types_in(OWN_PREFECT_YAML)))
