@@ -3,9 +3,10 @@
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from models.db import make_engine, migrate, writing
+from models.db import home, make_engine, migrate, writing
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Unreachable
+from scheduler.in_use import refuse_half_restored
 from scheduler.store import settings
 from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import TaskType, known_types
@@ -16,6 +17,7 @@ SCHEMA = "0004"
 
 def open_database() -> Engine:
     """The scheduler's database; an empty one is made ready. Unreachable: it is away, or of another version."""
+    refuse_half_restored(home())
     engine = _engine()
     try:
         with engine.connect() as connection:
