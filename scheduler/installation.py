@@ -8,6 +8,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from models.db import home, make_engine, migrate, shown_url, writing
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, Unreachable
+from scheduler.in_use import refuse_half_restored
 from scheduler.store import settings
 from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import TaskType, known_types
@@ -18,6 +19,7 @@ SCHEMA = "0004"
 
 def open_database() -> Engine:
     """The scheduler's database; an empty one is made ready. Unreachable: it is away, or of another version."""
+    refuse_half_restored(home())
     engine = _engine()
     with suppress(OSError):  # others' homes are theirs to keep private
         home().chmod(0o700)

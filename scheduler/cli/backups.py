@@ -28,9 +28,9 @@ def backup(
 
 def restore(
     folder: Path = typer.Argument(..., metavar="DIR", help="What `headway backup` made."),
-    replace: bool = typer.Option(False, "--replace", help="Set aside the HEADWAY_HOME that is there."),
+    replace: bool = typer.Option(False, "--replace", help="Set aside what is in HEADWAY_HOME."),
 ) -> None:
-    """Put a back-up in HEADWAY_HOME's place, after checking every file. Refused while anything runs on it."""
+    """Put a back-up into HEADWAY_HOME, after checking every file. Refused while anything runs on it."""
     from models.db import home
     from scheduler.backup import restore as put_back
 

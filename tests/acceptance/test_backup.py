@@ -92,7 +92,7 @@ def test_sessions_do_not_come_back_and_the_audit_says_who_restored(filled: Headw
     database.close()
     filled("backup", str(tmp_path / "safe")).ok()
     filled("restore", str(tmp_path / "safe"), "--replace").ok()
-    (aside,) = filled.home.parent.glob("home.before-*")
+    (aside,) = filled.home.glob("before-*")
     assert (aside / "headway.db").exists()
     database = sqlite3.connect(filled.database.removeprefix("sqlite:///"))
     assert database.execute(f"SELECT count(*) FROM {SignInRow.__tablename__}").fetchone() == (0,)
@@ -116,6 +116,84 @@ def test_what_cannot_be_restored_is_refused_and_changes_nothing(filled: Headway,
     manifest["files"][0]["path"] = "../elsewhere"
     (safe / MANIFEST).write_text(json.dumps(manifest))
     filled("restore", str(safe), "--replace").refused(2, "../elsewhere", "outside")
+    assert "Lots" in filled("tasks").ok().out
+
+
+def test_what_a_back_up_leaves_out_it_names(filled: Headway, tmp_path: Path) -> None:
+    (filled.home / "reports").symlink_to(tmp_path)
+    elsewhere = {
+        "HEADWAY_DATABASE_URL": f"sqlite:///{tmp_path / 'l.db'}",
+        "HEADWAY_OPERATIONS_DATABASE_URL": "postgresql://me:hush@db/operations",
+        "HEADWAY_REPORTS": "/srv/reports",
+    }
+    out = filled("backup", str(tmp_path / "safe"), **elsewhere).ok().out
+    said = [line for line in out.splitlines() if line.startswith("Not in it: ")]
+    words = [str(tmp_path / "l.db"), "pg_dump", "/srv/reports", f"reports, which is a link to {tmp_path}"]
+    assert len(said) == len(words) and all(word in line for word, line in zip(words, said, strict=True)), out
+    assert "hush" not in out
+    inside = {
+        "HEADWAY_DATABASE_URL": f"sqlite:///{filled.home / 'headway.db'}",
+        "HEADWAY_REPORTS": str(filled.home / "own"),
+    }
+    (filled.home / "reports").unlink()
+    assert "Not in it" not in filled("backup", str(tmp_path / "more"), **inside).ok().out
+
+
+def test_a_back_up_that_fails_leaves_nothing_and_touches_nobody_elses_folder(filled: Headway, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    (place / "safe.partial").mkdir(parents=True)
+    (place / "safe.partial" / "theirs").touch()
+    for address in ("nonsense", "sqlite+nothing:///l.db", "postgresql://me:hush@db:port/l"):
+        said = filled("backup", str(place / "safe"), HEADWAY_DATABASE_URL=address).refused(2, "HEADWAY_DATABASE_URL")
+        assert "hush" not in said
+    (filled.home / "operations.db").write_bytes(b"SQLite format 3\x00" + b"x" * 8192)
+    filled("backup", str(place / "safe")).refused(1, "operations.db")
+    assert [path.name for path in place.rglob("*")] == ["safe.partial", "theirs"]
+    (filled.home / "operations.db").unlink()
+    filled("backup", str(place / "safe")).ok()
+    assert (place / "safe.partial" / "theirs").exists()
+
+
+def test_run_numbers_go_higher_after_a_back_up_from_before_the_first_run(filled: Headway, tmp_path: Path) -> None:
+    filled("backup", str(tmp_path / "safe")).ok()
+    filled("restore", str(tmp_path / "safe"), "--replace").ok()
+    database = sqlite3.connect(filled.database.removeprefix("sqlite:///"))
+    numbers = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'run'").fetchall()
+    database.close()
+    assert numbers == [(RUN_NUMBERS_SKIPPED,)]
+
+
+def test_what_a_refused_attempt_leaves_does_not_count(filled: Headway, tmp_path: Path) -> None:
+    filled("backup", str(tmp_path / "safe")).ok()
+    shutil.rmtree(filled.home)
+    (filled.home / "logs").mkdir(parents=True)
+    (filled.home / "logs" / "defects.log").write_text("what went wrong")
+    (filled.home / ".restoring-20261122T000000-000000").mkdir()
+    filled("restore", str(tmp_path / "safe")).ok()
+    assert "Lots" in filled("tasks").ok().out
+    assert not list(filled.home.glob(".restoring-*"))
+    (log,) = filled.home.glob("before-*/logs/defects.log")
+    assert log.read_text() == "what went wrong"
+
+
+def test_what_was_set_aside_is_not_backed_up_again(filled: Headway, tmp_path: Path) -> None:
+    filled("backup", str(tmp_path / "safe")).ok()
+    filled("restore", str(tmp_path / "safe"), "--replace").ok()
+    assert "set aside" in filled("backup", str(tmp_path / "more")).ok().out
+    assert not list((tmp_path / "more").glob("before-*"))
+
+
+def test_nothing_begins_on_a_half_restored_home(filled: Headway, tmp_path: Path) -> None:
+    filled("backup", str(tmp_path / "safe")).ok()
+    stage = filled.home / ".restoring-20261122T000000-000000"
+    stage.mkdir()
+    for name in (MANIFEST, "headway.db"):
+        shutil.copy(tmp_path / "safe" / name, stage)
+    (filled.home / "headway.db").unlink()
+    for command in (["tasks"], ["worker"], ["backup", str(tmp_path / "more")]):
+        filled(*command).refused(4, "half restored", "headway restore")
+    assert not (filled.home / "headway.db").exists()
+    filled("restore", str(tmp_path / "safe")).ok()
     assert "Lots" in filled("tasks").ok().out
 
 
