@@ -1,19 +1,27 @@
 """The embedded server: its keys, its start and its end."""
 
+import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import WebSocketRoute
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from scheduler.prefect_server import PrefectServer, ServerError, client_environment, read_or_make_keys
 from tests.engine_room import eventually
-from tests.prefect_server import ServerForTests
+from tests.prefect_server import ServerForTests, free_port
 
 
 def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
@@ -48,6 +56,48 @@ def test_clients_of_another_server_keep_its_address_and_key(tmp_path: Path) -> N
 
 def test_the_api_asks_for_its_login(prefect_server: ServerForTests) -> None:
     assert httpx.get(f"{prefect_server.url}/work_pools/headway").status_code == 401
+
+
+def test_no_websocket_of_the_api_opens_without_its_login(prefect_server: ServerForTests) -> None:
+    from prefect.server.api.server import API_ROUTERS
+
+    routes = [route.path for router in API_ROUTERS for route in router.routes if isinstance(route, WebSocketRoute)]
+    assert len(routes) >= 5, routes
+    right = read_or_make_keys(prefect_server.home).auth_string
+    for route in routes:
+        address = prefect_server.url.replace("http", "ws", 1) + re.sub(r"\{[^}]*\}", "headway", route)
+        assert _opens(address, right), address  # what is refused below is refused for its login
+        for token, protocols in ((None, ["prefect"]), ("", ["prefect"]), ("headway:wrong", ["prefect"]), (right, [])):
+            assert not _opens(address, token, protocols), (address, token)
+
+
+def _opens(address: str, token: str | None, protocols: Sequence[str] = ("prefect",)) -> bool:
+    try:
+        with connect(address, subprotocols=[Subprotocol(one) for one in protocols] or None, proxy=None) as opened:
+            opened.send(json.dumps({"type": "auth", "token": token} if token is not None else {"type": "hello"}))
+            return bool(json.loads(opened.recv(timeout=30))["type"] == "auth_success")
+    except (InvalidStatus, ConnectionClosed):
+        return False
+
+
+def test_from_its_first_second_on_a_server_asks_for_its_login(tmp_path: Path) -> None:
+    """A new one makes its database first; whatever answers meanwhile answers nobody without the key."""
+    server = PrefectServer(tmp_path, free_port())
+    server.spawn()
+    try:
+        answers = set()
+        until = time.monotonic() + 120
+        while 401 not in answers and time.monotonic() < until:
+            try:
+                answers.add(httpx.get(f"{server.url}/work_pools/headway", timeout=5).status_code)
+            except httpx.TransportError:
+                assert server.alive
+        assert answers == {401}
+        for file in (tmp_path / "prefect").rglob("*"):
+            if file.is_file():
+                assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+    finally:
+        server.stop()
 
 
 def test_no_secret_is_on_the_servers_command_line(prefect_server: ServerForTests) -> None:

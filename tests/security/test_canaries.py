@@ -79,7 +79,7 @@ def planted(stack: RunningStack, mail: Refusing) -> Iterator[dict[str, str]]:
     )
     wrong = {"password": SFTP, "private_key": key.decode(), "private_key_passphrase": PASSPHRASE, "attempts": 1}
     prefect.save_block("sftp-server", "importer", {**importer, **wrong})
-    url = f"mysql://ops:{DATABASE}@127.0.0.1:1/nowhere"  # of a kind that is refused for good: no retries to wait for
+    url = f"postgresql://ops:{DATABASE}@2026@127.0.0.1:1/nowhere"  # as people write it: the @ should have been %40
     prefect.save_block("headway-database", "canary-db", {"url": url})
     prefect.save_block(
         "email-server-credentials",
