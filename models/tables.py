@@ -113,6 +113,7 @@ class RunRow(_Row, table=True):
     attempt: int = 0
     claim: str | None = None
     worker_id: str | None = Field(default=None, index=True)
+    work_pool: str = Field(default="", sa_column_kwargs={"server_default": ""})  # where it was handed to; "": nowhere
     follow: bool = True  # whether the chain goes on after it
     overrides: list[str] = Field(default_factory=list, sa_column=Column(Json(), nullable=False))
     override_reason: str | None = None

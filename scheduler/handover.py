@@ -8,15 +8,16 @@ Nobody's death loses it: any worker can take the watch over, and making the flow
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, or_, update
 from sqlmodel import Session, col, func, select
 
 from models.db import reading, writing
-from models.domain import ACTIVE, RunStatus
+from models.domain import RunStatus
 from models.tables import RunLogRow, RunRow, TaskTypeRow
-from scheduler.prefect_api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
+from scheduler.prefect_api import FlowRunState, PrefectApi, PrefectError, PrefectRefused, PrefectUnreachable
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.run_outcome import counts_of
 from scheduler.starts import start_order
@@ -27,7 +28,9 @@ from scheduler.task_types import POOL
 from scheduler.warm import StartOrder
 
 log = logging.getLogger("headway.handover")
+T = TypeVar("T")
 _LOOKS = 10  # at a result that cannot be read, before the run ends without its counts
+_OVER = "Its run was ended in Headway."
 
 
 class HandOver:
@@ -48,6 +51,7 @@ class HandOver:
         self._worker_id = worker_id
         self._read_result = read_result or persisted_result
         self._ending: dict[str, int] = {}  # how often a claim's flow run was seen as ended
+        self._deployments: set[str] = set()  # of other pools, now or when one of their runs was seen in progress
 
     def begin(self, order: StartOrder) -> None:
         """Make the flow run for the other pool. Prefect away: the run waits again. Prefect refuses: it has failed."""
@@ -66,45 +70,65 @@ class HandOver:
         except PrefectRefused as error:
             ledger.ended(Outcome("failed", error=f"Prefect did not take it: {error}"))
         else:
-            ledger.bind(flow_run_id)
+            if not ledger.bind(flow_run_id):
+                self._end_if_over(order.run_id, flow_run_id)
         finally:
             ledger.close()
+
+    def _end_if_over(self, run_id: int, flow_run_id: str) -> None:
+        """Its run was reset while the flow run was being made. Where it waits again, its next claim finds this one."""
+        with reading(self._engine) as session:
+            row = session.get(RunRow, run_id)
+        if row is not None and row.ended_at is not None:
+            try:
+                self._prefect.cancel(flow_run_id, _OVER)
+            except PrefectError as error:
+                log.warning("flow run %s could not be ended, the next round tries again: %s", flow_run_id, error)
 
     def round(self, now: datetime) -> bool:
         """Look at every handed-over run once; whether one ended. Raises PrefectUnreachable."""
         with writing(self._engine) as session:
-            types = _handed_types(session)
-            rows = self._take_watch(session, types, now) if types else []
+            active = workers.handed_over(session)
+            rows = self._take_watch(session, active, now)
+            self._deployments |= _deployments(session, {row.type for row in active})
         for row in rows:
             if row.flow_run_id is None:  # its worker died between the claim and the flow run, or just after it
-                self.begin(self._order_again(row))
+                _alone(row.id, partial(self._begin_again, row))
         bound = {row.flow_run_id: row for row in rows if row.flow_run_id}
         states = self._prefect.states(bound) if bound else {}
-        ended = [self._follow(row, states.get(key)) for key, row in bound.items()]
-        self._end_what_was_reset(types)
+        ended = [_alone(row.id, partial(self._follow, row, states.get(key))) for key, row in bound.items()]
+        self._end_what_was_reset()
         return any(ended)
 
-    def _take_watch(self, session: Session, types: dict[str, TaskTypeRow], now: datetime) -> list[RunRow]:
-        """The runs in progress that are this worker's to watch: its own, and those of workers that are gone."""
-        living = {worker.id for worker in workers.alive(session, now)}
-        rows = session.exec(
-            select(RunRow).where(
-                col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.type).in_(types)
-            )
-        ).all()
-        mine = [row for row in rows if row.worker_id == self._worker_id or row.worker_id not in living]
+    def _take_watch(self, session: Session, active: list[RunRow], now: datetime) -> list[RunRow]:
+        """Those of them that are this worker's to watch: its own, and those of workers that are gone."""
+        living = {worker.id for worker in workers.alive(session, now)} if active else set()
+        mine = [row for row in active if row.worker_id == self._worker_id or row.worker_id not in living]
         for row in mine:
             if row.worker_id != self._worker_id:
                 statement = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.claim) == row.claim)
                 session.execute(statement.values(worker_id=self._worker_id))
         return mine
 
-    def _order_again(self, row: RunRow) -> StartOrder:
-        """The order of a run that was claimed and perhaps never handed over."""
-        assert row.claim is not None
+    def _begin_again(self, row: RunRow) -> None:
+        """Hand over a run that was claimed and perhaps never handed over."""
+        assert row.id is not None and row.claim is not None
         with reading(self._engine) as session:
             book = chain_book(session, row.task_uid)
-        return start_order(book, row, row.claim, row.attempt, dict(row.parameters or {}), self._url)
+        task_type = book.world.types.get(row.type)
+        if task_type is not None and task_type.handed_to == row.work_pool:
+            parameters = dict(row.parameters or {})
+            self.begin(start_order(book, task_type, row, row.claim, row.attempt, parameters, self._url))
+            return
+        flow_run_id = self._prefect.flow_run_of(row.id, row.attempt)
+        ledger = StoredRunLedger(self._url, row.id, row.claim)
+        try:
+            if flow_run_id is None:
+                ledger.not_started(f"its type is not on the work pool '{row.work_pool}' any more")
+            else:
+                ledger.bind(flow_run_id)
+        finally:
+            ledger.close()
 
     def _follow(self, row: RunRow, state: FlowRunState | None) -> bool:
         """Bring the ledger up to what Prefect says of one run; whether it ended."""
@@ -160,25 +184,47 @@ class HandOver:
         message = str(result.get("summary") or "") if isinstance(result, dict) else ""
         return Outcome("completed", message=state.message or message, **counts_of(result))
 
-    def _end_what_was_reset(self, types: dict[str, TaskTypeRow]) -> None:
-        """Flow runs that go on although their run here is over: somebody reset it. Their pool is told to end them."""
-        deployments = [one.deployment_id for one in types.values() if one.deployment_id]
-        unfinished = self._prefect.unfinished_of(deployments) if deployments else []
+    def _end_what_was_reset(self) -> None:
+        """Flow runs that go on although their run here is over: somebody reset it. Their pool is told to end them.
+
+        The run may not know its flow run: it was reset, and its worker died, while that was being made.
+        """
+        unfinished = self._prefect.unfinished_of(self._deployments) if self._deployments else {}
         if not unfinished:
             return
         with reading(self._engine) as session:
             over = session.exec(
-                select(RunRow.flow_run_id).where(
-                    col(RunRow.flow_run_id).in_(unfinished), col(RunRow.ended_at).is_not(None)
+                select(RunRow.id, RunRow.flow_run_id).where(
+                    col(RunRow.id).in_(set(unfinished.values())),
+                    col(RunRow.ended_at).is_not(None),
+                    col(RunRow.work_pool) != "",
                 )
             ).all()
-        for flow_run_id in over:
-            if flow_run_id:
-                self._prefect.cancel(flow_run_id, "Its run was ended in Headway.")
+        known = dict(over)
+        for flow_run_id, run_id in unfinished.items():
+            if run_id in known and known[run_id] in (None, flow_run_id):
+                _alone(run_id, partial(self._prefect.cancel, flow_run_id, _OVER))
 
 
-def _handed_types(session: Session) -> dict[str, TaskTypeRow]:
-    return {row.name: row for row in session.exec(select(TaskTypeRow).where(TaskTypeRow.work_pool != POOL)).all()}
+def _deployments(session: Session, types: set[str]) -> set[str]:
+    """The deployments of other pools' types, and of these, whose runs are in progress there wherever they are now."""
+    named = or_(col(TaskTypeRow.work_pool) != POOL, col(TaskTypeRow.name).in_(types))
+    found = session.exec(select(TaskTypeRow.deployment_id).where(named, TaskTypeRow.deployment_id != "")).all()
+    return set(found)
+
+
+def _alone(run_id: int | None, work: Callable[[], T]) -> T | None:
+    """What the work on one run gives. Its trouble is told in a line, and is not the other runs'.
+
+    Raises PrefectUnreachable, which is everybody's trouble.
+    """
+    try:
+        return work()
+    except PrefectUnreachable:
+        raise
+    except Exception as error:
+        log.error("run %s on another pool: %s", run_id, str(error).partition("\n")[0] or type(error).__name__)
+        return None
 
 
 def persisted_result(flow_run_id: str) -> Any:

@@ -13,7 +13,7 @@ from scheduler.store import settings
 from scheduler.store.tasks import load_types, save_types
 from scheduler.task_types import TaskType, known_types
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest migration; models/migrations/versions holds it."""
 
 

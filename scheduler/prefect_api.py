@@ -25,7 +25,7 @@ HELD = "Held"
 RESULT_KEY = "headway-result"
 """The artifact in which flows/result.py leaves what a flow returned."""
 _TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-_OUR_KEY = re.compile(r"\d+:\d+")
+_OUR_KEY = re.compile(r"\d{1,18}:\d+")
 
 
 @dataclass(frozen=True)
@@ -191,14 +191,17 @@ class PrefectApi(PrefectHttp):
         }
         return [str(row["id"]) for row in self._pages("/flow_runs/filter", wanted)]
 
-    def unfinished_of(self, deployment_ids: Sequence[str]) -> list[str]:
-        """As `unfinished`, of these deployments, with those that wait for their pool's worker; made by runs of ours."""
+    def unfinished_of(self, deployment_ids: Iterable[str]) -> dict[str, int]:
+        """As `unfinished`, of these deployments, with those that wait for their pool's worker.
+
+        Only what runs of ours made, each flow run with its run's ID.
+        """
         wanted = {
             "deployments": {"id": {"any_": list(deployment_ids)}},
             "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
         }
-        rows = self._pages("/flow_runs/filter", wanted)
-        return [str(row["id"]) for row in rows if is_our_key(row.get("idempotency_key"))]
+        keys = {str(row["id"]): row.get("idempotency_key") or "" for row in self._pages("/flow_runs/filter", wanted)}
+        return {flow_run_id: int(key.partition(":")[0]) for flow_run_id, key in keys.items() if is_our_key(key)}
 
     def cancel(self, flow_run_id: str, reason: str) -> bool:
         """Tell the flow run's own pool to end it; one that no worker has taken yet is over at once."""

@@ -17,7 +17,7 @@ from scheduler.store.claims import claim_run
 from scheduler.store.dues import account_for_dues
 from scheduler.store.endings import refuse_run
 from scheduler.store.tasks import Book, load_book
-from scheduler.task_types import POOL, TaskType
+from scheduler.task_types import TaskType
 from scheduler.warm import StartOrder
 
 _TURN_LOCK = 7411002
@@ -110,25 +110,32 @@ def _claim(
         now=now,
         parameters=parameters,
         sequence=sequence,
+        object_name=book.rows[task.uid].object,
+        work_pool=task_type.handed_to,
     )
     if not claimed:
         return None
-    return start_order(book, row, claim, run.attempt + 1, parameters, database_url)
+    return start_order(book, task_type, row, claim, run.attempt + 1, parameters, database_url)
 
 
 def start_order(
-    book: Book, row: RunRow, claim: str, attempt: int, parameters: dict[str, object], database_url: str
+    book: Book,
+    task_type: TaskType,
+    row: RunRow,
+    claim: str,
+    attempt: int,
+    parameters: dict[str, object],
+    database_url: str,
 ) -> StartOrder:
     """All that whoever executes the run has to know of it."""
     task, task_row = book.tasks[row.task_uid], book.rows[row.task_uid]
-    task_type = book.world.types[task.type]
     return StartOrder(
         run_id=row.id or 0,
         attempt=attempt,
         claim=claim,
         database_url=database_url,
         deployment_id=task_type.deployment_id,
-        work_pool="" if task_type.work_pool == POOL else task_type.work_pool,
+        work_pool=task_type.handed_to,
         flow_run_id=row.flow_run_id,
         entrypoint=task_type.entrypoint or None,
         parameters=parameters,

@@ -33,6 +33,11 @@ class TaskType:
     parameter_schema: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = field(default=())
 
+    @property
+    def handed_to(self) -> str:
+        """The work pool that its runs are handed to; empty: Headway executes them itself."""
+        return "" if self.work_pool == POOL else self.work_pool
+
     @classmethod
     def of_deployment(cls, name: str, tags: list[str], **facts: Any) -> "TaskType":
         """The type that a deployment of this name and tags makes; its group is its own name unless a tag says so."""

@@ -166,6 +166,8 @@ class World:
             now=at,
             parameters={},
             sequence=run_id,
+            object_name=picture.rows[run_id].object,
+            work_pool="",
         )
         record_transition(
             session, run_id, [RunStatus.STARTING], RunStatus.RUNNING, now=at, who="run", claim=f"claim {run_id}"

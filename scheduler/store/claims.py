@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, insert, update
+from sqlalchemy import case, delete, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -23,8 +23,13 @@ def claim_run(
     now: datetime,
     parameters: dict[str, Any],
     sequence: int,
+    object_name: str,
+    work_pool: str,
 ) -> bool:
-    """Claim a waiting run with its task's, its group's and a slot's lock, all or nothing; False if another won."""
+    """Claim a waiting run with its task's, its group's and a slot's lock, all or nothing; False if another won.
+
+    From here on the run's own type, object and work pool count, whatever becomes of its task's and its type's.
+    """
     task = run.task
     taken = set(session.exec(select(LockRow.name).where(col(LockRow.name).like("slot:%"))).all())
     slot = next((n for n in range(max_running) if f"slot:{n}" not in taken), None)
@@ -41,6 +46,9 @@ def claim_run(
                 now=now,
                 who=worker_id,
                 why=f"attempt {run.attempt + 1}",
+                type=task.type,
+                object=object_name,
+                work_pool=work_pool,
                 **_claimed(run, claim, worker_id, now, parameters, sequence),
             )
             if not claimed:
@@ -132,11 +140,14 @@ def _back_to_waiting(
 def give_back_unbegun(session: Session, worker_id: str, begun: Collection[str], now: datetime) -> list[int]:
     """What this worker claimed in a turn whose end it did not hear of, and so never handed to a process.
 
-    begun: the claims that it did hand over. Returns the runs that wait again.
+    begun: the claims that it did hand over. Returns the runs that wait again. Not those of other pools: whoever watches
+    over them makes the flow run that is missing, and of one that is there nobody knows how far it is. (One that was
+    born in Prefect has had a flow run all along, so the watch would not make it another.)
     """
     rows = session.exec(
         select(RunRow)
         .where(RunRow.worker_id == worker_id, RunRow.status == RunStatus.STARTING, RunRow.process_id == 0)
+        .where(or_(col(RunRow.work_pool) == "", col(RunRow.trigger) == Trigger.PREFECT))
         .execution_options(populate_existing=True)
     ).all()
     unheard = [row for row in rows if row.claim not in begun]

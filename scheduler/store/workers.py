@@ -8,9 +8,8 @@ from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from models.domain import ACTIVE
-from models.tables import RunRow, TaskTypeRow, WorkerRow
+from models.tables import RunRow, WorkerRow
 from scheduler.processes import ProcessIdentity, is_alive
-from scheduler.task_types import POOL
 
 SILENT_AFTER = timedelta(seconds=60)
 
@@ -23,10 +22,9 @@ _SIGN = (
     .values(seen_at=bindparam("now"), engine_problem=bindparam("problem"))
 )
 _SEEN = select(WorkerRow).where(col(WorkerRow.seen_at) > bindparam("since")).order_by(col(WorkerRow.started_at))
-_HANDED = select(TaskTypeRow.name).where(TaskTypeRow.work_pool != POOL)
-_ACTIVE = select(RunRow).where(
-    col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.type).not_in(_HANDED)
-)
+_ACTIVE = select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))
+_OWN = _ACTIVE.where(col(RunRow.work_pool) == "")
+_HANDED = _ACTIVE.where(col(RunRow.work_pool) != "")
 
 
 def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: datetime) -> None:
@@ -106,6 +104,11 @@ def bury_dead(session: Session, here: ProcessIdentity, now: datetime) -> list[st
 
 def orphaned(session: Session, now: datetime) -> list[RunRow]:
     """Active runs whose worker is silent, stopped or unknown; not those of other pools, which need none of ours."""
-    rows = session.exec(_ACTIVE).all()
+    rows = session.exec(_OWN).all()
     living = {worker.id for worker in alive(session, now)} if rows else set()
     return [row for row in rows if row.worker_id not in living]
+
+
+def handed_over(session: Session) -> list[RunRow]:
+    """Active runs that were claimed for another pool, whoever watches over them."""
+    return list(session.exec(_HANDED).all())

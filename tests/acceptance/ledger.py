@@ -79,6 +79,8 @@ class Ledger:
                 now=started_at,
                 parameters={},
                 sequence=1,
+                object_name=row.object,
+                work_pool="",
             )
             moved = record_transition(
                 session, run_id, [RunStatus.STARTING], RunStatus.RUNNING, now=started_at, who="run", under_claim=claim

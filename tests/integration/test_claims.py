@@ -45,6 +45,8 @@ def _claim(session: Session, name: str, claim: str = "c1", max_running: int = 4)
         now=DUE,
         parameters={},
         sequence=1,
+        object_name=row.object,
+        work_pool="",
     )
 
 

@@ -166,6 +166,9 @@ def test_a_run_handed_to_another_pool_is_scheduled_once(prefect_server: ServerFo
     first = prefect_server.api.create_flow_run(deployment, **order)
     assert prefect_server.api.create_flow_run(deployment, **order) == first
     assert _shown(prefect_server, first)[0] == "Scheduled"
+    prefect_server.schedule(deployment)  # somebody else's
+    assert prefect_server.api.unfinished_of([deployment]) == {first: 9}
+    assert prefect_server.api.cancel(first, "reset") and prefect_server.api.unfinished_of([deployment]) == {}
 
 
 def _shown(prefect_server: ServerForTests, flow_run: str) -> tuple[str, str]:

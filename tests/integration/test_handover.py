@@ -1,9 +1,10 @@
 """Runs handed to another pool, with a Prefect that a test moves: nothing lost, nothing written without a claim."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -13,7 +14,11 @@ from models.tables import TaskTypeRow
 from scheduler.handover import HandOver
 from scheduler.lost import end_lost_runs
 from scheduler.prefect_api import FlowRunState, PrefectRefused, PrefectUnreachable
-from scheduler.store import logs
+from scheduler.privileges import OPERATOR
+from scheduler.processes import identify_self
+from scheduler.store import logs, open_run_ledger
+from scheduler.store.claims import give_back_unbegun
+from scheduler.usecases.reset import reset
 from tests.databases import url_of
 from tests.desk import Desk
 
@@ -57,8 +62,13 @@ class FakePrefect:
             raise found
         return found
 
-    def unfinished_of(self, deployment_ids: Any) -> list[str]:
-        return [one.flow_run_id for one in self.state.values() if not one.terminal]
+    def flow_run_of(self, run_id: int, attempt: int) -> str | None:
+        return f"flow-{run_id}:{attempt}" if f"{run_id}:{attempt}" in self.made else None
+
+    def unfinished_of(self, deployment_ids: Any) -> dict[str, int]:
+        keys = {f"flow-{key}": key for key, made in self.made.items() if made["deployment_id"] in deployment_ids}
+        open_ = [one.flow_run_id for one in self.state.values() if not one.terminal and one.flow_run_id in keys]
+        return {flow_run_id: int(keys[flow_run_id].partition(":")[0]) for flow_run_id in open_}
 
     def cancel(self, flow_run_id: str, reason: str) -> bool:
         self.told_to_end.append(flow_run_id)
@@ -83,6 +93,24 @@ class Away:
         self.watch.begin(order)
         return f"flow-{order.run_id}:{order.attempt}"
 
+    def move_type(self, work_pool: str) -> None:
+        """As `headway deploy` does with a deployment that names another pool now."""
+        with writing(self.desk.engine) as session:
+            row = session.get_one(TaskTypeRow, "job0")
+            row.work_pool, row.deployment_id = work_pool, "d-1"
+            session.add(row)
+
+    def next_worker(self) -> HandOver:
+        """The watch of worker-2, once worker-1 is silent."""
+        self.desk.clock.move(minutes=2)
+        self.desk.worker_lives("worker-2")
+        return watch_of(self.desk, self.prefect, "worker-2")
+
+    def lost(self) -> list[str]:
+        """What is taken for lost now; the run's own status says more."""
+        with writing(self.desk.engine) as session:
+            return end_lost_runs(session, identify_self().host, self.desk.clock.now())
+
     def round(self, watch: HandOver | None = None) -> bool:
         return (watch or self.watch).round(self.desk.clock.now())
 
@@ -94,13 +122,10 @@ class Away:
 def away(desk: Desk) -> Away:
     desk.worker_lives()
     desk.tasks(f"name: {NAME}, type: job0, schedule: null, window: allow, retries: 0")
-    with writing(desk.engine) as session:
-        row = session.get(TaskTypeRow, "job0")
-        assert row is not None
-        row.work_pool, row.deployment_id = "containers", "d-1"
-        session.add(row)
     prefect = FakePrefect()
-    return Away(desk, prefect, watch_of(desk, prefect, "worker-1"))
+    away = Away(desk, prefect, watch_of(desk, prefect, "worker-1"))
+    away.move_type("containers")
+    return away
 
 
 def watch_of(desk: Desk, prefect: FakePrefect, worker_id: str) -> HandOver:
@@ -217,3 +242,217 @@ def test_a_result_that_can_never_be_read_does_not_keep_a_run_for_ever(away: Away
     away.prefect.stored = [OSError("the storage is gone")] * 100
     assert any(away.round() for _ in range(20))
     assert away.status() is RunStatus.COMPLETED and not away.desk.locks()
+
+
+# Where a run is, is the run's: its type may move, and its task may be given another one.
+
+
+def test_a_run_elsewhere_is_followed_to_its_end_though_its_type_moves_here(away: Away) -> None:
+    flow_run = away.claimed()
+    away.prefect.become(flow_run, "RUNNING")
+    away.round()
+    away.move_type("headway")
+    other = away.next_worker()
+    assert away.lost() == [] and away.status() is RunStatus.RUNNING
+    away.prefect.become(flow_run, "COMPLETED")
+    away.round(other)
+    assert away.round(other) and away.status() is RunStatus.COMPLETED and not away.desk.locks()
+
+
+def test_a_reset_ends_the_flow_run_elsewhere_though_its_type_has_moved_here(away: Away) -> None:
+    flow_run = away.claimed()
+    away.move_type("headway")
+    away.round()
+    away.desk.end(NAME, RunStatus.CANCELLED)
+    away.round()
+    assert away.prefect.told_to_end == [flow_run]
+
+
+def test_a_run_of_this_machine_is_lost_with_its_worker_though_its_type_moves_elsewhere(away: Away) -> None:
+    away.move_type("headway")
+    away.desk.run_now(NAME)
+    away.desk.turn()
+    ledger = open_run_ledger(url_of(away.desk.engine), away.desk.orders[NAME].run_id, away.desk.orders[NAME].claim)
+    gone = replace(identify_self(), started_ticks=1)
+    assert ledger.began(gone) and ledger.bind("flow-here") and ledger.running()
+    ledger.close()
+    away.prefect.become("flow-here", "RUNNING")
+    away.move_type("containers")
+    away.round(away.next_worker())
+    assert away.desk.run(NAME).worker_id == "worker-1"
+    assert away.lost() == ["flow-here"] and away.status() is RunStatus.FAILED
+
+
+def test_a_flow_run_of_this_machine_is_not_told_to_end_by_the_watch_of_other_pools(away: Away) -> None:
+    """Its process tells Prefect itself, a moment after the ledger."""
+    away.move_type("headway")
+    away.desk.run_now(NAME)
+    away.desk.turn()
+    order = away.desk.orders[NAME]
+    flow_run = away.prefect.create_flow_run("d-1", idempotency_key=f"{order.run_id}:1")
+    away.desk.change(away.desk.run(NAME), flow_run_id=flow_run)
+    away.move_type("containers")
+    away.desk.end(NAME)
+    away.round()
+    assert away.prefect.told_to_end == []
+
+
+def test_a_waiting_run_is_claimed_as_what_its_task_is_by_then(desk: Desk) -> None:
+    desk.worker_lives()
+    opens = "[{name: W, days: [tue], start: '05:00', end: '06:00'}]"
+    desk.tasks(f"name: {NAME}, type: job1, object: Lots, schedule: null, window: require", windows=opens)
+    prefect = FakePrefect()
+    away = Away(desk, prefect, watch_of(desk, prefect, "worker-1"))
+    away.move_type("containers")
+    desk.run_now(NAME)
+    assert desk.turn() == [] and desk.run(NAME).type == "job1"
+    desk.define(f"tasks: [{{name: {NAME}, type: job0, object: Pallets, window: allow}}]")
+    assert desk.turn() == [NAME]
+    run = desk.run(NAME)
+    assert (run.type, run.object, run.work_pool) == ("job0", "Pallets", "containers")
+    assert not away.round() and len(prefect.made) == 1
+    prefect.become(f"flow-{run.id}:1", "COMPLETED")
+    assert [away.round() for _ in range(3)] == [False, True, False]
+    assert away.status() is RunStatus.COMPLETED and not desk.locks()
+
+
+def test_the_retry_of_a_run_elsewhere_may_be_a_run_of_this_machine(away: Away) -> None:
+    away.desk.define(f"tasks: [{{name: {NAME}, type: job0, window: allow, retries: 1, retry_delay: '00:00:00'}}]")
+    away.prefect.become(away.claimed(), "FAILED", "no such lot")
+    away.round()
+    away.round()
+    assert away.status() is RunStatus.WAITING
+    away.move_type("headway")
+    assert away.desk.turn(str(away.desk.run(NAME).retry_at)) == [NAME]
+    assert (away.desk.run(NAME).work_pool, away.desk.orders[NAME].work_pool) == ("", "")
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_of_a_type_that_moved_before_the_hand_over_only_the_flow_run_that_exists_counts(away: Away, made: bool) -> None:
+    """A flow run made now would go to the pool of now, where nobody takes one that bears a run's key."""
+    away.desk.run_now(NAME)
+    away.desk.turn()
+    if made:
+        away.prefect.create_flow_run("d-1", idempotency_key=f"{away.desk.orders[NAME].run_id}:1")
+    away.move_type("headway")
+    away.round(away.next_worker())
+    assert len(away.prefect.made) == made
+    assert away.status() is (RunStatus.STARTING if made else RunStatus.WAITING)
+    assert (away.desk.run(NAME).flow_run_id is not None) is made
+
+
+# A turn whose end its worker did not hear of.
+
+
+def test_a_watch_that_was_taken_over_is_not_given_back(away: Away) -> None:
+    flow_run = away.claimed()
+    other = away.next_worker()
+    away.round(other)
+    locks = away.desk.locks()
+    with writing(away.desk.engine) as session:
+        assert give_back_unbegun(session, "worker-2", set(), away.desk.clock.now()) == []
+    run = away.desk.run(NAME)
+    assert (run.status, run.worker_id, run.flow_run_id) == (RunStatus.STARTING, "worker-2", flow_run)
+    assert locks and away.desk.locks() == locks
+
+
+def test_what_was_claimed_for_another_pool_unheard_is_handed_over_by_the_watch(away: Away) -> None:
+    away.desk.run_now(NAME)
+    away.desk.turn()
+    with writing(away.desk.engine) as session:
+        assert give_back_unbegun(session, "worker-1", set(), away.desk.clock.now()) == []
+    away.round()
+    assert len(away.prefect.made) == 1 and away.desk.run(NAME).flow_run_id in away.prefect.state
+
+
+# A reset while the flow run is being made: its run never hears of it.
+
+
+def _meanwhile(away: Away, what: Callable[[], object]) -> None:
+    """It happens once Prefect has made the flow run, and before its maker hears of it."""
+    make = away.prefect.create_flow_run
+
+    def slowly(*args: Any, **facts: Any) -> str:
+        made = make(*args, **facts)
+        what()
+        return made
+
+    away.prefect.create_flow_run = slowly  # type: ignore[method-assign]
+
+
+def _reset(away: Away) -> None:
+    uid = away.desk.task(NAME).uid
+    assert uid is not None
+    assert reset(away.desk.engine, away.desk.clock, OPERATOR, uid) is RunStatus.CANCELLED
+
+
+def test_a_reset_during_the_hand_over_ends_the_flow_run_at_once(away: Away) -> None:
+    _meanwhile(away, lambda: _reset(away))
+    flow_run = away.claimed()
+    assert away.prefect.told_to_end == [flow_run]
+    assert away.status() is RunStatus.CANCELLED and not away.desk.locks()
+
+
+def test_a_reset_during_a_hand_over_whose_worker_dies_ends_the_flow_run_in_the_next_round(away: Away) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed() -> None:
+        _reset(away)
+        raise Killed
+
+    _meanwhile(away, killed)
+    with pytest.raises(Killed):
+        away.claimed()
+    away.round(away.next_worker())
+    (key,) = away.prefect.made
+    assert away.prefect.told_to_end == [f"flow-{key}"] and away.desk.run(NAME).flow_run_id is None
+
+
+def test_a_run_that_waits_again_by_then_is_bound_to_the_same_flow_run_by_its_next_claim(away: Away) -> None:
+    def put_back() -> None:
+        order = away.desk.orders[NAME]
+        ledger = open_run_ledger(url_of(away.desk.engine), order.run_id, order.claim)
+        assert ledger.not_started("Prefect is slow")
+        ledger.close()
+
+    make = away.prefect.create_flow_run
+    _meanwhile(away, put_back)
+    flow_run = away.claimed()
+    away.prefect.create_flow_run = make  # type: ignore[method-assign]
+    away.round()
+    assert away.prefect.told_to_end == [] and away.status() is RunStatus.WAITING
+    assert away.desk.turn() == [NAME]
+    away.watch.begin(away.desk.orders[NAME])
+    assert away.desk.run(NAME).flow_run_id == flow_run and len(away.prefect.made) == 1
+
+
+def test_one_run_s_trouble_is_not_the_others(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.worker_lives()
+    desk.tasks(*(f"name: {name}, type: {kind}, schedule: null" for name, kind in (("a", "job0"), ("b", "job1"))))
+    with writing(desk.engine) as session:
+        for kind in ("job0", "job1"):
+            session.get_one(TaskTypeRow, kind).work_pool = "containers"
+    prefect = FakePrefect()
+    watch = watch_of(desk, prefect, "worker-1")
+    for name in ("a", "b"):
+        desk.run_now(name)
+    assert sorted(desk.turn()) == ["a", "b"]
+    for name in ("a", "b"):
+        watch.begin(desk.orders[name])
+        prefect.become(desk.run(name).flow_run_id or "", "COMPLETED")
+    lines, first = prefect.log_lines, desk.run("a").flow_run_id
+
+    def unreadable(flow_run_id: str, after: datetime | None) -> Iterator[dict[str, Any]]:
+        if flow_run_id == first:
+            raise ValueError("no such instant\nat all")
+        return lines(flow_run_id, after)
+
+    prefect.log_lines = unreadable  # type: ignore[method-assign]
+    assert [watch.round(desk.clock.now()) for _ in range(2)] == [False, True]
+    assert desk.run("b").status is RunStatus.COMPLETED and desk.run("a").status is RunStatus.STARTING
+    assert {one.getMessage() for one in caplog.records} == {f"run {desk.run('a').id} on another pool: no such instant"}
+
+    prefect.log_lines = mock.Mock(side_effect=PrefectUnreachable("away"))  # type: ignore[method-assign]
+    with pytest.raises(PrefectUnreachable):
+        watch.round(desk.clock.now())

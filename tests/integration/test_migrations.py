@@ -1,6 +1,7 @@
 """The ledger's schema: what the migrations make is what the tables say, on both databases."""
 
 import threading
+from collections.abc import Mapping, Sequence
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -90,11 +91,31 @@ def test_a_uid_is_never_given_again(desk: Desk) -> None:
 
 
 def test_failures_of_before_the_alert_are_old_news(empty_database: Engine) -> None:
-    with empty_database.connect() as connection, connection.begin():
+    _with_runs(empty_database, "0002", [("failed", True), ("completed", True)])
+    migrate(empty_database)
+    with empty_database.connect() as connection:
+        told = connection.execute(text("SELECT id, failure_alerted_at IS NOT NULL FROM run ORDER BY id")).all()
+    assert [(run_id, bool(one)) for run_id, one in told] == [(1, True), (2, False)]
+
+
+def test_an_open_run_is_where_its_type_s_runs_were_handed_to(empty_database: Engine) -> None:
+    runs = [("completed", True, "away"), ("running", False, "away"), ("running", False, "here"), ("waiting", False)]
+    _with_runs(empty_database, "0004", runs, pools={"away": "containers", "here": "headway"})
+    migrate(empty_database)
+    with empty_database.connect() as connection:
+        pools = connection.execute(text("SELECT work_pool FROM run ORDER BY id")).scalars().all()
+    assert pools == ["", "containers", "", ""]
+
+
+def _with_runs(
+    engine: Engine, version: str, runs: Sequence[tuple[str, bool, *tuple[str, ...]]], pools: Mapping[str, str] = {}
+) -> None:
+    """A database of that version: runs by status, whether they have ended, and their type if not `job0`."""
+    with engine.connect() as connection, connection.begin():
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.upgrade(config, version)
         now = "2026-11-23 10:00:00"
         made = {"now": now, "no": False, "rest": "[]"}
         connection.execute(
@@ -106,16 +127,22 @@ def test_failures_of_before_the_alert_are_old_news(empty_database: Engine) -> No
             ),
             made,
         )
-        for run_id, status in ((1, "failed"), (2, "completed")):
+        for name, pool in pools.items():
+            connection.execute(
+                text(
+                    "INSERT INTO task_type (name, group_name, exporter, description, entrypoint, deployment_id, tags, "
+                    "work_pool, updated_at) VALUES (:name, :name, :no, '', '', '', :rest, :pool, :now)"
+                ),
+                {**made, "name": name, "pool": pool},
+            )
+        for run_id, (status, ended, *kind) in enumerate(runs, 1):
+            at = f"2026-11-23 1{run_id}:00:00"
+            facts = {"id": run_id, "status": status, "kind": (*kind, "job0")[0], "ended": at if ended else None}
             connection.execute(
                 text(
                     'INSERT INTO run (id, task_uid, type, object, step, due_at, "trigger", status, attempt, follow, '
                     "overrides, created_at, ended_at, sorted_at, process_id, processed, errors, bytes, message) VALUES "
-                    "(:id, 1, 'job0', '', 1, :now, 'manual', :status, 1, :no, :rest, :now, :now, :now, 0, 0, 0, 0, '')"
+                    "(:id, 1, :kind, '', 1, :now, 'manual', :status, 1, :no, :rest, :now, :ended, :now, 0, 0, 0, 0, '')"
                 ),
-                {**made, "id": run_id, "status": status, "now": f"2026-11-23 1{run_id}:00:00"},
+                {**made, **facts, "now": at},
             )
-    migrate(empty_database)
-    with empty_database.connect() as connection:
-        told = connection.execute(text("SELECT id, failure_alerted_at IS NOT NULL FROM run ORDER BY id")).all()
-    assert [(run_id, bool(one)) for run_id, one in told] == [(1, True), (2, False)]
