@@ -340,6 +340,7 @@ class SimProcess(Owner):
             reason = str(error)
             ledger.write(lambda one: one.not_started(reason), 60)
         except Terminated:
+            self.in_flow = False
             if self.outcome is None:
                 why = self.term[0]
                 self.outcome = Outcome("failed", error=why) if why else Outcome("cancelled", message="ended")
