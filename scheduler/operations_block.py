@@ -1,5 +1,6 @@
 """The Database block `operations`: the database that exports read and imports load into."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from models.db import home, read_url, shown_url, with_driver
 from models.operations_db import VERSION_TABLE, operations_engine, upgrade_operations
 from scheduler.errors import InvalidInput, Unreachable
 from scheduler.ledger_block import SLUG, Blocks
+
+log = logging.getLogger("headway.deploy")
 
 OPERATIONS_BLOCK = "operations"
 VARIABLE = "HEADWAY_OPERATIONS_DATABASE_URL"
@@ -32,6 +35,7 @@ def keep_operations_block(prefect: Blocks) -> None:
             reason = str(error).splitlines()[0]
             raise Unreachable(f"the operations database {shown_url(url)} cannot be used: {reason}") from None
         _keep_private(url)
+        warn_of_a_superuser(url)
     if url != stored:
         prefect.save_block(SLUG, OPERATIONS_BLOCK, {**(known or {}), "url": url})
 
@@ -85,3 +89,21 @@ def _keep_private(url: str) -> None:
     place = make_url(url)
     if place.get_backend_name() == "sqlite" and place.database:
         Path(place.database).chmod(0o600)
+
+
+def warn_of_a_superuser(url: str) -> None:
+    """What keeps a query from writing does not keep a superuser from reading the whole server's files."""
+    engine = operations_engine(url)
+    if engine.dialect.name != "postgresql":
+        return
+    try:
+        with engine.connect() as connection:
+            rights = sa.text("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user")
+            if connection.execute(rights).scalar():
+                log.warning(
+                    "the login of the operations database %s is a superuser of PostgreSQL: SQL that people write could "
+                    "read everything on that server. Give it a login of its own: see docs/deployment.md",
+                    shown_url(url),
+                )
+    finally:
+        engine.dispose()

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from models.operations_db import VERSION_TABLE
 from scheduler.errors import InvalidInput, Unreachable
-from scheduler.operations_block import VARIABLE, keep_operations_block
+from scheduler.operations_block import VARIABLE, keep_operations_block, warn_of_a_superuser
+from tests.databases import url_of
 
 
 class FakeBlocks:
@@ -110,3 +111,13 @@ def test_any_database_may_be_named(home: Path, empty_database: sa.Engine, monkey
     blocks = FakeBlocks()
     keep_operations_block(blocks)
     assert blocks.fields == {"url": url} and sa.inspect(empty_database).has_table("campaign")
+
+
+def test_a_login_that_is_a_superuser_is_warned_of(postgres: sa.Engine, caplog: pytest.LogCaptureFixture) -> None:
+    with postgres.begin() as connection:
+        connection.exec_driver_sql("DROP ROLE IF EXISTS data")
+        connection.exec_driver_sql("CREATE ROLE data LOGIN")
+    warn_of_a_superuser(url_of(postgres).replace("postgres:", "data:", 1))
+    assert not caplog.text
+    warn_of_a_superuser(url_of(postgres))
+    assert "is a superuser of PostgreSQL" in caplog.text and "docs/deployment.md" in caplog.text
