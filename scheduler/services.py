@@ -45,7 +45,7 @@ def dashboard_port() -> int:
 def dashboard_host() -> str:
     """Where the dashboard is reached from this machine."""
     host = os.environ.get("HEADWAY_DASHBOARD_HOST") or "127.0.0.1"
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104
 
 
 def dashboard_url() -> str:

@@ -108,13 +108,17 @@ def disable(task: str = _TASK) -> None:
 
 
 def _set_enabled(task: str, enabled: bool) -> None:
+    from scheduler.store.tasks import has_process
     from scheduler.usecases.task_state import set_state
 
     with write() as (session, actor):
         row = task_of(session, actor, task, Privilege.MANAGE)
+        running = has_process(session, row)
         changed = set_state(session, SystemClock(), actor, row, enabled=enabled)
     word = "enabled" if enabled else "disabled"
     say(f"'{task}' is {word}." if changed else f"'{task}' was {word} already.")
+    if changed and running:
+        say(f"note: '{task}' is running; that run keeps the parameters it started with")
 
 
 def delete(task: str = _TASK) -> None:
