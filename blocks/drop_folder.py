@@ -173,7 +173,7 @@ def _plain_file(path: Path) -> BufferedReader:
 def _new_file(path: Path) -> BufferedWriter:
     """Open for writing a file that was not there before: a link of that name is taken away, never followed."""
     path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
 
 
 def _sha256_of(path: Path) -> str:

@@ -191,7 +191,7 @@ def _text(actor: Actor, run_id: int, zone: str) -> Iterator[str]:
 
 def _only_text(message: str, indent: int) -> str:
     """Without what steers a terminal; further lines set in, so that none passes for a line of its own."""
-    return f"\n{' ' * indent}".join(printable(line).expandtabs() for line in message.splitlines())
+    return f"\n{' ' * indent}".join(printable(line.expandtabs()) for line in message.splitlines())
 
 
 def _taken(text: io.StringIO) -> str:

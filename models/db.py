@@ -43,7 +43,7 @@ def read_url(url: str) -> URL:
         parts = make_url(url)
     except (ArgumentError, ValueError):
         raise ValueError("it is not the address of a database") from None
-    if "@" in f"{parts.host}{parts.database}":
+    if parts.get_backend_name() != "sqlite" and "@" in f"{parts.host}{parts.database}":
         raise ValueError("it has more than one `@`; write the one in its password as %40")
     return parts
 
@@ -51,7 +51,7 @@ def read_url(url: str) -> URL:
 def shown_url(url: URL | str) -> str:
     """Which database a URL means, for people: without its login and options, which may be secret."""
     try:
-        parts = read_url(url if isinstance(url, str) else url.render_as_string(hide_password=False))
+        parts = url if isinstance(url, URL) else read_url(url)
     except ValueError:
         return "(its URL cannot be read)"
     if parts.get_backend_name() == "sqlite":

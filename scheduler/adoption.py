@@ -97,7 +97,11 @@ def _ad_hoc_task(session: Session, book: Book, deployment_id: str, now: datetime
     if type_name is None:
         raise LookupError(f"deployment {deployment_id} is no task type; run `headway deploy`")
     name = f"{type_name} (started in Prefect)"
-    known = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
+    found = select(TaskRow).where(TaskRow.name == name)
+    known = session.exec(found).first()
+    if known is None:
+        settings.begin_edit(session)
+        known = session.exec(found).first()  # perhaps somebody else has just made it
     if known is not None:
         return known
     row = TaskRow(

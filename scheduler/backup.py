@@ -303,7 +303,7 @@ def _move(stage: Path, home: Path, backup: Backup, *, anew: bool = False) -> Pat
     new = {Path(entry.path).parts[0] for entry in backup.files}
     # A name that is no longer in the stage has been put in its place already: what is called so in the home is new.
     old = [path for path in _installed(home) if path.name not in new or os.path.lexists(stage / path.name)]
-    moves = [(path, aside / path.name) for path in sorted(old, key=lambda path: path.name != _LEDGER)]
+    moves = [(path, _free(aside / path.name)) for path in sorted(old, key=lambda path: path.name != _LEDGER)]
     coming = (path for path in sorted(stage.iterdir()) if path.name != MANIFEST)
     moves += [(path, home / path.name) for path in sorted(coming, key=lambda path: path.name == _LEDGER)]
     try:
@@ -323,6 +323,15 @@ def _move(stage: Path, home: Path, backup: Backup, *, anew: bool = False) -> Pat
     (stage / MANIFEST).unlink()
     stage.rmdir()
     return aside if aside.exists() else None
+
+
+def _free(path: Path) -> Path:
+    """That path, or one beside it where something is set aside under it already."""
+    number, free = 0, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
 
 
 def _installed(home: Path) -> list[Path]:

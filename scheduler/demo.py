@@ -22,7 +22,6 @@ from scheduler.prefect_api import PrefectApi
 from scheduler.privileges import OPERATOR
 from scheduler.ready_tasks import ERROR_REPORT, READY
 from scheduler.services import no_database_yet, sync_importer_path
-from scheduler.store import settings
 from scheduler.store.tasks import task_rows
 from scheduler.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from scheduler.usecases.apply import apply
@@ -44,7 +43,6 @@ AT_ONCE = (
 )
 """In this order: what starts first should be delivered first."""
 FAILS = "Old permits export"
-_MARK = "demo"
 
 
 class Demo:
@@ -65,14 +63,13 @@ class Demo:
 
     @staticmethod
     def was_here() -> bool:
-        """Whether this installation is the demo's."""
-        with reading(open_database()) as session:
-            return bool(settings.get(session, _MARK))
+        """Whether this installation is the demo's: its files are in the home."""
+        return (home() / "demo").is_dir()
 
     @classmethod
     def refuse_an_installation(cls) -> None:
         """Refused where somebody has tasks: the demo would change settings, blocks and tasks of the same names."""
-        if no_database_yet() or cls.was_here():
+        if cls.was_here() or no_database_yet():
             return
         with reading(open_database()) as session:
             own = [row.name for row in task_rows(session) if row.name not in {one.name for one in READY}]
@@ -162,7 +159,6 @@ class Demo:
             {"smtp_server": "127.0.0.1", "smtp_port": self._mail.port, "smtp_type": "INSECURE"},
         )
         with writing(open_database()) as session:
-            settings.put(session, _MARK, True)
             applied = apply(session, SystemClock(), OPERATOR, load_file(DEFINITIONS))
         if applied.errors:
             raise InvalidInput([finding.message for finding in applied.errors])

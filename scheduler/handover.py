@@ -150,7 +150,8 @@ class HandOver:
                 return False
             del self._ending[row.claim]
             for receipt in outcome.files:
-                ledger.receipt(receipt if isinstance(receipt, dict) else {"name": str(receipt)})
+                given = receipt if isinstance(receipt, dict) else {"name": str(receipt)}
+                _alone(row.id, partial(ledger.receipt, given))
             return ledger.ended(outcome)
         finally:
             ledger.close()

@@ -22,6 +22,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput, SchedulerError, Unreachable
 from scheduler.grace import stop_grace_seconds
 from scheduler.importer import keep_importer_path
+from scheduler.in_use import refuse_half_restored
 from scheduler.installation import install, open_database, with_schema
 from scheduler.ledger_block import keep_ledger_block
 from scheduler.ports import port
@@ -74,6 +75,7 @@ def refuse_taken_port(host: str, port: int, variable: str, what: str) -> None:
 
 def use_prefect() -> PrefectApi:
     """Prefect as this installation knows it; the environment set so that Prefect's own code finds it too."""
+    refuse_half_restored(home())
     os.environ.setdefault("HEADWAY_HOME", str(home()))  # `prefect deploy` works in another folder
     os.environ.update(client_environment(home()))
     return PrefectApi.from_environment()

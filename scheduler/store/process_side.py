@@ -97,7 +97,7 @@ class StoredRunLedger:
                     at=now,
                     name=str(receipt.get("name", "")),
                     path=path,
-                    bytes=int(receipt.get("bytes") or 0),
+                    bytes=_whole(receipt.get("bytes")),
                     sha256=str(receipt.get("sha256", "")),
                     receipt=receipt,
                     pickup=PickUp.CONSUMED if consumed else PickUp.LYING if watched else None,
@@ -176,6 +176,11 @@ class StoredRunLedger:
             statement = statement.where(col(RunRow.process_id) == 0)
         with writing(self._engine) as session:
             return bool(session.execute(statement.values(**values)).rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _whole(value: object) -> int:
+    """A count that a flow wrote; 0 where it is none."""
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 _ENDS_FROM_RUNNING = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)

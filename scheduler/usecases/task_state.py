@@ -89,6 +89,7 @@ def delete_task(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> 
 
 def _begin_edit(session: Session, task: TaskRow) -> None:
     """The task as it is now, and as nobody else changes it until this edit is done."""
+    uid, name = task.uid, task.name
     settings.begin_edit(session)
-    if session.get(TaskRow, task.uid, populate_existing=True) is None:
-        raise Refused(f"'{task.name}' has been deleted meanwhile")
+    if session.get(TaskRow, uid, populate_existing=True) is None:
+        raise Refused(f"'{name}' has been deleted meanwhile")

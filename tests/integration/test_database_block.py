@@ -159,6 +159,18 @@ LEAKY = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////home/ann@corp/.headway/headway.db", "sqlite:////home/ann@corp/.headway/headway.db"),
+        ("postgresql://ann%40corp:p%40ss@db:5432/headway", "postgresql://db:5432/headway"),
+        ("postgresql:///headway?host=/run/postgresql", "postgresql:///headway"),
+    ],
+)
+def test_a_url_that_is_right_is_shown_without_its_login(url, shown):
+    assert shown_url(url) == shown
+
+
 @pytest.mark.parametrize("url", LEAKY)
 def test_no_part_of_a_password_is_in_an_error(url):
     """Written as people write them: with an @ that should have been %40, or as an option."""

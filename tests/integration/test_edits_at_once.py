@@ -14,7 +14,7 @@ from scheduler.privileges import OPERATOR
 from scheduler.store.tasks import load_book, section
 from scheduler.usecases.apply import apply
 from scheduler.usecases.save_task import save_task
-from scheduler.usecases.task_state import set_state
+from scheduler.usecases.task_state import delete_task, set_state
 from tests.desk import Desk, task_named
 from tests.fakes import FixedClock
 
@@ -98,3 +98,13 @@ def test_two_edits_cannot_make_a_loop_of_steps_together(desk: Desk) -> None:
     assert "L6" in found
     with reading(desk.engine) as session:
         assert len(load_book(session).tasks) == 2
+
+
+def test_who_disables_what_another_deletes_is_told(desk: Desk) -> None:
+    desk.tasks("name: a, type: job0")
+    with pytest.raises(Refused, match="'a' has been deleted meanwhile"):
+        _while_one_edits(
+            desk,
+            lambda session: delete_task(session, desk.clock, OPERATOR, task_named(session, "a")),
+            _disable(desk, "a"),
+        )

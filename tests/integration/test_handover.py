@@ -144,7 +144,8 @@ def test_a_run_elsewhere_is_told_in_the_ledger_with_counts_lines_and_receipts(aw
 
     away.prefect.become(flow_run, "COMPLETED", "7 rows")
     file = {"name": "a.csv", "path": "/in/a.csv", "bytes": 12, "sha256": "ab"}
-    away.prefect.result = {"processed": 7, "errors": 2, "bytes": 12, "files": [file], "summary": "7 rows"}
+    odd = {"name": "b.csv", "path": "/in/b.csv", "bytes": "12 MB"}  # of a flow of one's own
+    away.prefect.result = {"processed": 7, "errors": 2, "bytes": 12, "files": [file, odd], "summary": "7 rows"}
     assert not away.round(), "its last lines may still be on the way"
     late = (at + timedelta(seconds=1)).isoformat()
     away.prefect.lines.append({"timestamp": late, "level": 40, "name": "flow", "message": "a bad row"})
@@ -154,7 +155,7 @@ def test_a_run_elsewhere_is_told_in_the_ledger_with_counts_lines_and_receipts(aw
     assert run.message == "7 rows" and run.process_id == 0 and not away.desk.locks()
     with reading(away.desk.engine) as session:
         lines = [(line.level, line.message) for line in logs.run_lines(session, run.id or 0)]
-        assert [file.path for file in logs.run_files(session, run.id or 0)] == ["/in/a.csv"]
+        assert [file.path for file in logs.run_files(session, run.id or 0)] == ["/in/a.csv", "/in/b.csv"]
     assert lines == [(20, "half way"), (40, "a bad row")]
     assert not away.round()
 

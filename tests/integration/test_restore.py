@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,12 +86,18 @@ def killed_at(step: int, safe: Path, home: Path) -> bool:
 
         for name in ("rename", "mkdir", "unlink", "rmdir"):
             setattr(os, name, counted(name))
-        restore(safe, home, replace=True)
+        try:
+            restore(safe, home, replace=True)
+        except BaseException:
+            told.write_text(traceback.format_exc(), encoding="utf-8")
+            os._exit(1)
+        os._exit(0)  # nothing of what this process has inherited is to be tidied up
 
+    told = home.with_name("told")
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     process.join(60)
-    assert process.exitcode in (0, -signal.SIGKILL)
+    assert process.exitcode in (0, -signal.SIGKILL), told.read_text(encoding="utf-8")
     return process.exitcode != 0
 
 

@@ -74,7 +74,7 @@ def test_the_compose_file_lets_people_set_what_the_docs_offer() -> None:
     grace = "HEADWAY_STOP_GRACE_SECONDS"  # an empty one is no number
     assert {services[name]["environment"][grace] for name in ("headway", "worker")} == {f"${{{grace}:-30}}"}
     reports = [[one for one in services[name]["volumes"] if "REPORTS" in one] for name in ("headway", "worker")]
-    assert reports[0] == reports[1] and reports[0][0].endswith(":/var/lib/headway/reports:ro")
+    assert reports[0] == reports[1] and reports[0][0].endswith(":/srv/headway-reports:ro")
 
 
 @pytest.mark.parametrize("name", [".gitignore", ".dockerignore"])
