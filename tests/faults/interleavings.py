@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -172,23 +172,28 @@ def _bow(hub: Hub, stage: Stage, referee: Referee) -> int:
 def live_through(first: int, count: int, processes: int = 1) -> tuple[list[Lived], float]:
     """That many weeks; and seconds taken. Broken ones are told at once."""
     began = time.monotonic()
-    weeks = []
-    with ExitStack() as stack:
-        seeds = range(first, first + count)
-        if processes > 1:
-            pool = stack.enter_context(get_context("spawn").Pool(processes))
-            lived = pool.imap(_live, seeds, chunksize=5)
-        else:
-            lived = map(_live, seeds)
-        for number, week in enumerate(lived, 1):
-            weeks.append(week)
-            if week.broken:
-                print(f"seed {week.seed}: {week.broken}", flush=True)
-            if number % 500 == 0:
-                rate = number / (time.monotonic() - began)
-                broken = sum(bool(one.broken) for one in weeks)
-                print(f"{number} weeks, {rate:.2f} a second, {broken} broken", flush=True)
+    seeds = range(first, first + count)
+    if processes == 1:
+        weeks = _told(map(_live, seeds), began)
+    else:
+        pool = get_context("spawn").Pool(processes)
+        weeks = _told(pool.imap(_live, seeds, chunksize=5), began)
+        pool.close()  # a pool that is terminated at its end may never come to it
+        pool.join()
     return weeks, time.monotonic() - began
+
+
+def _told(lived: Iterable[Lived], began: float) -> list[Lived]:
+    weeks = []
+    for number, week in enumerate(lived, 1):
+        weeks.append(week)
+        if week.broken:
+            print(f"seed {week.seed}: {week.broken}", flush=True)
+        if number % 500 == 0:
+            rate = number / (time.monotonic() - began)
+            broken = sum(bool(one.broken) for one in weeks)
+            print(f"{number} weeks, {rate:.2f} a second, {broken} broken", flush=True)
+    return weeks
 
 
 @cache
