@@ -33,6 +33,12 @@ def why(preview: ResetPreview) -> None:
 def what_will_happen(preview: ResetPreview, zone: str) -> None:
     st.markdown("#### What Finish does")
     running = preview.status is not RunStatus.FAILED
+    if preview.warning:
+        st.warning(words.plain(words.sentence(preview.warning)))
+    elif running:
+        st.warning("It is in progress: Finish ends it.")
+    if preview.fate is Fate.OUT_OF_REACH:
+        return
     groups = [lock.removeprefix("group:") for lock in preview.locks if lock.startswith("group:")]
     ui.facts(
         [
@@ -48,10 +54,6 @@ def what_will_happen(preview: ResetPreview, zone: str) -> None:
         ("Files already delivered (they stay)", preview.delivered, "none"),
     ):
         st.text(f"{label}: {', '.join(found) or none}")
-    if preview.warning:
-        st.warning(words.plain(preview.warning))
-    elif running:
-        st.warning("It is in progress: Finish ends it.")
 
 
 def finish(uid: int, preview: ResetPreview) -> None:
