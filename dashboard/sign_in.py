@@ -79,12 +79,9 @@ async def login(request: Request) -> Response:
 
 async def to_provider(request: Request) -> Response:
     """Off to the OpenID provider; what is needed when the browser comes back is in a cookie of its own."""
-    try:
-        known = oidc.provider()
-    except (ValueError, OSError) as error:
-        return _login_page("", problem=str(error), status=503)
-    if known is None:
-        return RedirectResponse("/login", 303)
+    known = _provider()
+    if isinstance(known, Response):
+        return known
     attempt = oidc.Attempt.new(_safe_next(request.query_params.get("next", "")))
     try:
         url = await to_thread.run_sync(oidc.way_there, known, attempt, _callback_url(request))
@@ -97,12 +94,9 @@ async def to_provider(request: Request) -> Response:
 
 async def from_provider(request: Request) -> Response:
     """Back from the provider: a session like any other, for a user that exists here."""
-    try:
-        known = oidc.provider()
-    except (ValueError, OSError) as error:
-        return _login_page("", problem=str(error), status=503)
-    if known is None:
-        return RedirectResponse("/login", 303)
+    known = _provider()
+    if isinstance(known, Response):
+        return known
     attempt = oidc.Attempt.of_text(request.cookies.get(_attempt_cookie(request), ""))
     state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
     if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
@@ -124,6 +118,14 @@ async def from_provider(request: Request) -> Response:
     _set_cookie(request, response, answer)
     response.delete_cookie(_attempt_cookie(request), httponly=True, samesite="lax", secure=is_secure(request))
     return response
+
+
+def _provider() -> oidc.Provider | Response:
+    """The OpenID provider, or what is answered where none is configured, or not rightly."""
+    try:
+        return oidc.provider() or RedirectResponse("/login", 303)
+    except (ValueError, OSError) as error:
+        return _login_page("", problem=str(error), status=503)
 
 
 def _attempt_cookie(request: Request) -> str:

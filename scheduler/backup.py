@@ -24,10 +24,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import delete, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from models.db import database_url, make_engine, sqlite_module, with_driver, writing
+from models.db import database_url, make_engine, read_url, sqlite_module, with_driver, writing
 from models.tables import SignInRow
 from scheduler.errors import InvalidInput, Refused, SchedulerError
 from scheduler.in_use import LOCK_FILE, MANIFEST, RESTORING, half_restored, not_in_use, refuse_half_restored
@@ -216,7 +216,7 @@ def _database_outside(home: Path, what: str, variable: str, address: str | None)
 
 def _address(variable: str, address: str) -> URL:
     try:
-        url = make_url(with_driver(address))
+        url = read_url(with_driver(address))
         url.get_dialect()
     except (ArgumentError, ValueError, ImportError):  # it may hold a password: it is not repeated
         raise InvalidInput(

@@ -25,6 +25,7 @@ from scheduler.store import workers
 from scheduler.store.process_side import StoredRunLedger
 from scheduler.store.tasks import chain_book
 from scheduler.task_types import POOL
+from scheduler.texts import first_line
 from scheduler.warm import StartOrder
 
 log = logging.getLogger("headway.handover")
@@ -224,7 +225,7 @@ def _alone(run_id: int | None, work: Callable[[], T]) -> T | None:
     except PrefectUnreachable:
         raise
     except Exception as error:
-        log.error("run %s on another pool: %s", run_id, str(error).partition("\n")[0] or type(error).__name__)
+        log.error("run %s on another pool: %s", run_id, first_line(error))
         return None
 
 

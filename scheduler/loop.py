@@ -35,6 +35,7 @@ from scheduler.store.endings import Ending, cancel_waiting, end_run
 from scheduler.store.signs import Signs
 from scheduler.store.tasks import Book, chain_book, load_book
 from scheduler.task_types import POOL
+from scheduler.texts import first_line
 from scheduler.warm import Exited, StartOrder, WarmServer, WarmServerGone
 
 log = logging.getLogger("headway.worker")
@@ -159,7 +160,7 @@ class SchedulerLoop:
                     self._wake.clear()
                     next_turn = self._turn(now)
             except Exception as error:  # the loop lives on, whatever one turn stumbled over, and says so
-                log.error("a turn failed, the next follows: %s", _first_line(error), exc_info=not _expected(error))
+                log.error("a turn failed, the next follows: %s", first_line(error), exc_info=not _expected(error))
                 next_turn = self._clock.now() + timedelta(seconds=HELD_SECONDS)
                 _close(signs)
                 signs = None
@@ -285,7 +286,7 @@ class SchedulerLoop:
                 self._close(exited)
                 break
             except SQLAlchemyError as error:
-                log.error("the end of run %s could not be written, trying again: %s", exited.run_id, _first_line(error))
+                log.error("the end of run %s could not be written, trying again: %s", exited.run_id, first_line(error))
                 self._stopping.wait(1)
         self._wake.set()
 
@@ -421,7 +422,7 @@ class SchedulerLoop:
                     work()
                 except Exception as error:
                     name = threading.current_thread().name
-                    log.error("%s: %s", name, _first_line(error), exc_info=not _expected(error))
+                    log.error("%s: %s", name, first_line(error), exc_info=not _expected(error))
 
         return forever
 
@@ -441,7 +442,3 @@ def _close(signs: Signs | None) -> None:
 def _expected(error: Exception) -> bool:
     """Whether it is the world's fault, so that its first line is enough."""
     return isinstance(error, (SQLAlchemyError, PrefectError, OSError))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -12,6 +12,7 @@ from models.db import home, read_url, shown_url, with_driver
 from models.operations_db import VERSION_TABLE, operations_engine, upgrade_operations
 from scheduler.errors import InvalidInput, Unreachable
 from scheduler.ledger_block import SLUG, Blocks
+from scheduler.texts import first_line
 
 log = logging.getLogger("headway.deploy")
 
@@ -32,8 +33,7 @@ def keep_operations_block(prefect: Blocks) -> None:
         try:
             upgrade_operations(url)
         except SQLAlchemyError as error:
-            reason = str(error).splitlines()[0]
-            raise Unreachable(f"the operations database {shown_url(url)} cannot be used: {reason}") from None
+            raise Unreachable(f"the operations database {shown_url(url)} cannot be used: {first_line(error)}") from None
         _keep_private(url)
         warn_of_a_superuser(url)
     if url != stored:

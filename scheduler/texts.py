@@ -1,9 +1,14 @@
-"""Texts that came from elsewhere, made fit for a terminal or for the database."""
+"""Texts that came from elsewhere, made fit for a log line, a terminal, the database."""
 
 from unicodedata import category
 
 REPLACEMENT = "�"
 _UNSTORABLE = {0: REPLACEMENT, **dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT)}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in the line that a log has room for; its class where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def printable(text: str) -> str:

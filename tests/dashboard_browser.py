@@ -37,6 +37,11 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+def settled(page: Page) -> None:
+    """Nothing is being drawn anew."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
 @dataclass
 class People:
     """Whoever has signed in, each in a browser context of their own, and every address that was asked for."""

@@ -92,6 +92,10 @@ def say(text: str) -> None:
     print(printable(text), flush=True)
 
 
+def say_it_runs(task: str) -> None:
+    say(f"note: '{task}' is running; that run keeps the parameters it started with")
+
+
 def engine() -> "Engine":
     """The database, made ready if it is new. Unreachable if it is of another version."""
     from scheduler.installation import open_database

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from models.domain import Finding, Level
-from scheduler.cli.common import brief, instant, print_json, print_table, read, say, write
+from scheduler.cli.common import brief, instant, print_json, print_table, read, say, say_it_runs, write
 from scheduler.clock import SystemClock
 from scheduler.definitions import Definitions, SettingsSection, TaskSection, load_file
 from scheduler.errors import InvalidInput
@@ -153,7 +153,7 @@ def apply(
         say("Nothing to change.")
     _print_findings([finding for finding in applied.findings if finding.level is Level.WARNING])
     for name in applied.running:
-        say(f"note: '{name}' is running; that run keeps the parameters it started with")
+        say_it_runs(name)
     _stop_on_errors(applied.findings)
     if dry_run and applied.changes:
         say("Dry run: nothing was changed.")

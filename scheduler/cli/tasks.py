@@ -3,7 +3,7 @@
 import typer
 
 from models.domain import Privilege
-from scheduler.cli.common import brief, print_json, print_table, read, say, shown, task_of, wide, write
+from scheduler.cli.common import brief, print_json, print_table, read, say, say_it_runs, shown, task_of, wide, write
 from scheduler.clock import SystemClock
 from scheduler.errors import InvalidInput
 from scheduler.forecasts import instant
@@ -118,7 +118,7 @@ def _set_enabled(task: str, enabled: bool) -> None:
     word = "enabled" if enabled else "disabled"
     say(f"'{task}' is {word}." if changed else f"'{task}' was {word} already.")
     if changed and running:
-        say(f"note: '{task}' is running; that run keeps the parameters it started with")
+        say_it_runs(task)
 
 
 def delete(task: str = _TASK) -> None:

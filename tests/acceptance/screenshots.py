@@ -25,7 +25,7 @@ from scheduler.privileges import OPERATOR
 from scheduler.store.tasks import save_types
 from scheduler.task_types import TaskType
 from scheduler.usecases.apply import apply
-from tests.dashboard_browser import CHROMIUM, FLAGS, click
+from tests.dashboard_browser import CHROMIUM, FLAGS, click, settled
 from tests.dashboard_stack import PASSWORD, World, new_world, serving
 
 SETTINGS = r"settings: {customer_importer_file_path: '\\flexftp\acme\import'}"
@@ -89,7 +89,7 @@ def furnish(world: World) -> dict[str, int]:
 
 def rest(page: Page) -> None:
     """Everything that was asked for is on the page, tables drawn."""
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    settled(page)
     page.wait_for_timeout(1500)  # a canvas tells nobody when it has been painted
 
 

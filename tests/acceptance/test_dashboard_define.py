@@ -13,7 +13,7 @@ from models.domain import Privilege
 from models.tables import AuditRow, RunRow, TaskRow
 from scheduler.store.tasks import save_types
 from scheduler.task_types import TaskType
-from tests.dashboard_browser import Open
+from tests.dashboard_browser import Open, settled
 from tests.dashboard_stack import TYPES, Dashboard
 
 pytest_plugins = ["tests.dashboard_browser"]
@@ -86,7 +86,7 @@ def step(page: Page, number: int) -> None:
     tab = page.get_by_role("tab", name=re.compile(f"^{number} "))
     for _ in range(5):
         tab.click()
-        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+        settled(page)
         if tab.get_attribute("aria-selected") == "true":
             return
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from sqlmodel import select
 
 from models.db import reading
 from models.domain import Privilege
 from models.tables import AuditRow
-from tests.dashboard_browser import Open, column
+from tests.dashboard_browser import Open, column, settled
 from tests.dashboard_stack import PASSWORD, Dashboard
 
 pytest_plugins = ["tests.dashboard_browser"]
@@ -71,10 +71,6 @@ def test_each_privilege_opens_its_pages_and_buttons_and_no_others(visit: Open, p
                 expect(button.first, f"{place.path}: {name}").to_be_visible()
             else:
                 assert button.count() == 0, f"{place.path}: {name}"
-
-
-def settled(page: Page) -> None:
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
 
 def test_guessing_locks_the_user_out_for_a_while_and_the_audit_says_so(served: Dashboard, visit: Open) -> None:

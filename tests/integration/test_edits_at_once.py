@@ -43,7 +43,7 @@ def _while_one_edits(desk: Desk, first: Callable[[Session], object], second: Cal
         thread = threading.Thread(target=edit)
         thread.start()
         with desk.engine.connect() as connection:
-            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted").execution_options(autocommit=True)
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             while thread.is_alive() and not connection.execute(waiting).scalar():
                 connection.rollback()
     thread.join()
