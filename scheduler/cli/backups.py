@@ -32,7 +32,7 @@ def restore(
 ) -> None:
     """Put a back-up into HEADWAY_HOME, after checking every file. Refused while anything runs on it."""
     from models.db import home
-    from scheduler.backup import restore as put_back
+    from scheduler.restore import restore as put_back
 
     machine_only()
     restored, aside = put_back(folder.absolute(), home(), replace=replace)

@@ -14,7 +14,8 @@ import pytest
 from models.db import make_engine, writing
 from models.domain import RunStatus
 from models.tables import SettingRow, SignInRow
-from scheduler.backup import MANIFEST, RUN_NUMBERS_SKIPPED
+from scheduler.in_use import MANIFEST
+from scheduler.restore import RUN_NUMBERS_SKIPPED
 from tests.acceptance.runner import Forks, Headway
 from tests.acceptance.running import RunningStack, export_yaml
 from tests.prefect_server import free_port

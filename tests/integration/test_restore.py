@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from models.db import make_engine
-from scheduler.backup import back_up, restore
+from scheduler.backup import back_up
 from scheduler.errors import InvalidInput, Refused
 from scheduler.in_use import LOCK_FILE, half_restored, in_use
 from scheduler.installation import install
+from scheduler.restore import restore
 
 Contents = dict[str, bytes]
 
@@ -195,6 +196,36 @@ def test_what_cannot_be_moved_is_refused_and_all_is_as_it_was(
         restore(safe, home, replace=True)
     assert contents(home) == old
     assert {path.name for path in home.iterdir()} == {Path(one).parts[0] for one in old} | {LOCK_FILE}
+
+
+def test_nothing_is_moved_before_it_would_outlive_a_power_cut(
+    safe: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in its place whose contents are still in memory would be an empty one after it."""
+    done: list[tuple[str, Path]] = []
+
+    def noted(name: str, path: Callable[[Any], Any]) -> None:
+        real = getattr(os, name)
+
+        def call(first: Any, *args: Any, **more: Any) -> Any:
+            done.append((name, Path(path(first))))
+            return real(first, *args, **more)
+
+        monkeypatch.setattr(os, name, call)
+
+    noted("fsync", lambda handle: os.readlink(f"/proc/self/fd/{handle}"))
+    noted("rename", os.fspath)
+    noted("unlink", os.fspath)
+    restore(safe, home, replace=True)
+
+    moves = [at for at, (what, path) in enumerate(done) if what == "rename" and path.name != "headway-backup.json.new"]
+    stage = done[moves[-1]][1].parent
+    safe_now = {path for what, path in done[: moves[0]] if what == "fsync"}
+    kept = {path for path in safe.rglob("*") if path.name != "headway-backup.json"}
+    assert {stage / path.relative_to(safe) for path in kept} | {stage, home} <= safe_now
+    assert ("fsync", stage / "headway-backup.json.new") in done[: moves[0]]
+    forgotten = done.index(("unlink", stage / "headway-backup.json"))
+    assert ("fsync", home) in done[moves[-1] : forgotten]
 
 
 def test_a_full_disk_is_refused_and_leaves_no_secret(safe: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
