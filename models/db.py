@@ -16,6 +16,9 @@ from sqlmodel import Session
 MIGRATIONS = Path(__file__).parent / "migrations"
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # before it several processes can corrupt a WAL database (sqlite.org, walresetbug)
 _BUSY_MILLISECONDS = 30_000
+_STANDSTILL_SECONDS = 20
+"""So long may PostgreSQL wait for whoever has begun to write: well below a worker's minute of silence."""
+_KEEPALIVES = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 def home() -> Path:
@@ -85,7 +88,10 @@ def make_engine(url: str | None = None) -> Engine:
     url = url or database_url()
     parts = read_url(url)
     if parts.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+        more = {name: value for name, value in _KEEPALIVES.items() if name not in parts.query}
+        engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args=more)
+        event.listen(engine, "begin", _on_postgresql_begin)
+        return engine
     file = parts.database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -115,6 +121,12 @@ def _on_connect(connection: Any, record: Any) -> None:
 def _on_begin(connection: Any) -> None:
     writes = connection.get_execution_options().get("headway_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _on_postgresql_begin(connection: Any) -> None:
+    """Whoever is frozen or cut off in the middle loses his transaction, or all others would wait for him."""
+    if connection.get_execution_options().get("headway_writes", False):
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'")
 
 
 @contextmanager

@@ -28,10 +28,11 @@ from scheduler.prefect_api import PrefectApi, PrefectError
 from scheduler.processes import end_group, identify_self
 from scheduler.run_ledger import ExitCode
 from scheduler.standstill import Standstill
-from scheduler.starts import take_turn, wait_for_turn
+from scheduler.starts import take_turn
 from scheduler.store import workers
 from scheduler.store.claims import give_back_unbegun
 from scheduler.store.endings import Ending, cancel_waiting, end_run
+from scheduler.store.settings import wait_for_turn
 from scheduler.store.signs import Signs
 from scheduler.store.tasks import Book, chain_book, load_book
 from scheduler.task_types import POOL
@@ -78,6 +79,7 @@ class SchedulerLoop:
         self._prefect_knows = False  # of every run that ended here: it may have, while no worker could tell it
         self._pickup = PickupWatch(engine, prefect, self.worker_id)
         self._hand_over = HandOver(engine, url, prefect, self.worker_id)
+        self._steadiness = workers.Steadiness()
         self._begun: set[str] = set()  # claims that were handed to a process
         self._in_doubt = False  # a turn failed: what it claimed, if it did, was never handed to anybody
         self._stopping = threading.Event()
@@ -156,7 +158,7 @@ class SchedulerLoop:
             try:
                 signs = signs or Signs(self._engine)
                 now = self._clock.now()
-                if signs.changed() or next_turn is None or now >= next_turn or self._wake.is_set():
+                if signs.changed() or self._wake.is_set() or _is_due(next_turn, now):
                     self._wake.clear()
                     next_turn = self._turn(now)
             except Exception as error:  # the loop lives on, whatever one turn stumbled over, and says so
@@ -385,7 +387,7 @@ class SchedulerLoop:
                 log.error("this worker was declared dead while it was silent; it starts nothing more")
                 self._no_starts.set()
             workers.bury_dead(session, self._process, now)
-            lost = end_lost_runs(session, self._process.host, now)
+            lost = end_lost_runs(session, self._process.host, now, silence_counts=self._steadiness.beats(now))
         for flow_run_id in lost:
             self._tell_prefect(flow_run_id, "crashed", "its worker was lost")
 
@@ -425,6 +427,11 @@ class SchedulerLoop:
                     log.error("%s: %s", name, first_line(error), exc_info=not _expected(error))
 
         return forever
+
+
+def _is_due(next_turn: datetime | None, now: datetime) -> bool:
+    """Also where the clock went back: no turn is put off for longer than an idle loop waits."""
+    return next_turn is None or not now < next_turn <= now + timedelta(seconds=IDLE_SECONDS)
 
 
 def _drain(server: WarmServer) -> None:

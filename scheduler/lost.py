@@ -20,14 +20,16 @@ _KEPT = (
 """Failed runs of a host that keep a process ID."""
 
 
-def end_lost_runs(session: Session, host: str, now: datetime) -> list[str]:
+def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts: bool = True) -> list[str]:
     """End the active runs of silent workers; the flow runs that Prefect has to be told about.
 
     A run's group is freed only where its process is proven gone. Of a worker that has just died it may be ending
     still: nothing is said of it before the worker would be silent.
+
+    silence_counts: whether a worker that was not heard of is silent; see `workers.Steadiness`.
     """
     ended = []
-    orphans = orphaned(session, now)
+    orphans = orphaned(session, now, silence_counts=silence_counts)
     seen = {worker.id for worker in lately_seen(session, now)} if orphans else set()
     for row in orphans:
         assert row.id is not None

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
 from sqlmodel import Session, select
 
 from models.domain import Run, Task
@@ -16,11 +15,11 @@ from scheduler.store.boards import Picture, first_scheduled, first_waiting, load
 from scheduler.store.claims import claim_run
 from scheduler.store.dues import account_for_dues
 from scheduler.store.endings import refuse_run
+from scheduler.store.settings import wait_for_turn
 from scheduler.store.tasks import Book, load_book
 from scheduler.task_types import TaskType
 from scheduler.warm import StartOrder
 
-_TURN_LOCK = 7411002
 BATCH = 16
 """How many runs one turn starts at most, so that several workers share a rush."""
 
@@ -35,13 +34,6 @@ class Turn:
     orders: list[StartOrder]
     held: int
     next_due_at: datetime | None
-
-
-def wait_for_turn(session: Session) -> None:
-    """Returns once the session's transaction has begun and no other worker's turn is under way."""
-    session.connection()
-    if session.get_bind().dialect.name == "postgresql":  # with SQLite whoever writes is alone
-        session.execute(text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
 
 
 def take_turn(

@@ -118,7 +118,7 @@ class StoredRunLedger:
         if status in (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS):
             values["progress"] = 100.0
         with writing(self._engine) as session:
-            row = session.get(RunRow, self._run_id)
+            row = session.get(RunRow, self._run_id, with_for_update=True)
             if row is not None and row.cancel_asked_by and status is RunStatus.FAILED:
                 status = RunStatus.CANCELLED  # what failed is its tidying up after it was told to end
             ending = Ending(status, outcome.message, outcome.error, values, permanent=outcome.permanent)
@@ -134,7 +134,7 @@ class StoredRunLedger:
     def not_started(self, reason: str) -> bool:
         now = datetime.now(UTC)
         with writing(self._engine) as session:
-            row = session.get(RunRow, self._run_id)
+            row = session.get(RunRow, self._run_id, with_for_update=True)
             if row is None or row.claim != self._claim:
                 return False
             return record_not_started(session, row, reason, now, "run")
@@ -165,7 +165,7 @@ class StoredRunLedger:
         return all(getattr(row, name) == value for name, value in facts.items())
 
     def _mine(self, session: Session) -> bool:
-        row = session.get(RunRow, self._run_id)
+        row = session.get(RunRow, self._run_id, with_for_update=True)  # so that it stays ours until the commit
         return row is not None and row.claim == self._claim and row.status in ACTIVE
 
     def _set(self, *, only_without_process: bool = False, **values: Any) -> bool:

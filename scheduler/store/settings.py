@@ -13,7 +13,7 @@ from scheduler.definitions import DAYS, SettingsSection, WindowSection
 
 _VERSION = "definitions_version"
 _INSTALLED = "installed"
-_EDIT_LOCK = 7411003
+_TURN_LOCK = 7411002
 _SETTING: Any = SettingRow.__table__  # type: ignore[attr-defined]
 _IN_FORCE = sa.select(_SETTING.c.value).where(_SETTING.c.key == _VERSION)
 _LENGTH = TypeAdapter(timedelta)
@@ -53,13 +53,20 @@ def definitions_version(session: Session) -> int:
 
 
 def begin_edit(session: Session) -> None:
-    """Before anything is read that an edit depends on: one edit after the other.
+    """Before anything is read that an edit depends on: one edit after the other, and none during a turn.
 
-    Two at a time could give their changes one version, and whoever has seen the first would never see the second.
+    Two at a time could give their changes one version, and whoever has seen the first would never see the second. A
+    turn locks a run and then its task, an edit the other way round.
     """
+    wait_for_turn(session)
+    session.expire_all()  # what the session has read may be from before
+
+
+def wait_for_turn(session: Session) -> None:
+    """Returns once the session's transaction has begun and no other worker's turn is under way."""
+    session.connection()
     if session.get_bind().dialect.name == "postgresql":  # with SQLite whoever writes is alone
-        session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_EDIT_LOCK})"))
-        session.expire_all()  # what the session has read may be from before
+        session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
 
 
 def definitions_changed(session: Session) -> None:

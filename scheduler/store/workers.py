@@ -22,9 +22,28 @@ _SIGN = (
     .values(seen_at=bindparam("now"), engine_problem=bindparam("problem"))
 )
 _SEEN = select(WorkerRow).where(col(WorkerRow.seen_at) > bindparam("since")).order_by(col(WorkerRow.started_at))
+_NOT_STOPPED = select(WorkerRow).where(col(WorkerRow.stopped_at).is_(None))
 _ACTIVE = select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))
 _OWN = _ACTIVE.where(col(RunRow.work_pool) == "")
 _HANDED = _ACTIVE.where(col(RunRow.work_pool) != "")
+
+
+class Steadiness:
+    """Whether one who judges others by their silence was there himself for as long.
+
+    After a standstill, an outage of the database or a jump of the clock everybody seems to have been silent.
+    """
+
+    def __init__(self) -> None:
+        self._last: datetime | None = None
+        self._since: datetime | None = None
+
+    def beats(self, now: datetime) -> bool:
+        """A sign of life is given now; whether the silence of others counts."""
+        last, self._last = self._last, now
+        if last is not None and not timedelta() <= now - last < SILENT_AFTER:
+            self._since = now
+        return self._since is None or now - self._since >= SILENT_AFTER
 
 
 def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: datetime) -> None:
@@ -102,10 +121,13 @@ def bury_dead(session: Session, here: ProcessIdentity, now: datetime) -> list[st
     return dead
 
 
-def orphaned(session: Session, now: datetime) -> list[RunRow]:
+def orphaned(session: Session, now: datetime, *, silence_counts: bool = True) -> list[RunRow]:
     """Active runs whose worker is silent, stopped or unknown; not those of other pools, which need none of ours."""
     rows = session.exec(_OWN).all()
-    living = {worker.id for worker in alive(session, now)} if rows else set()
+    if not rows:
+        return []
+    running = alive(session, now) if silence_counts else session.exec(_NOT_STOPPED).all()
+    living = {worker.id for worker in running}
     return [row for row in rows if row.worker_id not in living]
 
 

