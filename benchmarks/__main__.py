@@ -5,13 +5,12 @@ Each is a process of its own. With `--write` the table goes to README.md; rows o
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.table import rows_of, with_rows
+from benchmarks.table import rows_of, with_rows, with_table
 
 FOLDER = Path(__file__).parent
 README = FOLDER.parent / "README.md"
@@ -29,7 +28,7 @@ def main() -> int:
         told = (import_module(f"benchmarks.{name}").__doc__ or "").splitlines()[0]
         print(f"== {name}: {told} (load before: {os.getloadavg()[0]:.1f})", flush=True)
         new[name] = rows_of(name, _run(name))
-    print(f"\n{_machine()}\n\n{with_rows('', new, NAMES)}")
+    print(f"\n{with_rows('', new, NAMES)}")
     if options.write:
         README.write_text(written(README.read_text(encoding="utf-8"), new), encoding="utf-8")
     return 1 if any("| **no** |" in row for rows in new.values() for row in rows) else 0
@@ -37,9 +36,7 @@ def main() -> int:
 
 def written(readme: str, new: dict[str, list[str]]) -> str:
     """README with these rows in its table."""
-    before, _, rest = readme.partition(BEGIN)
-    table, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{_machine()}\n\n{with_rows(table, new, NAMES)}\n\n{END}{after}"
+    return with_table(readme, BEGIN, END, lambda table: with_rows(table, new, NAMES))
 
 
 def _run(name: str) -> str:
@@ -52,12 +49,6 @@ def _run(name: str) -> str:
             print(line, end="", flush=True)
             lines.append(line)
     return "".join(lines)
-
-
-def _machine() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
-    return f"Measured on {machine}, Python {platform.python_version()}."
 
 
 if __name__ == "__main__":

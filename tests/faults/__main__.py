@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,20 +22,39 @@ from tests.faults.interleavings import live_through
 from tests.faults.many_workers import several_workers
 from tests.faults.restarting import RestartingPostgres
 from tests.faults.stack import Stack
-from tests.faults.table import Line, as_markdown
+from tests.faults.table import DOCUMENT, Line, as_markdown, rows_of, written
 
-_SFTP_TESTS = ("test_sftp_cuts", "test_sftp_delivery", "test_sftp_refusals", "test_sftp_login")
+_MISHAPS = {
+    "freeze": "freezes",
+    "kill": "kills",
+    "refused": "transactions refused",
+    "rolled back": "transactions rolled back",
+    "unheard": "commits not heard of",
+    "prefect": "failed calls to Prefect",
+}
+_SFTP_TESTS = {
+    "test_sftp_cuts": "cuts before and after each protocol step, silence, lost answers, plans of up to four faults",
+    "test_sftp_delivery": "what a delivery promises, also to a receiver that takes the file at once",
+    "test_sftp_refusals": "full, quota, permission denied at each step",
+    "test_sftp_login": "changed host key, wrong credentials",
+}
 
 
 def main() -> int:
     options = _options()
-    lines: list[Line] = []
+    new: dict[str, list[str]] = {}
+    held = True
     for part in options.parts:
+        lines: list[Line] = []
         for line in PARTS[part](options):
             print(f"{'held' if line.holds else 'BROKEN':7} {line.fault} ({line.where}): {line.measured}", flush=True)
             lines.append(line)
-    print("\n" + as_markdown(lines))
-    return 0 if all(line.holds for line in lines) else 1
+        held = held and all(line.holds for line in lines)
+        new[part] = rows_of(part, lines)
+        if options.write:  # at once: the next part may come to no end
+            DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), new, PARTS), encoding="utf-8")
+    print("\n" + as_markdown(new, options.parts))
+    return 0 if held else 1
 
 
 def _options() -> argparse.Namespace:
@@ -47,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dues", type=int, default=10_000, help="dues of the several workers (10000)")
     parser.add_argument("--tasks", type=int, default=300, help="tasks of the forecast (300)")
     parser.add_argument("--days", type=int, default=14, help="days of the forecast (14)")
+    parser.add_argument("--write", action="store_true", help="keep the rows in the table of docs/faults.md")
     options = parser.parse_args()
     options.parts = options.parts or list(PARTS)
     return options
@@ -55,21 +76,23 @@ def _options() -> argparse.Namespace:
 def _interleavings(options: argparse.Namespace) -> Iterator[Line]:
     weeks, seconds = live_through(options.first, options.seeds, processes=os.cpu_count() or 1)
     broken = [week.seed for week in weeks if week.broken]
-    struck: dict[str, int] = {}
+    struck: Counter[str] = Counter()
     for week in weeks:
-        for what, count in week.mishaps.items():
-            struck[what] = struck.get(what, 0) + count
-    mishaps = ", ".join(f"{count} x {what}" for what, count in sorted(struck.items()))
+        struck.update(week.mishaps)
+    mishaps = ", ".join(f"{struck[what]:,} {words}" for what, words in _MISHAPS.items())
     text = (
-        f"{len(weeks)} weeks from seed {options.first}: {sum(w.transactions for w in weeks)} transactions, "
-        f"{sum(w.starts for w in weeks)} starts, {sum(w.occurrences for w in weeks)} occurrences; {mishaps}; "
-        f"broken: {broken or 'none'}; {len(weeks) / seconds:.2f} weeks a second"
+        f"{len(weeks):,} weeks, seeds {options.first:,} to {options.first + len(weeks) - 1:,}: "
+        f"{sum(w.transactions for w in weeks):,} transactions, {sum(w.starts for w in weeks):,} starts, "
+        f"{sum(w.occurrences for w in weeks):,} occurrences; {mishaps}: "
+        f"{f'broken: {broken}' if broken else 'none broken'}"
     )
+    print(f"{len(weeks) / seconds:.2f} weeks a second")
     yield Line("Every interleaving", "SQLite, simulated", text, not broken)
 
 
 def _forecast(options: argparse.Namespace) -> Iterator[Line]:
-    compared = forecast_life.compare(Installation().engine, tasks=options.tasks, days=options.days)
+    with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder:
+        compared = forecast_life.compare(_installed(Path(folder)), tasks=options.tasks, days=options.days)
     yield forecast_life.line(compared, "SQLite", options.tasks)
 
 
@@ -135,7 +158,7 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
 
 
 def _sftp(options: argparse.Namespace) -> Iterator[Line]:
-    for name in _SFTP_TESTS:
+    for name, fault in _SFTP_TESTS.items():
         command = [
             sys.executable,
             "-m",
@@ -149,7 +172,8 @@ def _sftp(options: argparse.Namespace) -> Iterator[Line]:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
         told = (done.stdout.strip().splitlines() or ["nothing"])[-1]
-        yield Line(f"SFTP: {name.removeprefix('test_sftp_')}", "asyncssh, OpenSSH", told, done.returncode == 0)
+        counts = told.strip("= ").partition(" in ")[0]
+        yield Line(f"SFTP: {fault}", "asyncssh, OpenSSH", f"`{name}`: {counts}", done.returncode == 0)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {

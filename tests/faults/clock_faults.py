@@ -139,7 +139,7 @@ class Machine:
             row.process_id, row.process_ticks = process.pid, process.started_ticks
             row.process_boot, row.process_host = process.boot_id, process.host
             session.add(row)
-        ends_at = self.true + self.chance.choice([1, 2, 4]) * MINUTE
+        ends_at = self.true + self.chance.choice([2, 3, 4]) * MINUTE
         self.running.append(Running(worker, order.run_id, order.claim, task.uid, ends_at))
         self.begun[order.run_id] += 1
 
@@ -173,7 +173,7 @@ def jumps(engine: Engine, seed: int = 0, hours: int = 3) -> Line:
     machine = Machine(engine, world, 2, f"jumps {seed}")
     wrong, count, beneath = timedelta(), 0, 0
     for _ in range(hours * HOUR // BEAT):
-        if machine.chance.random() < 1 / 80:
+        if machine.chance.random() < 1 / 40:
             wrong = timedelta() if wrong else machine.chance.choice([HOUR, -HOUR])
             count, beneath = count + 1, beneath + len(machine.running)
         machine.step(BEAT, max(machine.true + BEAT + wrong, world.start))

@@ -187,5 +187,6 @@ def compare(engine: Engine, seed: int = 1, tasks: int = 300, days: int = 14) -> 
 def line(compared: list[Compared], where: str, tasks: int) -> Line:
     runs = sum(one.foreseen for one in compared)
     wrong = sum(len(one.differences) for one in compared)
-    told = f"{tasks} tasks, {len(compared) + 1} days: {runs} runs foreseen a day before, {wrong} differ"
+    days = len(compared) + 1
+    told = f"{tasks} tasks, {days} days: {runs:,} runs foreseen a day before, {wrong:,} differ in start or outcome"
     return Line("Forecast against life", where, told, wrong == 0 and runs > 0)

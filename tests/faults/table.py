@@ -1,9 +1,18 @@
-"""One line of the fault table, and the table."""
+"""One line of the fault table, and the table: printed, and kept in docs/faults.md."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.table import stamp, with_rows, with_table
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+BEGIN, END = "<!-- python -m tests.faults --write -->\n", "<!-- as measured -->"
+HEAD = """\
+| part | fault | where | measured | promise | when, and on what |
+| --- | --- | --- | --- | --- | --- |"""
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,25 @@ class Line:
     holds: bool
 
 
-def as_markdown(lines: Sequence[Line]) -> str:
-    rows = [f"| {one.fault} | {one.where} | {one.measured} | {'held' if one.holds else 'BROKEN'} |" for one in lines]
-    return "\n".join(["| fault | where | measured | promise |", "| --- | --- | --- | --- |", *rows])
+def rows_of(part: str, lines: Sequence[Line]) -> list[str]:
+    """The table's rows for what the part of that name has found, today and on this machine."""
+    return [
+        f"| `{part}` | {_cell(one.fault)} | {_cell(one.where)} | {_cell(one.measured)} "
+        f"| {'held' if one.holds else '**BROKEN**'} | {stamp()} |"
+        for one in lines
+    ]
+
+
+def as_markdown(new: dict[str, list[str]], parts: Iterable[str]) -> str:
+    """The table of the parts that ran."""
+    return with_rows("", new, parts, HEAD)
+
+
+def written(document: str, new: dict[str, list[str]], parts: Iterable[str]) -> str:
+    """The document with these rows in its table; those of other parts stay, with their date."""
+    return with_table(document, BEGIN, END, lambda table: with_rows(table, new, parts, HEAD))
+
+
+def _cell(text: str) -> str:
+    """An error's text may have what ends a cell or a row."""
+    return " ".join(text.replace("|", "\\|").split())
