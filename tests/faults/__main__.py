@@ -120,8 +120,9 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
             yield database_faults.read_only(stack)
     with _postgres() as database, _stack(url_of(database.engine)) as stack:
         yield postgres_faults.restarted(stack, database, 10)
-    with _postgres() as database, _stack(url_of(database.engine)) as stack:
-        yield postgres_faults.away(stack, database, 90)
+    for work in (130, 30):
+        with _postgres() as database, _stack(url_of(database.engine)) as stack:
+            yield postgres_faults.away(stack, database, 120, work)
     with tempfile.TemporaryDirectory() as folder, database_faults.small_disk(Path(folder)) as disk:
         if disk is None:
             engine = _installed(Path(folder))
