@@ -51,7 +51,10 @@ class Target:
             del files["operations.db-wal"]
         queries = ("SELECT * FROM lot", *CATALOGS) if self.engine.dialect.name == "postgresql" else ()
         with self.engine.connect().execution_options(no_parameters=True) as connection:
-            rows = {q: sorted(map(repr, connection.exec_driver_sql(q).all())) for q in queries}
+            try:
+                rows = {q: sorted(map(repr, connection.exec_driver_sql(q).all())) for q in queries}
+            except sa.exc.ProgrammingError as gone:  # a whole table
+                return {"gone": str(gone)}
         return {"files": files, **rows}
 
     def mend(self) -> None:
