@@ -21,7 +21,7 @@ from scheduler.usecases.reset import Fate, preview_reset, reset
 from tests.acceptance.running import processes_of, until
 from tests.faults.mailbox import mailbox
 from tests.faults.marks import Mark
-from tests.faults.stack import Stack, settle, within
+from tests.faults.stack import Stack, within
 from tests.faults.table import Line
 
 TASKS = 20
@@ -36,16 +36,17 @@ def worker_killed(stack: Stack, runs: int, kills: int, seed: int = 0) -> Line:
     are made, while they are claimed and started, or while they work.
     """
     chance = random.Random(f"kills {seed}")
-    stack.define(TASKS, seconds=0.2)
+    before = len(stack.all_runs())
+    first = stack.define(TASKS, seconds=0.2)
     killed_at: dict[str, float] = {}
-    expected = unmade = 0
-    worker = stack.start_worker()
+    expected, unmade = before, 0
+    worker = stack.a_worker()
     for number in range(kills):
         _at_work(stack, worker, expected)
         share = range(runs * number // kills, runs * (number + 1) // kills)
         row = stack.worker_row(worker)
         assert row is not None
-        stack.come_due(Counter(due % TASKS for due in share))
+        stack.come_due(Counter(first + due % TASKS for due in share))
         # A row is made within a tenth of a second, a run takes about one.
         stack.sleep(chance.uniform(0.0, chance.choice([0.15, 2.0])))
         worker.kill()
@@ -58,14 +59,15 @@ def worker_killed(stack: Stack, runs: int, kills: int, seed: int = 0) -> Line:
     left = _left_over(stack, worker.pid)
     within(lambda: not stack.locks(), 60)  # a lost run keeps its group until its process is seen to be gone
     stack.stop_workers()
-    false, unheard = _false_rows(stack.all_runs(), stack.all_marks(), killed_at)
+    rows = stack.all_runs()[before:]
+    false, unheard = false_rows(rows, stack.all_marks(), killed_at)
     problems = stack.problems(expected) + false + left
     if kills >= 20 and not 0 < unmade < kills:
         problems.append("the kills did not fall before and after the rows were made")
-    outcomes = dict(Counter(row.status.value for row in stack.all_runs()))
+    outcomes = dict(Counter(row.status.value for row in rows))
     text = (
-        f"{kills} kills, {unmade} of them before the rows of what had just come due; {expected} dues: "
-        f"{len(stack.all_runs())} rows, {outcomes}, {unheard} of them ended unheard; {_told(problems)}"
+        f"{kills} kills, {unmade} of them before the rows of what had just come due; {runs} dues: "
+        f"{len(rows)} rows, {outcomes}, {unheard} of them ended unheard; {_told(problems)}"
     )
     return Line("Worker killed (kill -9)", stack.where, text, not problems)
 
@@ -81,7 +83,7 @@ def _at_work(stack: Stack, worker: subprocess.Popen[bytes], rows: int) -> None:
     until(look, f"{rows} rows, and a worker at work", 600)
 
 
-def _false_rows(runs: list[RunRow], marks: list[Mark], killed_at: dict[str, float]) -> tuple[list[str], int]:
+def false_rows(runs: list[RunRow], marks: list[Mark], killed_at: dict[str, float]) -> tuple[list[str], int]:
     """Rows that say what is not so, and how many runs ended their work in the moment their worker was killed, unheard.
 
     `completed` is true of a flow that began and ended once (`Stack.problems`). `failed` is true of a run of a killed
@@ -223,4 +225,4 @@ def _told(problems: list[str]) -> str:
     return "nothing lost, nothing twice, no lock and no process left" if not problems else "; ".join(problems[:5])
 
 
-__all__ = ["settle", "until", "worker_frozen", "worker_killed"]
+__all__ = ["false_rows", "process_frozen", "process_killed", "process_out_of_memory", "worker_frozen", "worker_killed"]

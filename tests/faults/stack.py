@@ -129,6 +129,15 @@ class Stack:
             settings.definitions_changed(session)
         self._dues.update(dues)
 
+    def come_due_at(self, number: int, at: datetime) -> None:
+        """The task's one occurrence is at that instant (whole seconds)."""
+        with writing(self.engine) as session:
+            row = session.exec(select(TaskRow).where(TaskRow.name == f"task {number}")).one()
+            row.cron, row.once = None, at.replace(tzinfo=None).isoformat()
+            row.accounted_at, row.next_due_at = datetime.now(UTC), at
+            session.add(row)
+            settings.definitions_changed(session)
+
     def run_now(self, number: int = 0) -> int:
         with writing(self.engine) as session:
             task = session.exec(select(TaskRow).where(TaskRow.name == f"task {number}")).one()
@@ -158,6 +167,10 @@ class Stack:
         if wait:
             until(lambda: self.worker_row(worker), "a worker that says hello", 240)
         return worker
+
+    def a_worker(self) -> subprocess.Popen[bytes]:
+        """The one that lives; a new one where none does."""
+        return next((one for one in self.workers if one.poll() is None), None) or self.start_worker()
 
     def worker_row(self, worker: subprocess.Popen[bytes]) -> WorkerRow | None:
         with reading(self.engine) as session:
