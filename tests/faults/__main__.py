@@ -76,7 +76,7 @@ def _forecast(options: argparse.Namespace) -> Iterator[Line]:
 def _clock(options: argparse.Namespace) -> Iterator[Line]:
     for night in clock_faults.NIGHTS:
         yield clock_faults.change_night(Installation().engine, night)
-    yield clock_faults.jumps(Installation().engine)
+    yield clock_faults.jumps(Installation().engine, hours=24)
 
 
 def _workers(options: argparse.Namespace) -> Iterator[Line]:

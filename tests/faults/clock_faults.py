@@ -1,141 +1,218 @@
-"""The clock jumps an hour and back, and the nights on which the clocks change, a turn a simulated minute."""
+"""The clock jumps an hour and back beneath two workers, and the nights on which the clocks change."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from sqlalchemy import Engine, text
-from sqlmodel import select
+from sqlalchemy import Engine
+from sqlmodel import col, select
 
 from models.db import reading, writing
-from models.domain import CatchUp, Cron, RunStatus, Task, WindowPolicy
+from models.domain import DEFAULT_WINDOWS, CatchUp, Cron, RunStatus, Task, Window, WindowPolicy
 from models.tables import RunRow
 from scheduler.chains import link
 from scheduler.processes import identify_self
-from scheduler.starts import take_turn
-from scheduler.store import workers
 from scheduler.store.endings import Ending, end_run
-from scheduler.store.tasks import Book, chain_book, load_book
+from scheduler.store.tasks import chain_book
+from scheduler.store.workers import SILENT_AFTER
+from scheduler.warm import StartOrder
+from tests.fakes import FixedClock
+from tests.faults.by_hand import LoopByHand
 from tests.faults.small_worlds import SmallWorld, store
 from tests.faults.table import Line
-from tests.naive import dues
+from tests.naive import NaiveWindows, dues
 
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+BEAT = timedelta(seconds=20)
 NIGHTS = {
     "an hour twice": datetime(2026, 11, 1, 3, tzinfo=UTC),
     "an hour missing": datetime(2027, 3, 14, 4, tzinfo=UTC),
 }
 CRONS = ("30 1 * * *", "15 2 * * *", "0 2 * * *", "0 * * * *", "*/20 0-4 * * *", "45 2,3 * * *", "59 1 * * *")
+ALLOW, AVOID, REQUIRE = WindowPolicy.ALLOW, WindowPolicy.AVOID, WindowPolicy.REQUIRE
+JUMPED = (
+    ("*/5 * * * *", ALLOW),
+    ("0 * * * *", ALLOW),
+    ("*/20 * * * *", AVOID),
+    ("30 0,5 * * *", AVOID),
+    ("15 1,5 * * *", REQUIRE),
+)
+"""In hours that begin at midnight in New York, with a window from 00:01 to 02:00 and one from 05:00 to 06:00."""
 
 
-def night_world(start: datetime) -> SmallWorld:
-    tasks = [
+def small(start: datetime, tasks: Sequence[tuple[str, WindowPolicy]], windows: tuple[Window, ...] = ()) -> SmallWorld:
+    """Tasks of which every occurrence is to run."""
+    made = [
         Task(
             uid=number + 1,
             name=f"task {number}",
             type=f"job{number % 6}",
             group=f"job{number % 6}",
             schedule=Cron(expression),
-            window=WindowPolicy.ALLOW,
+            window=policy,
             catch_up=CatchUp.ALL,
             estimate=2 * MINUTE,
         )
-        for number, expression in enumerate(CRONS)
+        for number, (expression, policy) in enumerate(tasks)
     ]
-    return SmallWorld(start, link(tasks), (), 8, {})
+    return SmallWorld(start, link(made), windows, 8, {})
 
 
-class Night:
-    """Turns at whatever the clock shows, and runs that end two minutes later."""
+@dataclass
+class Running:
+    """A run in progress; its process is this test's own, so it lives."""
 
-    def __init__(self, engine: Engine, world: SmallWorld) -> None:
+    worker: int
+    run_id: int
+    claim: str
+    uid: int
+    ends_at: datetime
+
+
+class Machine:
+    """Workers with the product's loop on one machine, whose clock shows what it is told to.
+
+    They give a sign of life, look for lost runs and take their turns at each step. Runs last by the true time.
+    """
+
+    def __init__(self, engine: Engine, world: SmallWorld, workers: int, seed: str) -> None:
         self.engine, self.world = engine, world
-        self.claimed: Counter[int] = Counter()
-        self._book: Book | None = None
-        self._active: list[tuple[int, str, int, int]] = []
+        self.chance = random.Random(seed)
+        self.true = self.latest = world.start
+        self.clock = FixedClock(world.start)
+        self.begun: Counter[int] = Counter()
+        self.running: list[Running] = []
+        self.found: list[str] = []
+        self._windows = NaiveWindows(world.windows, world.start - DAY, world.start + 3 * DAY)
         with writing(engine) as session:
             store(session, world)
-            workers.say_hello(session, "worker-1", identify_self(), world.start)
+        self.workers = [LoopByHand(engine, self.clock, partial(self._begin, one)) for one in range(workers)]
 
-    def minute(self, now: datetime) -> None:
-        """Ends what began two turns ago, then turns until one starts nothing."""
-        due = [one for one in self._active if one[3] <= 0]
-        self._active = [(run, claim, uid, left - 1) for run, claim, uid, left in self._active if left > 0]
-        for run_id, claim, uid, _ in due:
-            with writing(self.engine) as session:
-                session.execute(text("UPDATE run SET status = 'running' WHERE id = :id"), {"id": run_id})
-                book = chain_book(session, uid)
-                assert end_run(session, book, run_id, Ending(RunStatus.COMPLETED), now=now, who="run", claim=claim)
-        while True:
-            with writing(self.engine) as session:
-                workers.beat(session, "worker-1", now, None)
-                self._book = load_book(session, self._book)
-                turn = take_turn(session, self._book, worker_id="worker-1", database_url="", now=now, problem=None)
-            for order in turn.orders:
-                self.claimed[order.run_id] += 1
-                uid = int(order.tags[0].partition(":")[2])
-                self._active.append((order.run_id, order.claim, uid, 1))
-            if not turn.orders:
-                return
+    def step(self, length: timedelta, shown: datetime, acting: Sequence[int] | None = None) -> None:
+        """So much later by the true time; the clock then shows `shown`. acting: whose turns are not left out."""
+        self.true += length
+        self.clock.at, self.latest = shown, max(self.latest, shown)
+        self._end_what_is_over()
+        acts = [one.beat for one in self.workers]
+        acts += [one.settle for number, one in enumerate(self.workers) if acting is None or number in acting]
+        for act in self.chance.sample(acts, len(acts)):
+            act()
 
-    def problems(self, until: datetime) -> tuple[int, list[str]]:
-        """How many occurrences there were; which have no row or several, or started twice or never."""
+    def open_runs(self) -> int:
+        with reading(self.engine) as session:
+            return len(session.exec(select(RunRow.id).where(col(RunRow.ended_at).is_(None))).all())
+
+    def problems(self) -> tuple[int, list[str]]:
+        """How many occurrences the clock has shown; which have no row or several, or did not run once and well."""
         expected = Counter(
             (task.uid, due)
             for task in self.world.tasks.values()
-            for due in dues(replace(task), self.world.start, until + timedelta(microseconds=1))
+            for due in dues(replace(task), self.world.start, self.latest + timedelta(microseconds=1))
         )
         with reading(self.engine) as session:
             rows = session.exec(select(RunRow)).all()
-        found = Counter((row.task_uid, row.due_at) for row in rows)
-        problems = [f"no row: {key}" for key in expected - found] + [
-            f"a row too many: {key}" for key in found - expected
-        ]
-        problems += [f"run {run} started {times} times" for run, times in self.claimed.items() if times != 1]
-        problems += [f"run {row.id} is {row.status.value}" for row in rows if row.status is not RunStatus.COMPLETED]
-        return sum(expected.values()), problems
+        there = Counter((row.task_uid, row.due_at) for row in rows)
+        problems = [f"no row: {key}" for key in expected - there]
+        problems += [f"a row too many: {key}" for key in there - expected]
+        problems += [f"run {run} started {times} times" for run, times in self.begun.items() if times != 1]
+        bad = (row for row in rows if row.status is not RunStatus.COMPLETED)
+        problems += [f"run {row.id} is {row.status.value}: {row.error}" for row in bad]
+        return sum(expected.values()), self.found + problems
+
+    def leave(self) -> None:
+        for one in self.workers:
+            one.leave()
+
+    def _begin(self, worker: int, order: StartOrder) -> None:
+        task = self.world.tasks[int(order.tags[0].partition(":")[2])]
+        now, process = self.clock.at, identify_self()
+        if self._windows.held(task.window, task.estimate, now):
+            self.found.append(f"run {order.run_id} started at {now:%H:%M:%S}, where a window holds it")
+        with writing(self.engine) as session:
+            row = session.get_one(RunRow, order.run_id)
+            row.status, row.running_at = RunStatus.RUNNING, now
+            row.process_id, row.process_ticks = process.pid, process.started_ticks
+            row.process_boot, row.process_host = process.boot_id, process.host
+            session.add(row)
+        ends_at = self.true + self.chance.choice([1, 2, 4]) * MINUTE
+        self.running.append(Running(worker, order.run_id, order.claim, task.uid, ends_at))
+        self.begun[order.run_id] += 1
+
+    def _end_what_is_over(self) -> None:
+        over = [one for one in self.running if one.ends_at <= self.true]
+        self.running = [one for one in self.running if one.ends_at > self.true]
+        for one in over:
+            with writing(self.engine) as session:
+                book, ending = chain_book(session, one.uid), Ending(RunStatus.COMPLETED)
+                if not end_run(session, book, one.run_id, ending, now=self.clock.at, who="run", claim=one.claim):
+                    self.found.append(f"run {one.run_id} ended well, and the ledger would not have it")
+            self.workers[one.worker].exited(one.run_id, one.claim)
 
 
 def change_night(engine: Engine, name: str) -> Line:
-    """Eight hours of the night, a turn a simulated minute."""
+    """Eight hours of the night, minute by minute."""
     start = NIGHTS[name]
-    night = Night(engine, night_world(start))
-    now = start
+    machine = Machine(engine, small(start, [(one, ALLOW) for one in CRONS]), 1, name)
     for _ in range(8 * 60):
-        night.minute(now)
-        now += MINUTE
-    until = now - MINUTE
-    for _ in range(4):  # to the end of what has begun; nothing comes due at these instants
-        night.minute(until)
-    count, problems = night.problems(until)
-    told = (
-        f"{count} occurrences of {len(CRONS)} tasks, each one row and one start" if not problems else str(problems[:4])
-    )
-    return Line(f"Clocks change: {name}", "SQLite", told, not problems)
+        machine.step(MINUTE, machine.true + MINUTE)
+    _finish(machine)
+    count, problems = machine.problems()
+    machine.leave()
+    told = f"{count} occurrences of {len(CRONS)} tasks, each one row and one start"
+    return Line(f"Clocks change: {name}", "SQLite", str(problems[:4]) if problems else told, not problems)
 
 
-def jumps(engine: Engine, seed: int = 0) -> Line:
-    """Twelve hours, in which the clock jumps an hour ahead or back, and later to where it should be."""
-    chance = random.Random(f"jumps {seed}")
-    start = datetime(2026, 11, 23, 5, tzinfo=UTC)
-    night = Night(engine, night_world(start))
-    true, wrong, count = start, timedelta(), 0
-    latest = start
-    for _ in range(12 * 60):
-        if chance.random() < 1 / 40:
-            wrong = timedelta() if wrong else chance.choice([HOUR, -HOUR])
-            count += 1
-        shown = max(true + wrong, start)
-        latest = max(latest, shown)
-        night.minute(shown)
-        true += MINUTE
-    for _ in range(8):
-        night.minute(max(latest, true))
-    occurrences, problems = night.problems(max(latest, true))
+def jumps(engine: Engine, seed: int = 0, hours: int = 3) -> Line:
+    """The clock jumps an hour ahead or back, and later to where it should be, beneath two workers and their runs."""
+    world = small(datetime(2026, 11, 23, 5, tzinfo=UTC), JUMPED, DEFAULT_WINDOWS)
+    machine = Machine(engine, world, 2, f"jumps {seed}")
+    wrong, count, beneath = timedelta(), 0, 0
+    for _ in range(hours * HOUR // BEAT):
+        if machine.chance.random() < 1 / 80:
+            wrong = timedelta() if wrong else machine.chance.choice([HOUR, -HOUR])
+            count, beneath = count + 1, beneath + len(machine.running)
+        machine.step(BEAT, max(machine.true + BEAT + wrong, world.start))
+    _finish(machine)
+    occurrences, problems = machine.problems()
+    problems += _fall_silent(machine)
+    machine.leave()
     told = (
-        f"{count} jumps, {occurrences} occurrences, each one row and one start" if not problems else str(problems[:4])
+        f"{count} jumps beneath two workers and {beneath} runs in progress; {occurrences} occurrences, each one row "
+        "and one start, no good run ended as lost; a worker that then fell silent was noticed"
     )
-    return Line("Clock jumps an hour ahead and back", "SQLite", told, not problems)
+    holds = not problems and beneath > 0
+    return Line("Clock jumps an hour ahead and back", "SQLite", str(problems[:4]) if problems else told, holds)
+
+
+def _finish(machine: Machine) -> None:
+    """To the next minute at which nothing is open; the clock is right again."""
+    for _ in range(2 * HOUR // BEAT):
+        machine.step(BEAT, machine.true + BEAT)
+        if not machine.open_runs():
+            return
+
+
+def _fall_silent(machine: Machine) -> list[str]:
+    """What is wrong with the end of a run whose worker, the second one, is not heard of any more."""
+    for _ in range(HOUR // BEAT):
+        machine.step(BEAT, machine.true + BEAT, acting=[1])
+        if machine.running:
+            break
+    run_id = machine.running[0].run_id
+    silent = machine.workers.pop()
+    silent.leave()
+    machine.running.clear()
+    statuses = []
+    for _ in range(3 * SILENT_AFTER // BEAT):
+        machine.step(BEAT, machine.true + BEAT, acting=[])
+        with reading(machine.engine) as session:
+            statuses.append(session.get_one(RunRow, run_id).status)
+    quiet = SILENT_AFTER // BEAT - 1  # so many beats it may be late
+    if statuses[quiet - 1] is not RunStatus.RUNNING or statuses[-1] is not RunStatus.FAILED:
+        return [f"run {run_id} of a silent worker was {', '.join(statuses)}"]
+    return []

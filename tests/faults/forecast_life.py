@@ -7,28 +7,26 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from sqlalchemy import Engine, text
 from sqlmodel import col, select
 
 from models.db import reading, writing
-from models.domain import DEFAULT_WINDOWS, After, RunStatus, Task
+from models.domain import RunStatus
 from models.tables import RunRow
-from scheduler.clock import Clock
+from scheduler import loop
 from scheduler.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
-from scheduler.planner import forecast
 from scheduler.privileges import OPERATOR
-from scheduler.processes import identify_self
-from scheduler.starts import take_turn
-from scheduler.store import workers
-from scheduler.store.boards import load_board
 from scheduler.store.endings import Ending, end_run
-from scheduler.store.tasks import Book, chain_book, load_book, save_types
+from scheduler.store.tasks import chain_book, load_book, save_types
 from scheduler.task_types import TaskType
 from scheduler.usecases.apply import apply
+from scheduler.usecases.look_ahead import look_ahead
+from scheduler.warm import StartOrder
 from tests.fakes import FixedClock
+from tests.faults.by_hand import LoopByHand
 from tests.faults.table import Line
-from tests.naive import NaiveWindows
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -51,19 +49,20 @@ class Compared:
 
 
 class Life:
-    """A stored installation whose every run takes exactly its estimate. Time moves from one instant to the next."""
+    """A stored installation whose every run takes exactly its estimate, and the product's loop, which starts them.
+
+    The loop says when it wants its next turn, and is let on then, or when a run has ended: at no other instant.
+    """
 
     def __init__(self, engine: Engine, seed: int, tasks: int) -> None:
         self.engine = engine
         self.clock = FixedClock(START)
         self._chance = random.Random(f"life {seed}")
         self._ends: list[tuple[datetime, int, str, int]] = []
-        self._spacings: list[datetime] = []
         self._define(tasks)
-        self._book: Book | None = None
-        self._edges = NaiveWindows(DEFAULT_WINDOWS, START - DAY, START + 60 * DAY).edges
-        with writing(engine) as session:
-            workers.say_hello(session, "worker-1", identify_self(), START)
+        with reading(engine) as session:
+            self._estimates = {uid: task.estimate for uid, task in load_book(session).tasks.items()}
+        self.worker = LoopByHand(engine, self.clock, self._begin)
 
     def _define(self, count: int) -> None:
         types = [TaskType(f"kind{n}", f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(count // 4)]
@@ -73,7 +72,7 @@ class Life:
         given = Definitions(settings=SettingsSection(max_running=max(4, count // 12)), windows=None, tasks=tasks)
         with writing(self.engine) as session:
             save_types(session, types, START)
-            applied = apply(session, _clock(self.clock), OPERATOR, given)
+            applied = apply(session, self.clock, OPERATOR, given)
         assert not applied.errors, applied.errors[:3]
 
     def _task(self, number: int, kinds: int, before: list[TaskSection]) -> TaskSection:
@@ -95,15 +94,23 @@ class Life:
         )
 
     def live_until(self, until: datetime) -> None:
-        """Every instant at which something can change, up to and with `until`."""
-        now: datetime | None = self.clock.now()
-        while now is not None and now <= until:
-            self.clock.at = now
-            self._end_all(now)
-            following = self._turns(now)
-            now = following
+        """Every instant, up to and with `until`, at which a run ends or the loop wants a turn."""
+        while (following := self._following()) <= until:
+            self.clock.at = following
+            self._end_all(following)
+            self.worker.settle()
+            assert self._following() > following, "the loop wanted a turn and took none"
         self.clock.at = until
-        self._turns(until)
+
+    def _following(self) -> datetime:
+        wanted = self.worker.next_turn or self.clock.at
+        return min(wanted, self._ends[0][0]) if self._ends else wanted
+
+    def _begin(self, order: StartOrder) -> None:
+        uid = int(order.tags[0].partition(":")[2])
+        estimate = self._estimates[uid]
+        assert estimate is not None
+        heapq.heappush(self._ends, (self.clock.at + estimate, order.run_id, order.claim, uid))
 
     def _end_all(self, now: datetime) -> None:
         while self._ends and self._ends[0][0] <= now:
@@ -112,63 +119,17 @@ class Life:
                 session.execute(text("UPDATE run SET status = 'running' WHERE id = :id"), {"id": run_id})
                 ending = Ending(RunStatus.COMPLETED)
                 assert end_run(session, chain_book(session, uid), run_id, ending, now=now, who="run", claim=claim)
-
-    def _turns(self, now: datetime) -> datetime | None:
-        """Turns until one starts nothing; the next instant that matters."""
-        while True:
-            with writing(self.engine) as session:
-                workers.beat(session, "worker-1", now, None)
-                self._book = book = load_book(session, self._book)
-                turn = take_turn(session, book, worker_id="worker-1", database_url="", now=now, problem=None)
-            for order in turn.orders:
-                uid = self._task_of(order.run_id)
-                task = book.tasks[uid]
-                assert task.estimate is not None
-                heapq.heappush(self._ends, (now + task.estimate, order.run_id, order.claim, uid))
-                self._note_spacing(book, task, now)
-            if not turn.orders:
-                break
-        instants = [turn.next_due_at, self._ends[0][0] if self._ends else None, self._next_spacing(now)]
-        if turn.held:
-            instants.append(next(edge for edge in self._edges if edge > now))
-        return min((one for one in instants if one is not None and one > now), default=None)
-
-    def _task_of(self, run_id: int) -> int:
-        with reading(self.engine) as session:
-            return session.exec(select(RunRow.task_uid).where(RunRow.id == run_id)).one()
-
-    def _note_spacing(self, book: Book, task: Task, now: datetime) -> None:
-        for uid in task.successors:
-            schedule = book.tasks[uid].schedule
-            assert isinstance(schedule, After)
-            heapq.heappush(self._spacings, now + schedule.spacing)
-
-    def _next_spacing(self, now: datetime) -> datetime | None:
-        while self._spacings and self._spacings[0] <= now:
-            heapq.heappop(self._spacings)
-        return self._spacings[0] if self._spacings else None
+            self.worker.exited(run_id, claim)
 
     # The comparison
 
     def foresee(self, day: datetime) -> dict[Key, tuple[str, datetime | None]]:
-        """The stored forecast made now, of the runs due on that day."""
-        now = self.clock.now()
+        """The forecast that a screen would show now, of the runs due on that day."""
+        until = day + FAR  # what comes due later may still supersede
         with reading(self.engine) as session:
-            book = load_book(session, self._book)
-            picture = load_board(session, book, now, whole=True)
-        board = picture.board
-        rows = forecast(
-            book.tasks,
-            book.world.calendar,
-            book.world.limits.max_running,
-            now + timedelta(microseconds=1),  # what is due at this instant has its row
-            day + FAR,  # what comes due later may still supersede
-            open_runs=[*picture.waiting, *board.active_by_task.values()],
-            failures=board.failures,
-            last_start=board.last_start,
-            lost=picture.lost,
-        )
-        wanted = (row for row in rows if day <= row.due_at < day + DAY)
+            ahead = look_ahead(session, self.clock, OPERATOR, until)
+        assert ahead.until == until, "so many tasks are not forecast so far"
+        wanted = (row for row in ahead.rows if day <= row.due_at < day + DAY)
         return {
             (row.task.uid, row.trigger.value, row.due_at): _within(day, row.outcome, row.started_at) for row in wanted
         }
@@ -193,19 +154,24 @@ def _within(day: datetime, outcome: str, started_at: datetime | None) -> tuple[s
     return ("later", None) if outcome not in ("superseded", "missed", "skipped") else (outcome, None)
 
 
-def _clock(clock: FixedClock) -> Clock:
-    return clock
-
-
 def compare(engine: Engine, seed: int = 1, tasks: int = 300, days: int = 14) -> list[Compared]:
-    """Day by day: what was foreseen at the midnight before it begins, beside what then happened."""
+    """Day by day: what was foreseen at the midnight before it begins, beside what then happened.
+
+    Everything here lies on whole minutes, so held runs are judged again once a minute and not once a second. An idle
+    loop sleeps for a day and not for five seconds: a wake-up that is not at the next due costs a start its minute.
+    """
     life = Life(engine, seed, tasks)
     foreseen: dict[datetime, dict[Key, Any]] = {}
-    for number in range(days + FAR.days + 1):
-        midnight = START + number * DAY
-        life.live_until(midnight)
-        if number < days - 1:
-            foreseen[midnight + DAY] = life.foresee(midnight + DAY)
+    with (
+        mock.patch.object(loop, "HELD_SECONDS", MINUTE.total_seconds()),
+        mock.patch.object(loop, "IDLE_SECONDS", DAY.total_seconds()),
+    ):
+        for number in range(days + FAR.days + 1):
+            midnight = START + number * DAY
+            life.live_until(midnight)
+            if number < days - 1:
+                foreseen[midnight + DAY] = life.foresee(midnight + DAY)
+        life.worker.leave()
     compared = []
     for day, plan in foreseen.items():
         found = life.lived(day)
