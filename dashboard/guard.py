@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from anyio import to_thread
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +22,7 @@ from dashboard.configuration import IDENTITY_HEADER, cookie_name
 from dashboard.data import CLOCK, engine
 from models.db import reading
 from scheduler.errors import SchedulerError
+from scheduler.texts import first_line
 from scheduler.usecases.sessions import SignedIn, key_of, look_up, renew
 
 log = logging.getLogger("headway.dashboard")
@@ -29,7 +31,9 @@ OPEN_PATHS = frozenset({"/login", "/login/oidc", "/login/callback", "/healthz"})
 """All that a visitor without a session gets an answer from."""
 OWN_PASSWORD_PATHS = frozenset({"/change-password", "/logout"})
 """All that somebody with a one-time password gets, until it is changed."""
-POLICY_VIOLATION = 1008
+AWAY = (SchedulerError, SQLAlchemyError)
+"""What a database that is away raises: the first while nobody has reached it yet, the second from then on."""
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 _NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/download/", "/app/", "/vendor/")
 _HEADERS = {
     b"x-frame-options": b"DENY",
@@ -63,11 +67,19 @@ class Guard:
             await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = await self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await (await self._refusal(scope) or self.app)(scope, receive, sending)
+        except AWAY as error:
+            if begun:  # half a download: whoever gets it has to see that it broke off
+                raise
+            await PlainTextResponse(away(error), 503)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """Why this request gets no answer; None lets it through, with its session's identity on it."""
@@ -77,10 +89,7 @@ class Guard:
         if path in OPEN_PATHS:
             _identify(scope, None)
             return None
-        try:
-            signed_in = await session_of(connection)
-        except SchedulerError as error:
-            return PlainTextResponse(away(error), 503)
+        signed_in = await session_of(connection)
         page = _is_page(connection)
         if signed_in is None:
             return RedirectResponse(_login_for(scope), 303) if page else PlainTextResponse("Sign in first.", 401)
@@ -94,7 +103,8 @@ class Guard:
         connection = HTTPConnection(scope)
         try:
             signed_in = await session_of(connection)
-        except SchedulerError:
+        except AWAY as error:
+            away(error)
             signed_in = None
         if signed_in is None or signed_in.must_change_password or not same_origin(connection):
             await receive()
@@ -125,10 +135,14 @@ class _SocketGate:
             asked = _parsed(message.get("bytes") or b"")
             if asked is not None and not _is_wanted(asked):
                 continue
-            if not await self._still_signed_in():
-                return await self._close()
-            if asked is not None and _is_a_persons_act(asked):
-                await to_thread.run_sync(renew, engine(), CLOCK, self._key)
+            try:
+                if await to_thread.run_sync(_look_up, self._key) is None:
+                    return await self._sign_off()
+                if asked is not None and _is_a_persons_act(asked):
+                    await to_thread.run_sync(renew, engine(), CLOCK, self._key)
+            except AWAY as error:  # the session may be good: the browser comes back to it by itself
+                away(error)
+                return await self._hang_up(TRY_AGAIN_LATER)
             return message
 
     async def send(self, message: Message) -> None:
@@ -140,25 +154,23 @@ class _SocketGate:
             self.closed = True
             raise
 
-    async def _still_signed_in(self) -> bool:
-        try:
-            return await to_thread.run_sync(_look_up, self._key) is not None
-        except SchedulerError:
-            return False
-
-    async def _close(self) -> Message:
+    async def _sign_off(self) -> Message:
         """Take the browser to the sign-in page, then hang up."""
         redirect = ForwardMsg()
         redirect.auth_redirect.url = "/login"
         self.closed = True
         await self._send({"type": "websocket.send", "bytes": redirect.SerializeToString()})
-        await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})
-        return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+        return await self._hang_up(POLICY_VIOLATION)
+
+    async def _hang_up(self, code: int) -> Message:
+        self.closed = True
+        await self._send({"type": "websocket.close", "code": code})
+        return {"type": "websocket.disconnect", "code": code}
 
 
 def away(error: Exception) -> str:
-    """What a visitor is told where the database cannot be asked who it is: nothing of it, which is for the log."""
-    log.error("nobody can be signed in: %s", error)
+    """What a visitor is told where the database does not answer: nothing of it, which is for the log."""
+    log.error("the database does not answer: %s", first_line(error))  # its other lines hold what was asked
     return "The database cannot be reached. The dashboard's log says why."
 
 

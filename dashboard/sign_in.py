@@ -14,9 +14,8 @@ from starlette.routing import Route
 from dashboard import oidc
 from dashboard.configuration import cookie_name
 from dashboard.data import CLOCK, engine
-from dashboard.guard import away, is_secure
+from dashboard.guard import AWAY, away, is_secure
 from models.db import reading
-from scheduler.errors import SchedulerError
 from scheduler.store.settings import definitions_version
 from scheduler.usecases.sessions import (
     LONGEST,
@@ -67,7 +66,7 @@ async def login(request: Request) -> Response:
         answer = await to_thread.run_sync(
             sign_in, engine(), CLOCK, name, form.get("password", ""), _address(request), limiter=_HASHING
         )
-    except SchedulerError as error:
+    except AWAY as error:
         return _login_page(following, name=name, problem=away(error), status=503)
     if isinstance(answer, Denied):
         status = 401 if answer.wait is None else 429
@@ -110,7 +109,7 @@ async def from_provider(request: Request) -> Response:
         )
     except oidc.OidcError as error:
         return _login_page(attempt.following, problem=str(error), status=503)
-    except SchedulerError as error:
+    except AWAY as error:
         return _login_page(attempt.following, problem=away(error), status=503)
     if isinstance(answer, Denied):
         return _login_page(attempt.following, problem=answer.message, status=403)

@@ -38,7 +38,8 @@ __all__ = ["ExitCode", "LedgerFactory", "LogLine", "Outcome", "RunLedger", "exec
 
 # The flow is done; so long may Prefect take to hear of it before the ledger is told without it.
 _PREFECT_PATIENCE_SECONDS = 20.0
-_OUTCOME_PATIENCE_SECONDS = 60.0
+# A run that has ended well is not to be called failed because the database is away; a lost claim ends the waiting.
+_OUTCOME_PATIENCE_SECONDS = 3600.0
 _DRAIN_SECONDS = 3.0
 _USED_BY_EVERY_RUN = (
     "anyio._backends._asyncio",

@@ -3,11 +3,15 @@
 The claim is the same. Then, instead of a process of this machine, Prefect gets a flow run for the other pool's
 worker, with the run's idempotency key; what Prefect says about it from then on goes into the ledger under the claim.
 Nobody's death loses it: any worker can take the watch over, and making the flow run twice makes one.
+
+A lost answer is no answer: a run waits again only where Prefect has surely not been told of it. Else it stays
+*starting*, with its locks, until a round has found its flow run or made it.
 """
 
 import logging
+import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,13 +19,14 @@ from sqlalchemy import Engine, or_, update
 from sqlmodel import Session, col, func, select
 
 from models.db import reading, writing
-from models.domain import RunStatus
+from models.domain import RunStatus, Trigger
 from models.tables import RunLogRow, RunRow, TaskTypeRow
 from scheduler.prefect_api import FlowRunState, PrefectApi, PrefectError, PrefectRefused, PrefectUnreachable
 from scheduler.run_ledger import LogLine, Outcome
 from scheduler.run_outcome import counts_of
 from scheduler.starts import start_order
 from scheduler.store import workers
+from scheduler.store.claims import record_not_started
 from scheduler.store.process_side import StoredRunLedger
 from scheduler.store.tasks import chain_book
 from scheduler.task_types import POOL
@@ -53,9 +58,29 @@ class HandOver:
         self._read_result = read_result or persisted_result
         self._ending: dict[str, int] = {}  # how often a claim's flow run was seen as ended
         self._deployments: set[str] = set()  # of other pools, now or when one of their runs was seen in progress
+        self._who_begins = threading.Lock()
+        self._beginning: set[str] = set()  # claims whose first call to Prefect is under way: no round's yet
+        self._taken_up: set[str] = set()  # claims that a round has taken up: not to be begun any more
 
     def begin(self, order: StartOrder) -> None:
-        """Make the flow run for the other pool. Prefect away: the run waits again. Prefect refuses: it has failed."""
+        """Make the flow run for the other pool. Prefect surely not told: the run waits again. It refuses: failed."""
+        with self._who_begins:
+            if order.claim in self._taken_up:
+                return
+            self._beginning.add(order.claim)
+        try:
+            self._make(order)
+        except PrefectUnreachable as error:
+            if not error.nothing_done:
+                log.warning("run %s: whether Prefect took it, the next round finds out: %s", order.run_id, error)
+            elif not self._give_back(order.run_id, order.claim, order.flow_run_id, str(error)):
+                log.warning("run %s is not this worker's to give back: %s", order.run_id, error)
+        finally:
+            with self._who_begins:
+                self._beginning.discard(order.claim)
+
+    def _make(self, order: StartOrder) -> None:
+        """The flow run is there, and bound. Raises PrefectUnreachable."""
         ledger = StoredRunLedger(self._url, order.run_id, order.claim)
         try:
             flow_run_id = self._prefect.create_flow_run(
@@ -66,15 +91,35 @@ class HandOver:
                 tags=order.tags,
                 labels=order.labels,
             )
-        except PrefectUnreachable as error:
-            ledger.not_started(f"Prefect cannot be reached: {error}")
         except PrefectRefused as error:
             ledger.ended(Outcome("failed", error=f"Prefect did not take it: {error}"))
         else:
-            if not ledger.bind(flow_run_id):
-                self._end_if_over(order.run_id, flow_run_id)
+            self._bind(ledger, order.run_id, order.flow_run_id, flow_run_id)
         finally:
             ledger.close()
+
+    def _bind(self, ledger: StoredRunLedger, run_id: int, before: str | None, flow_run_id: str) -> None:
+        """The run has this flow run. `before`, as which it was born in Prefect, is over first: polled again, it would
+        be another run.
+        """
+        if before is not None and before != flow_run_id:
+            try:
+                self._prefect.end(before, "crashed", f"Flow run {flow_run_id} takes its place, on another work pool.")
+            except PrefectUnreachable as error:
+                raise PrefectUnreachable(str(error)) from error  # whatever it says: the new one is made
+        if not ledger.bind(flow_run_id):
+            self._end_if_over(run_id, flow_run_id)
+
+    def _give_back(self, run_id: int, claim: str, before: str | None, why: str) -> bool:
+        """It waits again; False if it has its flow run meanwhile, or is another worker's to watch.
+
+        before: the flow run it had when it was claimed (one born in Prefect), else None.
+        """
+        with writing(self._engine) as session:
+            row = session.get(RunRow, run_id, with_for_update=True)
+            if row is None or (row.claim, row.worker_id, row.flow_run_id) != (claim, self._worker_id, before):
+                return False
+            return record_not_started(session, row, why, datetime.now(UTC), "run")
 
     def _end_if_over(self, run_id: int, flow_run_id: str) -> None:
         """Its run was reset while the flow run was being made. Where it waits again, its next claim finds this one."""
@@ -92,10 +137,14 @@ class HandOver:
             active = workers.handed_over(session)
             rows = self._take_watch(session, active, now)
             self._deployments |= _deployments(session, {row.type for row in active})
+        with self._who_begins:
+            self._taken_up &= {row.claim for row in active if row.claim}
+        bound: dict[str, RunRow] = {}
         for row in rows:
-            if row.flow_run_id is None:  # its worker died between the claim and the flow run, or just after it
+            if row.flow_run_id is not None and self._is_ours(row, row.flow_run_id):
+                bound[row.flow_run_id] = row
+            else:  # just claimed, or its worker died, or it did not hear Prefect's answer
                 _alone(row.id, partial(self._begin_again, row))
-        bound = {row.flow_run_id: row for row in rows if row.flow_run_id}
         states = self._prefect.states(bound) if bound else {}
         ended = [_alone(row.id, partial(self._follow, row, states.get(key))) for key, row in bound.items()]
         self._end_what_was_reset()
@@ -111,25 +160,42 @@ class HandOver:
                 session.execute(statement.values(worker_id=self._worker_id))
         return mine
 
+    def _is_ours(self, row: RunRow, flow_run_id: str) -> bool:
+        """Whether it is the flow run for the other pool, and not the one that a run was born as in Prefect."""
+        assert row.id is not None
+        if row.trigger is not Trigger.PREFECT or row.status is not RunStatus.STARTING:
+            return True
+        return self._prefect.flow_run_of(row.id, row.attempt) == flow_run_id
+
     def _begin_again(self, row: RunRow) -> None:
-        """Hand over a run that was claimed and perhaps never handed over."""
+        """Hand over a run that was claimed and perhaps handed over. Raises PrefectUnreachable: in the next round, then.
+
+        Never given back because Prefect is away: an earlier call may have been heard.
+        """
         assert row.id is not None and row.claim is not None
+        with self._who_begins:
+            if row.claim in self._beginning:
+                return
+            self._taken_up.add(row.claim)
         with reading(self._engine) as session:
+            now = session.get(RunRow, row.id)
+            if now is None or (now.claim, now.flow_run_id) != (row.claim, row.flow_run_id):
+                return  # its first call has come back since this round looked
             book = chain_book(session, row.task_uid)
-        task_type = book.world.types.get(row.type)
-        if task_type is not None and task_type.handed_to == row.work_pool:
-            parameters = dict(row.parameters or {})
-            self.begin(start_order(book, task_type, row, row.claim, row.attempt, parameters, self._url))
-            return
         flow_run_id = self._prefect.flow_run_of(row.id, row.attempt)
-        ledger = StoredRunLedger(self._url, row.id, row.claim)
-        try:
-            if flow_run_id is None:
-                ledger.not_started(f"its type is not on the work pool '{row.work_pool}' any more")
-            else:
-                ledger.bind(flow_run_id)
-        finally:
-            ledger.close()
+        task_type = book.world.types.get(row.type)
+        if flow_run_id is not None:
+            ledger = StoredRunLedger(self._url, row.id, row.claim)
+            try:
+                self._bind(ledger, row.id, row.flow_run_id, flow_run_id)
+            finally:
+                ledger.close()
+        elif task_type is not None and task_type.handed_to == row.work_pool:
+            parameters = dict(row.parameters or {})
+            self._make(start_order(book, task_type, row, row.claim, row.attempt, parameters, self._url))
+        else:
+            why = f"its type is not on the work pool '{row.work_pool}' any more"
+            self._give_back(row.id, row.claim, row.flow_run_id, why)
 
     def _follow(self, row: RunRow, state: FlowRunState | None) -> bool:
         """Bring the ledger up to what Prefect says of one run; whether it ended."""
@@ -196,13 +262,13 @@ class HandOver:
             return
         with reading(self._engine) as session:
             over = session.exec(
-                select(RunRow.id, RunRow.flow_run_id).where(
+                select(RunRow.id, RunRow.flow_run_id, RunRow.trigger).where(
                     col(RunRow.id).in_(set(unfinished.values())),
                     col(RunRow.ended_at).is_not(None),
                     col(RunRow.work_pool) != "",
                 )
             ).all()
-        known = dict(over)
+        known = {run_id: None if trigger is Trigger.PREFECT else bound for run_id, bound, trigger in over}
         for flow_run_id, run_id in unfinished.items():
             if run_id in known and known[run_id] in (None, flow_run_id):
                 _alone(run_id, partial(self._prefect.cancel, flow_run_id, _OVER))

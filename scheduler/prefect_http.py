@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PAGE = 200
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_NOT_NOW = (408, 429)
+"""Of the answers that begin with a 4 those that are no refusal."""
 
 
 class PrefectError(Exception):
@@ -20,6 +22,11 @@ class PrefectError(Exception):
 
 class PrefectUnreachable(PrefectError):
     """Prefect does not answer, or not with an answer that counts (5xx, a refused login)."""
+
+    def __init__(self, message: str, *, nothing_done: bool = False) -> None:
+        super().__init__(message)
+        self.nothing_done = nothing_done
+        """Surely nothing of what was asked has been or will be done; else perhaps only the answer was lost."""
 
 
 class PrefectRefused(PrefectError):
@@ -80,34 +87,45 @@ class PrefectHttp:
     def _send(
         self, method: str, path: str, *, timeout_seconds: float | None = None, **options: Any
     ) -> "httpx.Response":
-        import httpx
-
         patience = timeout_seconds or self._timeout_seconds
-        try:
-            answer = self._send_patiently(method, path, timeout=patience, **options)
-        except httpx.HTTPError as error:
-            detail = str(error) or type(error).__name__
-            raise PrefectUnreachable(f"Prefect at {self.url} cannot be reached: {detail}.") from error
+        answer, doubt = self._send_patiently(method, path, timeout=patience, **options)
         if answer.is_success:
             return answer
         if answer.status_code in (401, 403):
             raise PrefectUnreachable(
                 f"Prefect at {self.url} refuses the login ({answer.status_code}). "
-                "Check PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
+                "Check PREFECT_API_AUTH_STRING or PREFECT_API_KEY.",
+                nothing_done=not doubt,
             )
-        if answer.status_code >= 500:
+        if answer.status_code >= 500 or answer.status_code in _NOT_NOW:
             raise PrefectUnreachable(f"Prefect at {self.url} answers {answer.status_code} to {method} {path}.")
         detail = _detail(answer)
         raise PrefectRefused(f"Prefect refused {method} {path}: {detail}", answer.status_code)
 
-    def _send_patiently(self, method: str, path: str, *, timeout: float, **options: Any) -> "httpx.Response":
-        """Again after a 503 or 429: Prefect says so while its SQLite is locked, and has done nothing."""
+    def _send_patiently(
+        self, method: str, path: str, *, timeout: float, **options: Any
+    ) -> "tuple[httpx.Response, bool]":
+        """The answer, and whether one before it left it open what was done.
+
+        Again after a 503 or 429: Prefect says so while its SQLite is locked, and has done nothing; a gateway that
+        says 503 may have lost the answer only.
+        """
+        import httpx
+
+        never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
         deadline = time.monotonic() + timeout
-        pause = 0.1
+        pause, doubt = 0.1, False
         while True:
-            answer = self._send_guarded(method, path, timeout=timeout, **options)
+            try:
+                answer = self._send_guarded(method, path, timeout=timeout, **options)
+            except httpx.HTTPError as error:
+                raise PrefectUnreachable(
+                    f"Prefect at {self.url} cannot be reached: {str(error) or type(error).__name__}.",
+                    nothing_done=isinstance(error, never_sent) and not doubt,
+                ) from error
             if answer.status_code not in (429, 503) or time.monotonic() + pause > deadline:
-                return answer
+                return answer, doubt
+            doubt = doubt or answer.status_code == 503
             time.sleep(pause)
             pause *= 2
 

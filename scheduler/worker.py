@@ -205,7 +205,17 @@ def run_worker(name: str | None = None) -> None:
     asked_for = "PREFECT_WORKER_QUERY_SECONDS" in os.environ
     with temporary_settings({} if asked_for else {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS}):
         worker = HeadwayWorker(work_pool_name=WORK_POOL, name=name)
-        anyio.run(_work_until_told, worker)
+        try:
+            anyio.run(_work_until_told, worker)
+        except ExceptionGroup as group:  # anyio's wrapping: who reports it has to see what it is
+            raise _alone(group) from None
+
+
+def _alone(error: Exception) -> Exception:
+    """What a group holds, where that is one error."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _work_until_told(worker: HeadwayWorker) -> None:

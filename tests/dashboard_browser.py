@@ -106,6 +106,23 @@ def cells(page: Page, key: str) -> list[list[str]]:
     return [row.locator("td").all_inner_texts() for row in rows.all()]
 
 
+def every_cell(page: Page, key: str) -> set[str]:
+    """What a table shows from its first row to its last, scrolled through: it draws only the rows that are in sight."""
+    place = page.locator(f".st-key-{key}")
+    table = place.locator("canvas[data-testid='data-grid-canvas'] table")
+    table.wait_for(state="attached")
+    rows, found, seen = int(table.get_attribute("aria-rowcount") or 0), set[str](), 1  # the head is the first
+    while seen < rows:
+        place.locator(".dvn-scroller").evaluate("(one, top) => { one.scrollTop = top }", 31 * (seen - 1))
+        table.locator(f"tbody tr[aria-rowindex='{seen + 1}']").wait_for(state="attached")
+        drawn = table.locator("tbody").evaluate(
+            "body => [...body.rows].map(row => [row.ariaRowIndex, ...[...row.cells].map(cell => cell.textContent)])"
+        )
+        found |= {cell for row in drawn for cell in row[1:]}
+        seen = max(int(row[0]) for row in drawn)
+    return found
+
+
 def column(page: Page, key: str, name: str) -> list[str]:
     head = page.locator(f".st-key-{key} canvas[data-testid='data-grid-canvas'] table thead th")
     head.first.wait_for(state="attached")

@@ -265,7 +265,7 @@ class Dashboard:
 
 
 @contextmanager
-def serving(home: Path, **extra: str) -> Iterator[str]:
+def serving(home: Path, program: Sequence[str] = ("-m", "dashboard"), **extra: str) -> Iterator[str]:
     """`python -m dashboard` on a free port; its address. It is up when /healthz says so. extra: environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -274,7 +274,7 @@ def serving(home: Path, **extra: str) -> Iterator[str]:
     environment.pop("HEADWAY_DATABASE_URL", None)
     with (home / "dashboard.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dashboard"],
+            [sys.executable, *program],
             env=environment,
             stdout=log,
             stderr=log,
@@ -306,13 +306,13 @@ def _wait_until_up(url: str, process: "subprocess.Popen[bytes]", log: Path) -> N
 
 
 @contextmanager
-def dashboard(**extra: str) -> Iterator[Dashboard]:
+def dashboard(program: Sequence[str] = ("-m", "dashboard"), **extra: str) -> Iterator[Dashboard]:
     """A furnished installation, served."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         world = new_world(home)
         _move_windows(world)
         runs = furnish(world)
-        with serving(home, **extra) as url:
+        with serving(home, program, **extra) as url:
             yield Dashboard(url, home, world, runs)
         world.engine.dispose()

@@ -30,15 +30,17 @@ class Fault:
     """Strikes once: at the `nth` call of `operation`, before it takes place or after, its answer lost.
 
     `cut` drops the connection, `silence` never answers, `refuse` answers with `error`. With `at_byte` a
-    write counts only once it reaches that offset, and what lies before is still written.
+    write counts only once it reaches that offset, and what lies before is still written. `slow` strikes every
+    time from the `nth` on: one after the other takes `delay_seconds`.
     """
 
     operation: str
     when: Literal["before", "after"] = "before"
     nth: int = 1
-    effect: Literal["cut", "silence", "refuse"] = "cut"
+    effect: Literal["cut", "silence", "refuse", "slow"] = "cut"
     error: Exception | None = None
     at_byte: int | None = None
+    delay_seconds: float = 0.0
     on_strike: Callable[[], None] = lambda: None
 
 
@@ -55,6 +57,7 @@ class Behaviour:
     most_read_bytes: int | None = None
     refuses_reading: bool = False
     after_rename: Callable[[Path], None] = lambda path: None
+    after_each: Callable[[], None] = lambda: None  # operation, a broken off one too: all that may change a file
     operations: list[tuple[str, str]] = field(default_factory=list)  # operation, path
     written_bytes: int = 0
     write_offsets: list[int] = field(default_factory=list)
@@ -196,6 +199,7 @@ class _FaultySftp(asyncssh.SFTPServer):
         super().__init__(channel, chroot=os.fsencode(server.root))
         self._behaviour = server.behaviour
         self._is_cut = False
+        self._one_at_a_time = asyncio.Lock()  # asyncssh takes requests side by side, a slow disk does not
 
     async def _perform(self, operation: str, path: str, action: Callable[[], Any]) -> Any:
         await self._strike(operation, "before")
@@ -203,6 +207,7 @@ class _FaultySftp(asyncssh.SFTPServer):
             return action()
         finally:  # an answer is an answer, a refusal too
             self._behaviour.operations.append((operation, path))
+            self._behaviour.after_each()
             await self._strike(operation, "after")
 
     async def _strike(self, operation: str, when: str, reached: int | None = None) -> None:
@@ -214,11 +219,18 @@ class _FaultySftp(asyncssh.SFTPServer):
             if fault.at_byte is not None and (reached is None or reached < fault.at_byte):
                 continue
             fault.nth -= 1
-            if fault.nth == 0:
+            if fault.effect == "slow" and fault.nth <= 0:
+                await self._dawdle(fault)
+            elif fault.nth == 0:
                 self._behaviour.faults.remove(fault)
                 self._behaviour.struck.append(fault)
                 fault.on_strike()
                 await self._take_effect(fault)
+
+    async def _dawdle(self, fault: Fault) -> None:
+        self._behaviour.struck.append(fault)
+        async with self._one_at_a_time:
+            await asyncio.sleep(fault.delay_seconds)
 
     async def _take_effect(self, fault: Fault) -> None:
         if fault.effect == "refuse":
@@ -244,6 +256,7 @@ class _FaultySftp(asyncssh.SFTPServer):
         for fault in behaviour.faults:
             if fault.operation == "write" and fault.at_byte is not None and end > fault.at_byte and not self._is_cut:
                 super().write(file_obj, offset, data[: max(0, fault.at_byte - offset)])
+                behaviour.after_each()
         await self._strike("write", "before", end - 1)
         if behaviour.quota_bytes is not None and end > behaviour.quota_bytes:
             if behaviour.quota_is_silent:
@@ -253,6 +266,7 @@ class _FaultySftp(asyncssh.SFTPServer):
             data = bytes([data[0] ^ 1]) + data[1:]
         super().write(file_obj, offset, data)
         behaviour.written_bytes += len(data)
+        behaviour.after_each()
         await self._strike("write", "after", end - 1)
         return len(data)
 

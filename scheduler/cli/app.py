@@ -61,9 +61,9 @@ def main() -> None:
 def _unexpected(error: Exception) -> None:
     """A database that does not answer is 5; anything else is a defect of ours, kept in a file, not on the screen."""
     if type(error).__module__.startswith("sqlalchemy"):
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import InternalError, OperationalError
 
-        if isinstance(error, OperationalError):
+        if isinstance(error, OperationalError | InternalError):  # Internal: PostgreSQL's for "read-only", for example
             fail(f"the database cannot be reached or written: {str(error.orig).splitlines()[0]}", 5)
     if type(error).__name__ == "PrefectUnreachable":
         fail(str(error), 5)

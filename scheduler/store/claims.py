@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, insert, or_, update
+from sqlalchemy import case, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -112,7 +112,15 @@ def record_back_to_waiting(
 
 
 def record_not_started(session: Session, row: RunRow, why: str, now: datetime, who: str) -> bool:
-    """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count."""
+    """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count.
+
+    Of a run that was handed to another pool nobody here can say so: False where it has its flow run. (One that was born
+    in Prefect has had one before; whoever gives it back has to see that it is still that one.)
+    """
+    if row.work_pool:
+        session.refresh(row, ["flow_run_id"], with_for_update=True)
+        if row.flow_run_id is not None and row.trigger is not Trigger.PREFECT:
+            return False
     flow_run_id = row.flow_run_id if row.trigger is Trigger.PREFECT else None
     values = {"attempt": max(row.attempt - 1, 0), "flow_run_id": flow_run_id}
     return _back_to_waiting(session, row, [RunStatus.STARTING], f"not started: {why}", now, who, values)
@@ -141,13 +149,12 @@ def give_back_unbegun(session: Session, worker_id: str, begun: Collection[str], 
     """What this worker claimed in a turn whose end it did not hear of, and so never handed to a process.
 
     begun: the claims that it did hand over. Returns the runs that wait again. Not those of other pools: whoever watches
-    over them makes the flow run that is missing, and of one that is there nobody knows how far it is. (One that was
-    born in Prefect has had a flow run all along, so the watch would not make it another.)
+    over them makes the flow run that is missing, and of one that is there nobody knows how far it is.
     """
     rows = session.exec(
         select(RunRow)
         .where(RunRow.worker_id == worker_id, RunRow.status == RunStatus.STARTING, RunRow.process_id == 0)
-        .where(or_(col(RunRow.work_pool) == "", col(RunRow.trigger) == Trigger.PREFECT))
+        .where(RunRow.work_pool == "")
         .execution_options(populate_existing=True)
     ).all()
     unheard = [row for row in rows if row.claim not in begun]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from models.db import reading, writing
@@ -298,29 +299,42 @@ def _throttle_keys(name: str, address: str) -> dict[str, str]:
     """Where failures are counted; hashed, for a mistyped name may be a password."""
     return {
         kind: f"{kind}:{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()}"
-        for kind, value in (("user", name), ("address", address))
+        for kind, value in (("address", address), ("user", name))
     }
 
 
 def _admit(session: Session, now: datetime, keys: dict[str, str], name: str, address: str) -> timedelta | None:
     """Count an attempt as failed in advance; or how long to wait, where too many failed before it."""
-    rows = {kind: session.get(SignInThrottleRow, key, with_for_update=True) for kind, key in keys.items()}
-    waits = [row.blocked_until - now for row in rows.values() if row is not None and row.blocked_until > now]
-    if waits:
-        return max(waits)
-    session.execute(delete(SignInThrottleRow).where(col(SignInThrottleRow.last_at) < now - _FORGET))
+    rows = {}
     for kind, key in keys.items():
-        row = rows[kind]
-        failures = 1 if row is None or row.last_at < now - _FORGET else row.failures + 1
-        session.merge(
-            SignInThrottleRow(key=key, failures=failures, last_at=now, blocked_until=now + _delay(kind, failures))
-        )
+        rows[kind] = row = _counted(session, now, key)
+        if row.blocked_until > now:  # an address that has to wait gets no more names counted
+            return row.blocked_until - now
+    for kind, row in rows.items():
+        failures = 1 if row.last_at < now - _FORGET else row.failures + 1
+        row.failures, row.last_at, row.blocked_until = failures, now, now + _delay(kind, failures)
         if failures == LOCKED_OUT_AFTER[kind]:
             known = session.exec(select(UserRow.id).where(UserRow.name == name)).first() is not None
             who = f"user '{name}'" if known else "an unknown user name"  # which may be somebody's password
             subject = who if kind == "user" else f"address {address}"
             audit.record(session, now, Actor("sign-in"), "lock out", subject, after={"failures": failures})
+    session.flush()
+    old = select(SignInThrottleRow.key).where(SignInThrottleRow.last_at < now - _FORGET)
+    unused = old.with_for_update(skip_locked=True)  # two attempts that wait for each other's old rows end in an error
+    session.execute(delete(SignInThrottleRow).where(col(SignInThrottleRow.key).in_(unused)))
     return None
+
+
+def _counted(session: Session, now: datetime, key: str) -> SignInThrottleRow:
+    """The row of that key, made where there is none, and nobody else's until the transaction ends.
+
+    In one statement: of two first attempts at once, on PostgreSQL both would find no row to lock.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    made = dialect.insert(SignInThrottleRow).values(key=key, failures=0, last_at=now, blocked_until=now)
+    kept = made.on_conflict_do_update(index_elements=["key"], set_={"failures": col(SignInThrottleRow.failures)})
+    found = kept.returning(SignInThrottleRow)
+    return session.execute(found, execution_options={"populate_existing": True}).scalar_one()
 
 
 def _delay(kind: str, failures: int) -> timedelta:
@@ -333,12 +347,14 @@ def _delay(kind: str, failures: int) -> timedelta:
 
 
 def _take_back(session: Session, keys: dict[str, str]) -> None:
-    """The password was right: the user's count goes, the address loses only this attempt."""
-    session.execute(delete(SignInThrottleRow).where(col(SignInThrottleRow.key) == keys["user"]))
-    row = session.get(SignInThrottleRow, keys["address"])
-    if row is not None:
-        row.failures, row.blocked_until = row.failures - 1, row.last_at
-        session.add(row)
+    """The password was right: the user's count goes, the address loses only this attempt.
+
+    The rows in the same order as where they are counted, or each of two attempts could wait for the other.
+    """
+    key, failures = col(SignInThrottleRow.key), col(SignInThrottleRow.failures)
+    forgiven = {"failures": failures - 1, "blocked_until": SignInThrottleRow.last_at}
+    session.execute(update(SignInThrottleRow).where(key == keys["address"]).values(forgiven))
+    session.execute(delete(SignInThrottleRow).where(key == keys["user"]))
 
 
 def _too_many(wait: timedelta) -> Denied:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +32,7 @@ from scheduler.errors import Unreachable
 from scheduler.privileges import OPERATOR
 from scheduler.usecases import people
 from scheduler.usecases.sessions import key_of
+from tests.dashboard_socket import client, messages, rerun, signed_in, socket
 from tests.dashboard_stack import HOSTILE, PASSWORD, Dashboard, dashboard
 
 OPEN = {"/login", "/healthz"}
@@ -60,62 +60,10 @@ def routes() -> list[tuple[str, list[str], str]]:
     return [(path, methods, kind) for path, methods, kind in json.loads(done.stdout.splitlines()[-1])]
 
 
-def client(stack: Dashboard, **headers: str) -> httpx.Client:
-    """Requests as a browser on the dashboard's own page sends them."""
-    return httpx.Client(
-        base_url=stack.url, headers={"origin": stack.url, **headers}, timeout=30, verify=False, trust_env=False
-    )
-
-
-@contextmanager
-def signed_in(stack: Dashboard, name: str, password: str = PASSWORD) -> Iterator[httpx.Client]:
-    with client(stack) as session:
-        answer = session.post("/login", data={"name": name, "password": password})
-        assert answer.status_code == 303, answer.text
-        yield session
-
-
 def token_of(session: httpx.Client) -> str:
     (cookie,) = session.cookies.jar
     assert cookie.value
     return cookie.value
-
-
-def socket(stack: Dashboard, session: httpx.Client | None, *, resume: str = "", origin: str = "") -> Connection:
-    cookies = "; ".join(f"{one.name}={one.value}" for one in session.cookies.jar) if session else ""
-    headers = {"cookie": cookies, "x-headway-session": "somebody else"} if cookies else {}
-    protocols = [Subprotocol("streamlit"), *([Subprotocol("xsrf"), Subprotocol(resume)] if resume else [])]
-    return connect(
-        f"{stack.url.replace('http', 'ws')}/_stcore/stream",
-        additional_headers=headers,
-        origin=origin or stack.url,  # type: ignore[arg-type]
-        subprotocols=protocols,
-        max_size=None,
-    )
-
-
-def rerun(connection: Connection, *, auto: bool = False) -> None:
-    from streamlit.proto.BackMsg_pb2 import BackMsg
-
-    message = BackMsg()
-    message.rerun_script.query_string = ""
-    message.rerun_script.is_auto_rerun = auto
-    connection.send(message.SerializeToString())
-
-
-def messages(connection: Connection, until: str) -> list[Any]:
-    """What the server sends, up to the first message of that kind."""
-    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-
-    found = []
-    while True:
-        message = ForwardMsg()
-        data = connection.recv(timeout=60)
-        assert isinstance(data, bytes)
-        message.ParseFromString(data)
-        found.append(message)
-        if message.WhichOneof("type") == until:
-            return found
 
 
 def streamlit_session(connection: Connection) -> str:

@@ -140,21 +140,27 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
         stack.define(2, seconds=4.0)
         with stack.worker():
             yield database_faults.locked(stack)
-            yield database_faults.read_only(stack)
+    with _postgres() as database, _stack(url_of(database.engine)) as stack:
+        stack.define(2, seconds=4.0)
+        with stack.worker():
+            yield database_faults.read_only_server(stack)
     with _postgres() as database, _stack(url_of(database.engine)) as stack:
         yield postgres_faults.restarted(stack, database, 10)
-    with _postgres() as database, _stack(url_of(database.engine)) as stack:
-        yield postgres_faults.away(stack, database, 90)
+    for work in (130, 30):
+        with _postgres() as database, _stack(url_of(database.engine)) as stack:
+            yield postgres_faults.away(stack, database, 120, work)
     with tempfile.TemporaryDirectory() as folder, database_faults.small_disk(Path(folder)) as disk:
         if disk is None:
             engine = _installed(Path(folder))
             yield database_faults.full(engine)
             engine.dispose()
+            yield Line("Disk read-only after a power cut", "SQLite", "NOT RUN: no disk may be mounted here", True)
             return
         with _stack(f"sqlite:///{disk / 'headway.db'}") as stack:
             stack.define(2, seconds=4.0)
             with stack.worker():
                 yield database_faults.disk_full(stack, disk)
+                yield database_faults.read_only_disk(stack, disk)
 
 
 def _sftp(options: argparse.Namespace) -> Iterator[Line]:

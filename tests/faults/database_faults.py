@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.db import make_engine, sqlite_module, writing
+from models.db import sqlite_module, writing
 from models.domain import RunStatus
-from models.tables import SettingRow
-from tests.faults.stack import Stack, settle
+from models.tables import RunRow, SettingRow
+from tests.acceptance.running import processes_of, until
+from tests.faults.stack import Stack, settle, within
 from tests.faults.table import Line
 
 
-def locked(stack: Stack, seconds: float = 30) -> Line:
+def locked(stack: Stack, seconds: float = 30, number: int = 0) -> Line:
     """Somebody else keeps SQLite's write lock for half a minute while a run is in progress and others come due."""
-    run_id = stack.run_now(0)
+    run_id = stack.run_now(number)
     stack.running(run_id)
-    waiting = stack.run_now(1)
+    waiting = stack.run_now(number + 1)
     intruder = sqlite_module().connect(str(stack.engine.url.database), timeout=60, isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     stack.sleep(seconds)
@@ -100,27 +105,101 @@ def _contents(engine: Engine) -> list[object]:
         return list(connection.execute(text("SELECT key, value FROM setting ORDER BY key")).all())
 
 
-def read_only(stack: Stack) -> Line:
-    """Connections that may not write (root ignores a file's mode, so by SQLite's or PostgreSQL's own means)."""
-    engine = make_engine(stack.url)
-    before = len(stack.all_runs())
-    message = ""
-    with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
-        if stack.where == "SQLite":
-            connection.exec_driver_sql("PRAGMA query_only = ON")
-        else:
-            connection.exec_driver_sql("SET default_transaction_read_only = on")
-        connection.commit()
-        try:
-            connection.execute(text("UPDATE task SET object = 'half'"))
-        except SQLAlchemyError as error:
-            message = str(error).splitlines()[0]
-    engine.dispose()
-    unchanged = len(stack.all_runs()) == before
+def read_only_server(stack: Stack, seconds: float = 30) -> Line:
+    """PostgreSQL takes no write from anybody for a while, as a standby does, under a worker with a run in progress."""
     run_id = stack.run_now(0)
-    row = stack.ended(run_id)
-    right = bool(message) and unchanged and row.status is RunStatus.COMPLETED
-    return Line("Database read-only", stack.where, f'"{message}"; unchanged; worked on afterwards', right)
+    stack.running(run_id)
+    due_at = _in(seconds / 2)
+    stack.come_due_at(1, due_at)
+    before = len(stack.log())
+    _set_read_only(stack.engine, True)
+    try:
+        kept = _ledger(stack.engine)
+        told = within(lambda: "read-only transaction" in stack.log()[before:], 60)
+        stack.sleep(max(seconds, (due_at - datetime.now(UTC)).total_seconds() + 2))
+        unchanged = _ledger(stack.engine) == kept
+    finally:
+        _set_read_only(stack.engine, False)
+    until(lambda: len(_runs_of(stack, 1, due_at)) == 1, "the row of what came due", 60)
+    settle(stack)
+    rows = [stack.run(run_id), *_runs_of(stack, 1, due_at)]
+    problems = stack.problems()
+    right = told and unchanged and all(row.status is RunStatus.COMPLETED for row in rows) and not problems
+    said = '"cannot execute ... in a read-only transaction" in the worker\'s log' if told else "nothing said"
+    text = f"{said}; nothing written: {unchanged}; {[row.status.value for row in rows]}, by themselves"
+    return Line(f"Database read-only for {seconds:.0f} s", stack.where, text + "".join(problems[:3]), right)
+
+
+def _set_read_only(engine: Engine, on: bool) -> None:
+    """For every session there is, at its next statement."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    engine.dispose()  # the next connection is a new session: it has heard of it
+    with engine.connect() as connection:
+        shown = "SHOW default_transaction_read_only"
+        until(lambda: (connection.exec_driver_sql(shown).scalar_one() == "on") is on, f"{shown}: {on}", 10)
+
+
+def read_only_disk(stack: Stack, disk: Path, seconds: float = 20) -> Line:
+    """After a power cut the disk with the database is read-only for a while; the worker is restarted all the time.
+
+    The kernel lets nobody make a disk read-only on which a file is open for writing, so not under a living worker.
+    """
+    run_id = stack.run_now(0)
+    stack.running(run_id)
+    due_at = _in(seconds / 2)
+    stack.come_due_at(1, due_at)
+    for process_id in processes_of(stack.home):
+        if process_id != stack.server.pid:
+            os.kill(process_id, signal.SIGKILL)
+    stack.engine.dispose()
+    before = len(stack.log())
+    until(lambda: _remount(disk, "ro"), "a disk on which nothing is open for writing", 30)
+    files = {path.name: path.read_bytes() for path in disk.iterdir()}
+    deadline = time.monotonic() + seconds
+    starts = 0
+    while time.monotonic() < deadline or datetime.now(UTC) < due_at or not starts:
+        starts += 1
+        stack.start_worker(wait=False).wait(120)  # what keeps services running starts the next
+    said = stack.log()[before:]
+    unchanged = files == {path.name: path.read_bytes() for path in disk.iterdir()}
+    assert _remount(disk, "rw")
+    stack.start_worker()
+    until(lambda: len(_runs_of(stack, 1, due_at)) == 1, "the row of what came due", 60)
+    settle(stack)
+    cut, due = stack.run(run_id), _runs_of(stack, 1, due_at)[0]
+    problems = stack.problems()
+    told = said.count("attempt to write a readonly database") >= starts
+    ends = (cut.status, due.status) == (RunStatus.FAILED, RunStatus.COMPLETED)
+    right = told and unchanged and ends and not problems and _sound(stack.engine)
+    text = (
+        f"{starts} starts of the worker, {'' if told else 'NOT '}told why in its log; nothing written: {unchanged}; "
+        f"afterwards {cut.status.value} ({cut.error}) and, what came due meanwhile, {due.status.value}"
+    )
+    return Line("Disk read-only after a power cut", "SQLite on a tmpfs", text + "".join(problems[:3]), right)
+
+
+def _in(seconds: float) -> datetime:
+    """A whole second, at least so many from now."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds + 1)).replace(microsecond=0)
+
+
+def _remount(disk: Path, how: str) -> bool:
+    return (
+        subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _runs_of(stack: Stack, number: int, due_at: datetime) -> list[RunRow]:
+    return [row for row in stack.all_runs() if row.type == f"kind{number}" and row.due_at == due_at]
+
+
+def _ledger(engine: Engine) -> list[object]:
+    """Everything that a run's life writes."""
+    with engine.connect() as connection:
+        tables = ("run", "run_event", "run_log", "lock", "worker")
+        return [connection.execute(text(f"SELECT * FROM {table} ORDER BY 1")).all() for table in tables]
 
 
 def _sound(engine: Engine) -> bool:
@@ -128,4 +207,4 @@ def _sound(engine: Engine) -> bool:
         return bool(connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok")
 
 
-__all__ = ["disk_full", "full", "locked", "read_only", "small_disk", "writing"]
+__all__ = ["disk_full", "full", "locked", "read_only_disk", "read_only_server", "small_disk"]

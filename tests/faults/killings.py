@@ -5,47 +5,106 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 
+from models.db import reading
 from models.domain import RunStatus
+from models.tables import RunRow
+from scheduler.clock import SystemClock
+from scheduler.privileges import OPERATOR
+from scheduler.standstill import STANDS_STILL
+from scheduler.store import logs
+from scheduler.usecases.find import find_task
+from scheduler.usecases.reset import Fate, preview_reset, reset
 from tests.acceptance.running import processes_of, until
-from tests.faults.stack import Stack, settle, within
+from tests.faults.mailbox import mailbox
+from tests.faults.marks import Mark
+from tests.faults.stack import Stack, within
 from tests.faults.table import Line
 
 TASKS = 20
+UNRECORDED_SECONDS = 5.0
+"""How long before its worker's death a flow may have ended without its result being in the ledger."""
 
 
 def worker_killed(stack: Stack, runs: int, kills: int, seed: int = 0) -> Line:
-    """The worker dies so many times while that many dues are worked off; another is started each time."""
+    """The worker dies so many times while that many dues come and are worked off; another is started each time.
+
+    Before each kill a share of the dues comes, and the kill follows at a random instant from then on: while their rows
+    are made, while they are claimed and started, or while they work.
+    """
     chance = random.Random(f"kills {seed}")
-    stack.define(TASKS, seconds=0.2)
-    expected = stack.come_due(runs // TASKS)
-    # Each kill comes a moment after so many runs have ended, so that it falls into the work and not into imports.
-    after = sorted(chance.randrange(expected) for _ in range(kills))
-    began = time.monotonic()
-    worker = stack.start_worker()
-    for ended in after:
-        _ended_or_stuck(stack, ended)
-        stack.sleep(chance.uniform(0.0, 0.6))
+    before = len(stack.all_runs())
+    first = stack.define(TASKS, seconds=0.2)
+    killed_at: dict[str, float] = {}
+    expected, unmade = before, 0
+    worker = stack.a_worker()
+    for number in range(kills):
+        _at_work(stack, worker, expected)
+        share = range(runs * number // kills, runs * (number + 1) // kills)
+        row = stack.worker_row(worker)
+        assert row is not None
+        stack.come_due(Counter(first + due % TASKS for due in share))
+        # A row is made within a tenth of a second, a run takes about one.
+        stack.sleep(chance.uniform(0.0, chance.choice([0.15, 2.0])))
         worker.kill()
         worker.wait()
+        killed_at[row.id] = time.time()
+        unmade += len(stack.all_runs()) == expected
+        expected += len(share)
         worker = stack.start_worker()
-    while stack.open_runs() or len(stack.all_runs()) < expected:
-        stack.sleep(0.5)
-        assert time.monotonic() - began < 7200, "it does not come to an end"
+    until(lambda: len(stack.all_runs()) >= expected and not stack.open_runs(), "the end of all runs", 3600)
     left = _left_over(stack, worker.pid)
     within(lambda: not stack.locks(), 60)  # a lost run keeps its group until its process is seen to be gone
     stack.stop_workers()
-    problems = stack.problems(expected) + left
-    outcomes = dict(Counter(row.status.value for row in stack.all_runs()))
-    text = f"{kills} kills, {expected} dues: {len(stack.all_runs())} rows, {outcomes}; {_told(problems)}"
+    rows = stack.all_runs()[before:]
+    false, unheard = false_rows(rows, stack.all_marks(), killed_at)
+    problems = stack.problems(expected) + false + left
+    if kills >= 20 and not 0 < unmade < kills:
+        problems.append("the kills did not fall before and after the rows were made")
+    outcomes = dict(Counter(row.status.value for row in rows))
+    text = (
+        f"{kills} kills, {unmade} of them before the rows of what had just come due; {runs} dues: "
+        f"{len(rows)} rows, {outcomes}, {unheard} of them ended unheard; {_told(problems)}"
+    )
     return Line("Worker killed (kill -9)", stack.where, text, not problems)
 
 
-def _ended_or_stuck(stack: Stack, count: int) -> None:
-    """Returns once so many runs have ended."""
-    until(lambda: sum(row.ended_at is not None for row in stack.all_runs()) >= count, f"{count} ended runs", 600)
+def _at_work(stack: Stack, worker: subprocess.Popen[bytes], rows: int) -> None:
+    """Returns once whatever came due before has its row, and this worker has begun a run or finds none to begin."""
+
+    def look() -> bool:
+        row, runs = stack.worker_row(worker), stack.all_runs()
+        mine = any(run.worker_id == row.id and run.process_id for run in runs) if row else False
+        return len(runs) == rows and (mine or all(run.ended_at is not None for run in runs))
+
+    until(look, f"{rows} rows, and a worker at work", 600)
+
+
+def false_rows(runs: list[RunRow], marks: list[Mark], killed_at: dict[str, float]) -> tuple[list[str], int]:
+    """Rows that say what is not so, and how many runs ended their work in the moment their worker was killed, unheard.
+
+    `completed` is true of a flow that began and ended once (`Stack.problems`). `failed` is true of a run of a killed
+    worker whose flow was not at its end. Where it was, its result has to be in the ledger, unless the worker was
+    killed before or just after that: then nobody could record it, and failed is all that can be said.
+    """
+    ended = {mark.run_id: mark.at for mark in marks if mark.what == "ended"}
+    false, unheard = [], 0
+    for row in runs:
+        end, killed = ended.get(row.id or 0), killed_at.get(row.worker_id or "")
+        if row.status is RunStatus.COMPLETED:
+            continue
+        if row.status is not RunStatus.FAILED:
+            false.append(f"run {row.id} is {row.status.value}")
+        elif killed is None or "worker" not in (row.error or ""):
+            false.append(f"run {row.id} failed, and no worker was killed under it: {row.error}")
+        elif end is not None and end < killed - UNRECORDED_SECONDS:
+            false.append(f"run {row.id} failed, though it had ended {killed - end:.1f} s before its worker was killed")
+        else:
+            unheard += end is not None
+    return false, unheard
 
 
 def _left_over(stack: Stack, worker: int) -> list[str]:
@@ -72,9 +131,9 @@ def _belongs(pid: int, worker: int) -> bool:
     return False
 
 
-def process_killed(stack: Stack) -> Line:
+def process_killed(stack: Stack, number: int = 0) -> Line:
     """kill -9 of one run's process in the middle of its flow."""
-    run_id = stack.run_now()
+    run_id = stack.run_now(number)
     pid = stack.running(run_id).process_id
     os.kill(pid, signal.SIGKILL)
     row = stack.ended(run_id)
@@ -84,9 +143,9 @@ def process_killed(stack: Stack) -> Line:
     )
 
 
-def process_out_of_memory(stack: Stack) -> Line:
+def process_out_of_memory(stack: Stack, number: int = 0) -> Line:
     """The flow asks for more memory than its limit."""
-    run_id = stack.run_now()
+    run_id = stack.run_now(number)
     row = stack.ended(run_id)
     right = row.status is RunStatus.FAILED and row.process_id == 0 and "MemoryError" in (row.error or "")
     return Line(
@@ -94,27 +153,27 @@ def process_out_of_memory(stack: Stack) -> Line:
     )
 
 
-def process_frozen(stack: Stack) -> Line:
-    """SIGSTOP of one run's process: it keeps its group, and its state is noticed; a reset ends it."""
-    from models.db import reading
-    from scheduler.clock import SystemClock
-    from scheduler.privileges import OPERATOR
-    from scheduler.usecases.find import find_task
-    from scheduler.usecases.reset import Fate, preview_reset, reset
-
-    run_id = stack.run_now()
-    row = stack.running(run_id)
-    os.kill(row.process_id, signal.SIGSTOP)
-    stack.sleep(2)
+def process_frozen(stack: Stack, number: int = 0) -> Line:
+    """SIGSTOP of one run's process: it keeps its group, and it is told of after a minute; a reset ends it."""
+    with mailbox(stack) as arrived:
+        run_id = stack.run_now(number)
+        row = stack.running(run_id)
+        os.kill(row.process_id, signal.SIGSTOP)
+        told = within(lambda: stack.run(run_id).message.startswith(STANDS_STILL), 180)
+        mailed = within(lambda: any(b"stands still" in mail.content for mail in arrived.mails), 60)
     with reading(stack.engine) as session:
-        preview = preview_reset(session, SystemClock(), OPERATOR, find_task(session, "task 0"))
+        preview = preview_reset(session, SystemClock(), OPERATOR, find_task(session, f"task {number}"))
+        logged = any(line.message.startswith(STANDS_STILL) for line in logs.run_lines(session, run_id))
     seen = stack.run(run_id)
-    noticed = preview.fate is Fate.ENDED and seen.process_id == row.process_id and bool(stack.locks())
+    kept = preview.fate is Fate.ENDED and seen.process_id == row.process_id and bool(stack.locks())
     status = reset(stack.engine, SystemClock(), OPERATOR, row.task_uid)
     row = stack.run(run_id)
-    right = noticed and status is RunStatus.CANCELLED and row.process_id == 0 and not stack.locks()
+    noticed = told and mailed and logged
+    right = noticed and kept and status is RunStatus.CANCELLED and row.process_id == 0 and not stack.locks()
     text = (
-        f"in progress with its process ID and group until the reset, then {status.value}, process ID {row.process_id}"
+        f"{seen.status.value} with its process ID and group; "
+        f"on screen: {told}, in its log: {logged}, by mail: {mailed}; "
+        f"until the reset, then {status.value}, process ID {row.process_id}"
     )
     return Line("Run's process frozen (SIGSTOP)", stack.where, text, right)
 
@@ -166,4 +225,4 @@ def _told(problems: list[str]) -> str:
     return "nothing lost, nothing twice, no lock and no process left" if not problems else "; ".join(problems[:5])
 
 
-__all__ = ["settle", "until", "worker_frozen", "worker_killed"]
+__all__ = ["false_rows", "process_frozen", "process_killed", "process_out_of_memory", "worker_frozen", "worker_killed"]

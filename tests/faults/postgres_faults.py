@@ -29,9 +29,9 @@ def restarted(stack: Stack, database: RestartingPostgres, restarts: int) -> Line
     return _line(stack, f"PostgreSQL restarted {restarts} times under load", expected)
 
 
-def away(stack: Stack, database: RestartingPostgres, seconds: float) -> Line:
-    """All workers are silent meanwhile: none may take the others' runs for lost."""
-    stack.define(2, seconds=seconds + 5)
+def away(stack: Stack, database: RestartingPostgres, seconds: float, work: float) -> Line:
+    """All workers are silent meanwhile: none may take the others' runs, of so many seconds, for lost."""
+    stack.define(2, seconds=work)
     for _ in range(2):
         stack.start_worker()
     began = [stack.run_now(number) for number in range(2)]
@@ -41,8 +41,9 @@ def away(stack: Stack, database: RestartingPostgres, seconds: float) -> Line:
         stack.sleep(seconds)
     since = time.monotonic()
     settle(stack, seconds + 120)
-    line = _line(stack, f"PostgreSQL away for {seconds:.0f} s, two workers", len(began))
-    return Line(line.fault, line.where, f"{line.measured}; {time.monotonic() - since:.0f} s afterwards", line.holds)
+    when = "afterwards" if work > seconds else "meanwhile"
+    line = _line(stack, f"PostgreSQL away for {seconds:.0f} s, two workers with runs that end {when}", len(began))
+    return Line(line.fault, line.where, f"{line.measured}; recorded {time.monotonic() - since:.0f} s after", line.holds)
 
 
 def _ended_runs(stack: Stack, count: int) -> None:

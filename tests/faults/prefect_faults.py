@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from models.domain import RunStatus
 from tests.acceptance.running import until
 from tests.faults.proxy import Mode
-from tests.faults.stack import Stack, settle, within
+from tests.faults.stack import Stack, settle
 from tests.faults.table import Line
 
 
-def server_killed(stack: Stack) -> Line:
+def server_killed(stack: Stack, number: int = 0) -> Line:
     """kill -9 of Prefect's server; a run comes due meanwhile; the server comes back."""
-    import os
-    import signal
-
     assert stack.server.pid is not None
     os.kill(stack.server.pid, signal.SIGKILL)
-    run_id = _held_by_engine(stack)
+    run_id = _due_while_away(stack, number)
+    held = _is_held(stack, run_id, number)
     stack.server.stop()
     stack.server.start(timeout_seconds=300)
-    return _then_once(stack, run_id, "Prefect's server killed and restarted")
+    return _then_once(stack, run_id, held, "Prefect's server killed and restarted")
 
 
-def answers_500(stack: Stack, seconds: float = 60, mode: Mode = "500") -> Line:
+def answers_500(stack: Stack, seconds: float = 60, mode: Mode = "500", number: int = 0) -> Line:
     """Every call is answered with 500 for a minute."""
     stack.proxy.mode = mode
     try:
-        run_id = _held_by_engine(stack)
+        run_id = _due_while_away(stack, number)
         stack.sleep(seconds)
-        held = stack.run(run_id).status is RunStatus.WAITING
+        held = _is_held(stack, run_id, number)
     finally:
         stack.proxy.mode = "pass"
-    line = _then_once(stack, run_id, f"Prefect answers 500 for {seconds:.0f} s")
-    return line if held else Line(line.fault, line.where, "it started meanwhile", False)
+    return _then_once(stack, run_id, held, f"Prefect answers 500 for {seconds:.0f} s")
 
 
-def slow(stack: Stack, runs: int = 3) -> Line:
+def slow(stack: Stack, runs: int = 3, delay_seconds: float = 2.0, number: int = 0) -> Line:
     """Every call takes two seconds more."""
+    stack.proxy.delay_seconds = delay_seconds
     stack.proxy.mode = "slow"
     try:
-        ids = [stack.run_now(number) for number in range(runs)]
+        ids = [stack.run_now(number + one) for one in range(runs)]
         rows = [stack.ended(run_id, 300) for run_id in ids]
     finally:
         stack.proxy.mode = "pass"
@@ -47,24 +48,30 @@ def slow(stack: Stack, runs: int = 3) -> Line:
     good = sum(row.status is RunStatus.COMPLETED for row in rows)
     longest = max((row.ended_at - row.created_at).total_seconds() for row in rows if row.ended_at)
     text = f"{good} of {runs} runs completed, each began once; the slowest took {longest:.0f} s"
-    return Line("Prefect slow (2 s a call)", stack.where, text + "".join(problems[:3]), good == runs and not problems)
+    fault = f"Prefect slow ({delay_seconds:g} s a call)"
+    return Line(fault, stack.where, text + "".join(problems[:3]), good == runs and not problems)
 
 
-def _held_by_engine(stack: Stack) -> int:
+def _due_while_away(stack: Stack, number: int) -> int:
     """A run that is asked for once the worker knows that Prefect is away."""
-    run_id = stack.run_now()
-    assert within(lambda: "engine" in stack.held_by(0) or stack.run(run_id).status is not RunStatus.WAITING, 60)
-    return run_id
+    until(lambda: "engine" in stack.held_by(number), "a worker that finds Prefect away", 60)
+    return stack.run_now(number)
 
 
-def _then_once(stack: Stack, run_id: int, fault: str) -> Line:
-    settle(stack)
+def _is_held(stack: Stack, run_id: int, number: int) -> bool:
+    """Whether nothing has come of it so far, and `engine` is why."""
     row = stack.run(run_id)
-    begun = sum(count for key, count in stack.marks().items() if key.startswith(f"{run_id}:"))
+    untouched = row.status is RunStatus.WAITING and row.started_at is None and not stack.begun(run_id)
+    return untouched and "engine" in stack.held_by(number)
+
+
+def _then_once(stack: Stack, run_id: int, held: bool, fault: str) -> Line:
+    row, begun = stack.ended(run_id, 300), stack.begun(run_id)
+    settle(stack)
     problems = stack.problems()
-    right = row.status is RunStatus.COMPLETED and begun == 1 and not problems
-    text = f"held by `engine`, then {row.status.value}, begun {begun} time{'s'[: begun != 1]}" + "".join(problems[:3])
-    return Line(fault, stack.where, text, right)
+    right = held and row.status is RunStatus.COMPLETED and begun == 1 and not problems
+    text = f"{'held' if held else 'NOT held'} by `engine`, then {row.status.value}, begun {begun} time"
+    return Line(fault, stack.where, text + "s"[: begun != 1] + "".join(problems[:3]), right)
 
 
-__all__ = ["answers_500", "server_killed", "slow", "until"]
+__all__ = ["answers_500", "server_killed", "slow"]

@@ -16,7 +16,7 @@ class Proxy:
 
     def __init__(self, leads_to: int, delay_seconds: float = 2.0) -> None:
         self.mode: Mode = "pass"
-        self._leads_to, self._delay = leads_to, delay_seconds
+        self._leads_to, self.delay_seconds = leads_to, delay_seconds
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self._wait = threading.Event()
@@ -43,7 +43,7 @@ class Proxy:
                     caller.sendall(_ANSWER_500)
                     break
                 if self.mode == "slow":
-                    self._wait.wait(self._delay)
+                    self._wait.wait(self.delay_seconds)
                 if called is None:
                     called = socket.create_connection(("127.0.0.1", self._leads_to))
                     threading.Thread(target=_back, args=(called, caller), daemon=True).start()

@@ -32,6 +32,7 @@ from scheduler.task_types import TaskType
 from scheduler.usecases.apply import apply
 from scheduler.usecases.run_now import run_now
 from tests.acceptance.running import processes_of, until
+from tests.faults.marks import WHAT, Mark
 from tests.faults.proxy import Proxy
 from tests.prefect_server import free_port, start_in_new_home
 
@@ -49,6 +50,9 @@ class Stack:
         self.server = PrefectServer(self.home, free_port())
         self.marks_file = folder / "marks"
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._types: list[TaskType] = []
+        self._dues: Counter[int] = Counter()
+        self._first_due = (datetime.now(UTC) - timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
         self._pause = threading.Event()
 
     @property
@@ -77,19 +81,19 @@ class Stack:
 
     # Making
 
-    def define(self, count: int, flow: str = "marking", **parameters: Any) -> None:
-        """So many tasks that run the flow, without a schedule, not held after a failure."""
+    def define(self, count: int, flow: str = "marking", **parameters: Any) -> int:
+        """So many more tasks that run the flow, unscheduled and not held after a failure; the number of the first."""
         api = self.server.api()
         flow_id = api._send("POST", "/flows/", json={"name": flow}).json()["id"]
-        types, tasks = [], []
-        for number in range(count):
+        first, tasks = len(self._types), []
+        for number in range(first, first + count):
             name = f"kind{number}"
             body = {"name": name, "flow_id": flow_id, "work_pool_name": "headway"}
             body["entrypoint"] = f"tests.faults.marking.{flow}"
             body["parameter_openapi_schema"] = {"type": "object", "properties": {}}  # type: ignore[assignment]
             deployment = api._send("POST", "/deployments/", json=body).json()["id"]
             entrypoint = f"tests.faults.marking.{flow}"
-            types.append(TaskType.of_deployment(name, [], entrypoint=entrypoint, deployment_id=deployment))
+            self._types.append(TaskType.of_deployment(name, [], entrypoint=entrypoint, deployment_id=deployment))
             tasks.append(
                 TaskSection(
                     name=f"task {number}",
@@ -103,21 +107,36 @@ class Stack:
             )
         given = Definitions(settings=SettingsSection(max_running=8), windows=None, tasks=tasks)
         with writing(self.engine) as session:
-            save_types(session, types, datetime.now(UTC))
+            save_types(session, self._types, datetime.now(UTC))
             applied = apply(session, SystemClock(), OPERATOR, given)
         assert not applied.errors, applied.errors
+        return first
 
-    def come_due(self, each: int) -> int:
-        """Give every task so many occurrences of the last hour that have no row yet; how many those are in all."""
-        hour = (datetime.now(UTC) - timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
-        cron = ScheduleSection(cron=f"0-{each - 1} {hour.hour} * * *").cron
+    def come_due(self, dues: Counter[int]) -> None:
+        """So many more occurrences of these tasks (by number): minutes of the last hour, of which a worker makes rows.
+
+        What came due before must have its rows: there is one schedule a task.
+        """
+        minutes = {number: (self._dues[number], self._dues[number] + count - 1) for number, count in dues.items()}
+        assert max(last for _, last in minutes.values()) < 60
         with writing(self.engine) as session:
-            rows = session.exec(select(TaskRow)).all()
-            for row in rows:
-                row.cron, row.accounted_at, row.next_due_at = cron, hour, hour
+            for number, (first, last) in minutes.items():
+                row = session.exec(select(TaskRow).where(TaskRow.name == f"task {number}")).one()
+                cron = ScheduleSection(cron=f"{first}-{last} {self._first_due.hour} * * *").cron
+                since = self._first_due + timedelta(minutes=first)
+                row.cron, row.accounted_at, row.next_due_at = cron, since, since
                 session.add(row)
             settings.definitions_changed(session)
-            return len(rows) * each
+        self._dues.update(dues)
+
+    def come_due_at(self, number: int, at: datetime) -> None:
+        """The task's one occurrence is at that instant (whole seconds)."""
+        with writing(self.engine) as session:
+            row = session.exec(select(TaskRow).where(TaskRow.name == f"task {number}")).one()
+            row.cron, row.once = None, at.replace(tzinfo=None).isoformat()
+            row.accounted_at, row.next_due_at = datetime.now(UTC), at
+            session.add(row)
+            settings.definitions_changed(session)
 
     def run_now(self, number: int = 0) -> int:
         with writing(self.engine) as session:
@@ -148,6 +167,10 @@ class Stack:
         if wait:
             until(lambda: self.worker_row(worker), "a worker that says hello", 240)
         return worker
+
+    def a_worker(self) -> subprocess.Popen[bytes]:
+        """The one that lives; a new one where none does."""
+        return next((one for one in self.workers if one.poll() is None), None) or self.start_worker()
 
     def worker_row(self, worker: subprocess.Popen[bytes]) -> WorkerRow | None:
         with reading(self.engine) as session:
@@ -194,16 +217,27 @@ class Stack:
 
         def look() -> RunRow | None:
             row = self.run(run_id)
-            marked = any(key.startswith(f"{run_id}:") for key in self.marks())
-            return row if marked and row.status is RunStatus.RUNNING else None
+            return row if self.begun(run_id) and row.status is RunStatus.RUNNING else None
 
         return until(look, f"run {run_id} in progress", seconds)
 
-    def marks(self) -> Counter[str]:
-        """How often each `run:attempt` has begun."""
+    def marks(self, what: str = "began") -> Counter[str]:
+        """How often each `run:attempt` has begun, or ended."""
+        return Counter(mark.key for mark in self.all_marks() if mark.what == what)
+
+    def all_marks(self) -> list[Mark]:
         if not self.marks_file.exists():
-            return Counter()
-        return Counter(line.split()[0] for line in self.marks_file.read_text().splitlines())
+            return []
+        return [Mark.read(line) for line in self.marks_file.read_text().splitlines()]
+
+    def begun(self, run_id: int) -> int:
+        """How often that run has begun, whichever attempt."""
+        return sum(mark.run_id == run_id and mark.what == "began" for mark in self.all_marks())
+
+    def log(self) -> str:
+        """What the workers have said."""
+        file = self.folder / "worker.log"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     def open_runs(self) -> int:
         with reading(self.engine) as session:
@@ -228,24 +262,24 @@ class Stack:
 
     def problems(self, expected: int | None = None) -> list[str]:
         """What is not as it has to be, now that nothing is in progress."""
-        runs, marks = self.all_runs(), self.marks()
-        found = [f"{key} began {count} times" for key, count in marks.items() if count > 1]
+        runs = self.all_runs()
+        found = [f"{key} {what} {count} times" for what in WHAT for key, count in self.marks(what).items() if count > 1]
         if expected is not None and len(runs) != expected:
             found.append(f"{len(runs)} rows for {expected} dues")
         if locks := self.locks():
             found.append(f"locks left: {locks}")
+        began, ended = (Counter(mark.run_id for mark in self.all_marks() if mark.what == what) for what in WHAT)
         for row in runs:
-            found += self._problems_of(row, marks)
+            found += self._problems_of(row, began[row.id or 0], ended[row.id or 0])
         return found
 
     @staticmethod
-    def _problems_of(row: RunRow, marks: Counter[str]) -> list[str]:
-        begun = sum(count for key, count in marks.items() if key.startswith(f"{row.id}:"))
+    def _problems_of(row: RunRow, began: int, ended: int) -> list[str]:
         found = []
-        if row.status is RunStatus.COMPLETED and begun != 1:
-            found.append(f"run {row.id} completed, and began {begun} times")
-        if row.attempt <= 1 and begun > 1:
-            found.append(f"run {row.id} began {begun} times")
+        if row.status is RunStatus.COMPLETED and (began, ended) != (1, 1):
+            found.append(f"run {row.id} completed, and began {began} times and ended {ended} times")
+        if row.attempt <= 1 and began > 1:
+            found.append(f"run {row.id} began {began} times")
         if row.status is RunStatus.FAILED and not row.error:
             found.append(f"run {row.id} failed without a cause")
         if row.process_id and row.process_ticks is not None:

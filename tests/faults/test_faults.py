@@ -1,17 +1,23 @@
 """The short form of the faults: `python -m tests.faults` is the long one."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from tests.faults import clock_faults, database_faults, forecast_life, killings
+from models.domain import RunStatus
+from models.tables import RunRow
+from tests.databases import url_of
+from tests.faults import clock_faults, database_faults, forecast_life, killings, prefect_faults
 from tests.faults.hub import Installation
 from tests.faults.interleavings import Theatre
 from tests.faults.many_workers import several_workers
+from tests.faults.marks import Mark
 from tests.faults.restarting import RestartingPostgres
 from tests.faults.stack import Stack
+from tests.faults.table import Line
 
 SEEDS = (0, 1, 2, 3, 4, 33)  # 33: in a quiet week, a turn's commit is not heard of
 
@@ -64,7 +70,98 @@ def test_two_workers_one_of_them_frozen_on_a_database_that_restarts(tmp_path: Pa
     assert line.holds, line.measured
 
 
-def test_the_worker_is_killed_while_it_works_off_what_came_due(tmp_path: Path) -> None:
-    with Stack(tmp_path) as stack:
-        line = killings.worker_killed(stack, runs=20, kills=2)
-    assert line.holds, line.measured
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Short tasks 0 and 1, 2 that needs too much memory, 3 that takes its time, 4 and 5 of two seconds; a worker."""
+    with Stack(tmp_path_factory.mktemp("on-sqlite")) as stack:
+        stack.define(2, seconds=0.2)
+        stack.define(1, "eating")
+        stack.define(1, seconds=60.0)
+        stack.define(2, seconds=2.0)
+        stack.start_worker()
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Tasks 0 and 1 of two seconds, and a worker."""
+    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
+        database = RestartingPostgres(Path(folder))
+        try:
+            with Stack(tmp_path_factory.mktemp("on-postgres"), url_of(database.engine)) as stack:
+                stack.define(2, seconds=2.0)
+                stack.start_worker()
+                yield stack
+        finally:
+            database.stop()
+
+
+def holds(line: Line) -> None:
+    assert line.holds, f"{line.fault}: {line.measured}"
+
+
+@pytest.mark.parametrize("where", ["on_sqlite", "on_postgres"])
+def test_the_worker_is_killed_while_dues_come_and_are_worked_off(request: pytest.FixtureRequest, where: str) -> None:
+    holds(killings.worker_killed(request.getfixturevalue(where), runs=20, kills=2))
+
+
+def test_the_process_of_a_run_is_killed(on_sqlite: Stack) -> None:
+    on_sqlite.a_worker()
+    holds(killings.process_killed(on_sqlite, number=3))
+
+
+def test_a_run_is_out_of_memory(on_sqlite: Stack) -> None:
+    on_sqlite.a_worker()
+    holds(killings.process_out_of_memory(on_sqlite, number=2))
+
+
+def test_prefect_is_slow(on_sqlite: Stack) -> None:
+    on_sqlite.a_worker()
+    holds(prefect_faults.slow(on_sqlite, runs=2, delay_seconds=0.1))
+
+
+def test_prefect_answers_500(on_sqlite: Stack) -> None:
+    on_sqlite.a_worker()
+    holds(prefect_faults.answers_500(on_sqlite, seconds=1))
+
+
+def test_prefects_server_is_killed(on_sqlite: Stack) -> None:
+    on_sqlite.a_worker()
+    holds(prefect_faults.server_killed(on_sqlite))
+
+
+def test_the_database_is_locked(on_sqlite: Stack) -> None:
+    on_sqlite.a_worker()
+    holds(database_faults.locked(on_sqlite, seconds=3, number=4))
+
+
+def test_the_database_is_read_only(on_postgres: Stack) -> None:
+    on_postgres.a_worker()
+    holds(database_faults.read_only_server(on_postgres, seconds=1))
+
+
+COMPLETED, FAILED = RunStatus.COMPLETED, RunStatus.FAILED
+DIED = "the worker that ran it died, and its process is gone with it"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "worker", "ended_at", "is_false"),
+    [
+        (COMPLETED, None, "living", 900.0, False),
+        (FAILED, DIED, "killed", None, False),  # at work when its worker was killed
+        (FAILED, DIED, "killed", 999.0, False),  # it had just ended, and nobody could record it
+        (FAILED, DIED, "killed", 1001.0, False),  # it ended by itself after the kill
+        (FAILED, DIED, "killed", 900.0, True),  # its result had all the time to be recorded
+        (FAILED, DIED, "living", None, True),  # nobody killed its worker
+        (FAILED, "ValueError", "killed", None, True),  # the flow does not fail
+        (RunStatus.WAITING, None, "living", None, True),
+        (RunStatus.CANCELLED, None, "killed", None, True),
+    ],
+)
+def test_what_counts_as_a_false_row_after_kills(
+    status: RunStatus, error: str | None, worker: str, ended_at: float | None, is_false: bool
+) -> None:
+    row = RunRow(id=7, status=status, error=error, worker_id=worker)
+    marks = [Mark("7:1", "began", 890.0)] + ([Mark("7:1", "ended", ended_at)] if ended_at else [])
+    false, _ = killings.false_rows([row], marks, {"killed": 1000.0})
+    assert bool(false) is is_false

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.workers.base import BaseWorker
+from sqlalchemy.exc import OperationalError
 
 from scheduler import worker
 from scheduler.adoption import Adoption
@@ -302,6 +303,17 @@ def test_the_loop_is_stopped_with_the_worker(loop: FakeLoop, monkeypatch: pytest
     poll_once()
 
     assert loop.stopped_with == 7
+
+
+def test_what_keeps_a_worker_from_starting_leaves_it_as_it_is(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not wrapped in a group, of which the command line could say only that it is a defect."""
+
+    def refuse() -> FakeLoop:
+        raise OperationalError("INSERT", {}, Exception("attempt to write a readonly database"))
+
+    monkeypatch.setattr(worker, "_start_loop", refuse)
+    with pytest.raises(OperationalError, match="attempt to write a readonly database"):
+        worker.run_worker()
 
 
 _FOREGROUND = """

@@ -1,23 +1,28 @@
 """Runs handed to another pool, with a Prefect that a test moves: nothing lost, nothing written without a claim."""
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
 
 from models.db import reading, writing
-from models.domain import RunStatus
+from models.domain import RunStatus, Trigger
 from models.tables import TaskTypeRow
+from scheduler.adoption import adopt
 from scheduler.handover import HandOver
 from scheduler.lost import end_lost_runs
-from scheduler.prefect_api import FlowRunState, PrefectRefused, PrefectUnreachable
+from scheduler.prefect_api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
 from scheduler.privileges import OPERATOR
 from scheduler.processes import identify_self
 from scheduler.store import logs, open_run_ledger
 from scheduler.store.claims import give_back_unbegun
+from scheduler.store.tasks import load_book
 from scheduler.usecases.reset import reset
 from tests.databases import url_of
 from tests.desk import Desk
@@ -36,6 +41,7 @@ class FakePrefect:
     stored: list[Any] = field(default_factory=list)  # what each look at the result storage finds, or raises
     trouble: Exception | None = None
     told_to_end: list[str] = field(default_factory=list)
+    ended: dict[str, str] = field(default_factory=dict)
 
     def create_flow_run(self, deployment_id: str, *, idempotency_key: str, **facts: Any) -> str:
         if self.trouble is not None:
@@ -61,6 +67,10 @@ class FakePrefect:
         if isinstance(found, Exception):
             raise found
         return found
+
+    def end(self, flow_run_id: str, how: str, message: str) -> bool:
+        self.ended[flow_run_id] = how
+        return True
 
     def flow_run_of(self, run_id: int, attempt: int) -> str | None:
         return f"flow-{run_id}:{attempt}" if f"{run_id}:{attempt}" in self.made else None
@@ -182,7 +192,7 @@ def test_a_flow_run_deleted_in_prefect_ends_its_run(away: Away) -> None:
 
 
 def test_prefect_away_puts_the_run_back_and_it_starts_once(away: Away) -> None:
-    away.prefect.trouble = PrefectUnreachable("no answer")
+    away.prefect.trouble = PrefectUnreachable("connection refused", nothing_done=True)
     away.claimed()
     assert away.status() is RunStatus.WAITING and not away.desk.locks()
     away.prefect.trouble = None
@@ -340,6 +350,235 @@ def test_of_a_type_that_moved_before_the_hand_over_only_the_flow_run_that_exists
     assert len(away.prefect.made) == made
     assert away.status() is (RunStatus.STARTING if made else RunStatus.WAITING)
     assert (away.desk.run(NAME).flow_run_id is not None) is made
+
+
+# Prefect was asked, and its answer is lost: perhaps it has made the flow run.
+
+
+def _answers(away: Away, *answers: int | type[httpx.HTTPError], heard: bool) -> None:
+    """What the real client gets, call by call, when it asks for a flow run; heard: each call has its effect."""
+    left = list(answers)
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(404)  # no protection against CSRF
+        if heard:
+            make(request.url.path.split("/")[-2], **json.loads(request.content))
+        answer = left.pop(0)
+        if isinstance(answer, int):
+            return httpx.Response(answer)
+        raise answer("it broke")
+
+    make = away.prefect.create_flow_run
+    api = PrefectApi("http://prefect.test/api", timeout_seconds=1)
+    api._client = httpx.Client(base_url=api.url, transport=httpx.MockTransport(server))
+    away.prefect.create_flow_run = api.create_flow_run  # type: ignore[method-assign, assignment]
+    away.claimed()
+    api.close()
+    assert not left
+    away.prefect.create_flow_run = make  # type: ignore[method-assign]
+
+
+def _named(answers: list[Any]) -> str:
+    return " ".join(getattr(one, "__name__", str(one)) for one in answers)
+
+
+LOST = [
+    [httpx.ReadTimeout],
+    [httpx.WriteTimeout],
+    [httpx.RemoteProtocolError],
+    [httpx.ReadError],
+    [500],
+    [504],
+    [408],
+    [503, httpx.ConnectError],  # of a gateway: the first call may have come through
+    [503, 401],
+]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("answers", LOST, ids=_named)
+def test_after_a_lost_answer_it_keeps_its_group_until_a_round_has_found_its_flow_run(
+    away: Away, answers: list[Any], heard: bool
+) -> None:
+    away.desk.define("tasks: [{name: next, type: job0, window: allow}]")
+    _answers(away, *answers, heard=heard)
+    assert away.status() is RunStatus.STARTING and away.desk.run(NAME).flow_run_id is None
+    away.desk.run_now("next")
+    assert away.desk.turn() == [], "the pool may be at work by now"
+    away.round()
+    flow_run = away.desk.run(NAME).flow_run_id
+    assert flow_run in away.prefect.state and len(away.prefect.made) == 1
+    away.prefect.become(flow_run, "COMPLETED")
+    assert [away.round(), away.round()] == [False, True]
+    assert away.status() is RunStatus.COMPLETED and away.desk.turn() == ["next"]
+
+
+@pytest.mark.parametrize(
+    "answers", [[httpx.ConnectError], [httpx.ConnectTimeout], [401], [429, httpx.ConnectError]], ids=_named
+)
+def test_where_surely_nothing_was_sent_it_waits_again_at_once(away: Away, answers: list[Any]) -> None:
+    _answers(away, *answers, heard=False)
+    assert away.status() is RunStatus.WAITING and not away.desk.locks()
+    assert away.desk.turn() == [NAME] and away.desk.run(NAME).attempt == 1
+
+
+def test_after_a_lost_answer_and_its_worker_s_death_another_finds_the_flow_run(away: Away) -> None:
+    _answers(away, httpx.ReadTimeout, heard=True)
+    other = away.next_worker()
+    assert away.lost() == [] and away.status() is RunStatus.STARTING
+    away.round(other)
+    run = away.desk.run(NAME)
+    assert (run.worker_id, run.flow_run_id in away.prefect.state, len(away.prefect.made)) == ("worker-2", True, 1)
+
+
+def test_after_a_lost_answer_and_a_reset_the_flow_run_is_ended(away: Away) -> None:
+    _answers(away, httpx.ReadTimeout, heard=True)
+    _reset(away)
+    assert away.status() is RunStatus.CANCELLED and not away.desk.locks()
+    away.round()
+    (key,) = away.prefect.made
+    assert away.prefect.told_to_end == [f"flow-{key}"]
+
+
+def test_after_a_lost_answer_no_later_failure_is_taken_for_the_whole_truth(away: Away) -> None:
+    """Prefect is restarted: what the first call did, a refused connection or a refusal does not tell."""
+    _answers(away, httpx.ReadTimeout, heard=True)
+    found, away.prefect.flow_run_of = away.prefect.flow_run_of, mock.Mock(return_value=None)  # type: ignore[method-assign]
+    away.prefect.trouble = PrefectUnreachable("connection refused", nothing_done=True)
+    with pytest.raises(PrefectUnreachable):
+        away.round()
+    assert away.status() is RunStatus.STARTING and away.desk.locks()
+    away.prefect.flow_run_of = found  # type: ignore[method-assign]
+    away.prefect.trouble = PrefectRefused("there is no such deployment")
+    away.round()
+    assert away.status() is RunStatus.STARTING and away.desk.run(NAME).flow_run_id in away.prefect.state
+
+
+def test_what_is_bound_is_not_given_back_by_a_late_word_of_the_first_call(away: Away) -> None:
+    flow_run = away.claimed()
+    order, locks = away.desk.orders[NAME], away.desk.locks()
+    ledger = open_run_ledger(url_of(away.desk.engine), order.run_id, order.claim)
+    assert not ledger.not_started("Prefect cannot be reached")
+    ledger.close()
+    run = away.desk.run(NAME)
+    assert (run.status, run.flow_run_id, run.claim) == (RunStatus.STARTING, flow_run, order.claim)
+    assert locks and away.desk.locks() == locks
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_first_call_that_fails_after_another_worker_took_the_watch_gives_nothing_back(
+    away: Away, heard: bool
+) -> None:
+    """Frozen between the claim and its call. heard: the other's call has come back, with the flow run."""
+    make = away.prefect.create_flow_run
+
+    def late(*args: Any, **facts: Any) -> str:
+        away.prefect.create_flow_run = make  # type: ignore[method-assign]
+        if not heard:
+            away.prefect.trouble = PrefectUnreachable("no answer")
+        with pytest.raises(PrefectUnreachable) if not heard else nullcontext():
+            away.round(away.next_worker())
+        raise PrefectUnreachable("connection refused", nothing_done=True)
+
+    away.prefect.create_flow_run = late  # type: ignore[method-assign]
+    away.claimed()
+    run = away.desk.run(NAME)
+    assert (run.status, run.worker_id, run.flow_run_id is not None) == (RunStatus.STARTING, "worker-2", heard)
+    assert away.desk.locks()
+
+
+def test_a_round_leaves_the_first_call_alone_while_it_is_under_way(away: Away) -> None:
+    calls: list[str] = []
+    make = away.prefect.create_flow_run
+
+    def slow(*args: Any, **facts: Any) -> str:
+        calls.append(facts["idempotency_key"])
+        away.round()
+        return make(*args, **facts)
+
+    away.prefect.create_flow_run = slow  # type: ignore[method-assign]
+    flow_run = away.claimed()
+    assert len(calls) == 1 and away.desk.run(NAME).flow_run_id == flow_run
+
+
+def test_what_a_round_has_taken_up_is_not_begun_by_the_thread_that_comes_late(away: Away) -> None:
+    away.desk.run_now(NAME)
+    away.desk.turn()
+    away.prefect.trouble = PrefectUnreachable("no answer")
+    with pytest.raises(PrefectUnreachable):
+        away.round()
+    away.prefect.trouble = PrefectUnreachable("connection refused", nothing_done=True)
+    away.watch.begin(away.desk.orders[NAME])
+    assert away.status() is RunStatus.STARTING and away.desk.locks()
+    away.prefect.trouble = None
+    away.round()
+    assert away.desk.run(NAME).flow_run_id in away.prefect.state
+
+
+# Born in Prefect, on the pool of this machine, and its type moved: it has had a flow run all along.
+
+
+def _born(away: Away) -> str:
+    """Its run's name, waiting by now for the other pool."""
+    away.move_type("headway")
+    with writing(away.desk.engine) as session:
+        now = away.desk.clock.now()
+        assert adopt(session, load_book(session), "born", "d-1", {}, now, now).state == "held"
+    away.move_type("containers")
+    (born,) = [run for run in away.desk.runs() if run.trigger is Trigger.PREFECT]
+    name = "job0 (started in Prefect)"
+    assert away.desk.turn() == [name] and born.flow_run_id == "born"
+    return name
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_one_born_in_prefect_gets_its_flow_run_elsewhere_and_the_first_one_is_over(away: Away, lost: bool) -> None:
+    name = _born(away)
+    if lost:
+        away.prefect.trouble = PrefectUnreachable("no answer")
+        away.watch.begin(away.desk.orders[name])
+        run = away.desk.run(name)
+        assert (run.status, run.flow_run_id, away.prefect.ended) == (RunStatus.STARTING, "born", {})
+        away.prefect.trouble = None
+        away.round()
+    else:
+        away.watch.begin(away.desk.orders[name])
+    flow_run = f"flow-{away.desk.run(name).id}:1"
+    assert (away.desk.run(name).flow_run_id, away.prefect.ended) == (flow_run, {"born": "crashed"})
+    with writing(away.desk.engine) as session:
+        assert give_back_unbegun(session, "worker-1", set(), away.desk.clock.now()) == []
+    away.prefect.become(flow_run, "COMPLETED")
+    assert [away.round(), away.round()] == [False, True] and len(away.prefect.made) == 1
+
+
+def test_one_born_in_prefect_waits_again_with_its_first_flow_run_where_nothing_was_sent(away: Away) -> None:
+    name = _born(away)
+    away.prefect.trouble = PrefectUnreachable("connection refused", nothing_done=True)
+    away.watch.begin(away.desk.orders[name])
+    run = away.desk.run(name)
+    assert (run.status, run.flow_run_id, away.prefect.ended) == (RunStatus.WAITING, "born", {})
+
+
+def test_one_born_in_prefect_is_not_given_back_where_only_its_first_flow_run_could_not_be_ended(away: Away) -> None:
+    name, end = _born(away), away.prefect.end
+    refused = PrefectUnreachable("connection refused", nothing_done=True)
+    away.prefect.end = mock.Mock(side_effect=refused)  # type: ignore[method-assign]
+    away.watch.begin(away.desk.orders[name])
+    assert (away.desk.run(name).status, away.desk.run(name).flow_run_id) == (RunStatus.STARTING, "born")
+    away.prefect.end = end  # type: ignore[method-assign]
+    away.round()
+    assert away.desk.run(name).flow_run_id in away.prefect.state and away.prefect.ended == {"born": "crashed"}
+
+
+def test_one_born_in_prefect_that_is_reset_before_it_is_bound_is_ended_elsewhere(away: Away) -> None:
+    name = _born(away)
+    away.prefect.create_flow_run("d-1", idempotency_key=f"{away.desk.run(name).id}:1")  # and nobody heard of it
+    uid = away.desk.task(name).uid
+    assert uid is not None
+    reset(away.desk.engine, away.desk.clock, OPERATOR, uid)
+    away.round()
+    assert away.prefect.told_to_end == [f"flow-{away.desk.run(name).id}:1"]
 
 
 # A turn whose end its worker did not hear of.

@@ -14,7 +14,7 @@ from sqlmodel import select
 
 from models.db import make_engine, migrate, reading, writing
 from models.domain import Privilege
-from models.tables import AuditRow, SignInRow, UserRow
+from models.tables import AuditRow, SignInRow, SignInThrottleRow, UserRow
 from scheduler.errors import NotAllowed
 from scheduler.privileges import OPERATOR
 from scheduler.usecases import people, sessions
@@ -278,6 +278,43 @@ def test_only_user_managers_see_and_end_sessions(engine: Engine, clock: MovedClo
         with pytest.raises(NotAllowed):
             sessions.end_sessions(session, clock, who.actor, 1)
         assert session.exec(select(SignInRow.ended_at)).one() is None
+
+
+@pytest.mark.parametrize("others", [NAME, "nobody"])  # the same name from the same address, and another name from it
+def test_two_first_attempts_at_once_are_both_counted(others: str, postgres: Engine, clock: MovedClock) -> None:
+    """The second begins while the first is not committed, and has to wait for it."""
+    now, keys = clock.now(), sessions._throttle_keys(NAME, ADDRESS)
+    with ThreadPoolExecutor(1) as pool:
+        with writing(postgres) as session:
+            assert sessions._admit(session, now, keys, NAME, ADDRESS) is None
+            session.flush()
+            second = pool.submit(sessions.sign_in, postgres, clock, others, "no", ADDRESS)
+            with postgres.connect() as connection:
+                waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                while not second.done() and not connection.execute(waiting).scalar():
+                    connection.rollback()
+            assert not second.done()
+        assert second.result(60) == Denied("The user name or the password is wrong.")
+    with reading(postgres) as session:
+        counts = {row.key: row.failures for row in session.exec(select(SignInThrottleRow)).all()}
+    assert counts[keys["address"]] == 2 and counts[keys["user"]] == (2 if others == NAME else 1)
+
+
+def test_guesses_made_at_once_do_not_slip_past_the_slow_down_on_postgresql(postgres: Engine, clock: MovedClock) -> None:
+    """Nor does what was counted long ago, which each attempt clears away, keep two from ending."""
+    for number in range(8):
+        sessions.sign_in(postgres, clock, f"name {number}", "no", f"192.0.2.{number}")
+    clock.move(hours=2)
+    with ThreadPoolExecutor(8) as pool:
+        guesses = [pool.submit(sessions.sign_in, postgres, clock, NAME, "no", ADDRESS) for _ in range(12)]
+        old = [
+            pool.submit(sessions.sign_in, postgres, clock, f"name {number}", "no", f"192.0.2.{number}")
+            for number in range(8)
+        ]
+        answers = [one.result(60) for one in guesses]
+        assert all(isinstance(one.result(60), Denied) for one in old)
+    looked_at = [answer for answer in answers if isinstance(answer, Denied) and answer.wait is None]
+    assert len(looked_at) == sessions.FREE_TRIES["user"] + 1
 
 
 def test_a_name_that_no_database_takes_is_a_wrong_one(postgres: Engine, clock: MovedClock) -> None:

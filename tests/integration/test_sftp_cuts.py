@@ -1,10 +1,14 @@
 """Connections that break at every point of a delivery: the file arrives once, whole, or the error is honest."""
 
 import hashlib
+import itertools
 import os
+import re
 import socket
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +85,91 @@ def test_a_cut_between_remove_and_rename_loses_nothing(
     assert (fault_server.folder / "citations.csv").read_bytes() == local.read_bytes()
     assert os.listdir(fault_server.folder) == ["citations.csv"]
     assert fault_server.behaviour.renames_to == ["/acme/import/citations.csv"]
+
+
+# Where a connection breaks, by the size of one write; the file is three of those and a short one.
+CUTS: dict[str, Callable[[int], int]] = {
+    "0": lambda chunk: 0,
+    "1": lambda chunk: 1,
+    "chunk - 1": lambda chunk: chunk - 1,
+    "chunk": lambda chunk: chunk,
+    "chunk + 1": lambda chunk: chunk + 1,
+    "1.5 chunks": lambda chunk: chunk + chunk // 2,
+    "2 chunks - 1": lambda chunk: 2 * chunk - 1,
+    "2 chunks": lambda chunk: 2 * chunk,
+    "2 chunks + 1": lambda chunk: 2 * chunk + 1,
+    "3 chunks": lambda chunk: 3 * chunk,
+    "size - 1": lambda chunk: 3 * chunk + 16,
+    "size": lambda chunk: 3 * chunk + 17,
+}
+
+
+@pytest.fixture(scope="module")
+def chunk(fault_server_process: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many bytes one write carries on this server, as an undisturbed delivery shows."""
+    fault_server_process.reset()
+    deliver(fault_server_process.block(), make_file(tmp_path_factory.mktemp("undisturbed")))
+    return sorted(fault_server_process.behaviour.write_offsets)[1]
+
+
+class Cut:
+    """A delivery cut once so many bytes are written, and every content that its final name has ever had."""
+
+    def __init__(self, server: FaultServer, folder: Path, at: int, size: int, old: bytes | None) -> None:
+        self.at, self._server, self._old = at, server, old
+        self.local = make_file(folder, size)
+        self.new = self.local.read_bytes()
+        self.final = server.folder / "citations.csv"
+        if old is not None:
+            self.final.write_bytes(old)
+        self._seen: list[bytes | None] = []
+        server.behaviour.after_each = lambda: self._seen.append(self._there())
+        # After its last byte a write has no next byte to be cut at: then its answer is lost.
+        server.inject("write", "after" if at == size else "before", at_byte=min(at, size - 1))
+
+    def _there(self) -> bytes | None:
+        return self.final.read_bytes() if self.final.exists() else None
+
+    def assert_delivered_once(self) -> None:
+        behaviour = self._server.behaviour
+        assert len(behaviour.struck) == 1
+        assert self._seen[0] == self._old and self._seen[-1] == self.new
+        changes = [before != after for before, after in itertools.pairwise(self._seen)]
+        assert changes.count(True) == 1  # from what was there to the whole new file, in one step
+        assert behaviour.renames_to == ["/acme/import/citations.csv"]
+        assert os.listdir(self._server.folder) == ["citations.csv"]
+
+
+@pytest.mark.parametrize("old", [None, b"an old file"])
+@pytest.mark.parametrize("where", CUTS)
+def test_a_cut_at_any_byte_costs_a_reconnect_and_nothing_else(
+    fault_server: FaultServer, tmp_path: Path, chunk: int, where: str, old: bytes | None
+) -> None:
+    cut = Cut(fault_server, tmp_path, CUTS[where](chunk), 3 * chunk + 17, old)
+    receipt = deliver(fault_server.block(), cut.local)
+    cut.assert_delivered_once()
+    assert receipt.attempts == 2
+    assert receipt.sha256 == hashlib.sha256(cut.new).hexdigest()
+
+
+@pytest.mark.parametrize("where", CUTS)
+def test_a_cut_at_any_byte_is_named_and_the_next_run_goes_on_there(
+    fault_server: FaultServer, tmp_path: Path, chunk: int, where: str
+) -> None:
+    cut = Cut(fault_server, tmp_path, CUTS[where](chunk), 3 * chunk + 17, b"an old file")
+    with pytest.raises(TransferError) as lost:
+        deliver(fault_server.block(attempts=1), cut.local)
+    assert re.fullmatch(
+        r"The (connection broke: .+|server closed the connection)\. Given up after 1 attempt\.", str(lost.value)
+    )
+    assert not lost.value.permanent
+    assert cut.final.read_bytes() == b"an old file"
+    assert (fault_server.folder / PART).read_bytes() == cut.new[: cut.at]
+
+    fault_server.behaviour.write_offsets.clear()
+    assert deliver(fault_server.block(), cut.local).attempts == 1
+    cut.assert_delivered_once()
+    assert fault_server.behaviour.write_offsets[:1] == ([cut.at] if cut.at < len(cut.new) else [])
 
 
 def test_a_cut_in_the_middle_resumes_where_it_was(fault_server: FaultServer, tmp_path: Path) -> None:
@@ -213,6 +302,19 @@ def test_a_silent_server_counts_as_lost(fault_server: FaultServer, tmp_path: Pat
     local = make_file(tmp_path)
     receipt = deliver(fault_server.block(idle_timeout_seconds=0.5), local)
     assert receipt.attempts == 2
+    assert (fault_server.folder / "citations.csv").read_bytes() == local.read_bytes()
+
+
+def test_a_slow_server_is_waited_for(fault_server: FaultServer, tmp_path: Path) -> None:
+    """Longer in all than the silence allowed; but it is never silent for so long."""
+    slow = fault_server.inject("write", effect="slow", delay_seconds=0.25)
+    local = make_file(tmp_path)
+    began = time.monotonic()
+    receipt = deliver(fault_server.block(idle_timeout_seconds=3), local)
+    assert time.monotonic() - began > 3
+    assert len(fault_server.behaviour.struck) * slow.delay_seconds > 3
+    assert receipt.attempts == fault_server.behaviour.connections == 1
+    assert fault_server.behaviour.renames_to == ["/acme/import/citations.csv"]
     assert (fault_server.folder / "citations.csv").read_bytes() == local.read_bytes()
 
 

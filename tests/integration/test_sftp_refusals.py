@@ -42,15 +42,37 @@ def test_permission_denied_is_permanent(openssh: OpenSsh, tmp_path: Path) -> Non
     assert "Give the block's user that right" in str(error)
 
 
-@pytest.mark.parametrize("operation", ["open_write", "write", "rename"])
-def test_permission_denied_at_any_step_is_permanent(fault_server: FaultServer, tmp_path: Path, operation: str) -> None:
+@pytest.mark.parametrize(
+    ("operation", "nth"),
+    [
+        ("open_write", 1),
+        ("write", 1),
+        ("close", 1),
+        ("stat", 2),  # comparing the size
+        ("stat", 3),  # looking at what bears the final name
+        ("rename", 1),
+    ],
+)
+def test_permission_denied_at_any_step_is_permanent(
+    fault_server: FaultServer, tmp_path: Path, operation: str, nth: int
+) -> None:
     denied = asyncssh.SFTPPermissionDenied("not you")
-    fault_server.inject(operation, effect="refuse", error=denied)
+    fault_server.inject(operation, nth=nth, effect="refuse", error=denied)
     error = refused(fault_server.block(), make_file(tmp_path))
     assert error.permanent
     assert "permission denied (it says: 'not you')" in str(error)
     assert "citations.csv" not in os.listdir(fault_server.folder)
     assert fault_server.behaviour.connections == 1  # a refusal is no reason to reconnect
+
+
+@pytest.mark.parametrize("nth", [1, 4])  # looking for a part to resume; looking whether it was consumed
+def test_a_look_that_may_be_denied_is_no_obstacle(fault_server: FaultServer, tmp_path: Path, nth: int) -> None:
+    fault_server.inject("stat", nth=nth, effect="refuse", error=asyncssh.SFTPPermissionDenied("not you"))
+    block, local = fault_server.block(), make_file(tmp_path)
+    with block.connect() as session:
+        receipt = session.deliver(local, block.importer_folder(), "citations.csv")
+    assert len(fault_server.behaviour.struck) == receipt.attempts == 1
+    assert (fault_server.folder / "citations.csv").read_bytes() == local.read_bytes()
 
 
 def test_a_real_full_disk_is_heard(openssh: OpenSsh, tmp_path: Path) -> None:

@@ -82,6 +82,21 @@ SQLITE = [
     "DELETE FROM sqlite_schema",
     "REPLACE INTO lot (code, capacity) VALUES ('Z', 1)",
     "WITH one AS (SELECT 1) UPDATE lot SET capacity = 0",
+    "INSERT INTO lot DEFAULT VALUES",
+    "INSERT OR IGNORE INTO lot VALUES ('Z', 1)",
+    "UPDATE OR REPLACE lot SET capacity = 0 WHERE code = 'A'",
+    "UPDATE lot SET capacity = 0 FROM (SELECT 1)",
+    "DELETE FROM lot WHERE rowid IN (SELECT rowid FROM lot LIMIT 1)",
+    "ALTER TABLE lot DROP COLUMN capacity",
+    "ALTER TABLE lot RENAME COLUMN code TO mine",
+    "CREATE TEMP TRIGGER mine AFTER INSERT ON lot BEGIN DELETE FROM lot; END",
+    "CREATE VIRTUAL TABLE mine USING rtree(a, b, c)",
+    "CREATE UNIQUE INDEX mine ON lot (code) WHERE capacity > 0",
+    "PRAGMA application_id = 7",
+    "PRAGMA schema_version = 99",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA trusted_schema = ON",
 ]
 POSTGRESQL = [
     "COPY (SELECT 1) TO '{file}'",
@@ -137,6 +152,8 @@ POSTGRESQL = [
     "SELECT U&'\\0041'; DELETE FROM lot",
     "SELECT $a$; $a$; DELETE FROM lot",
 ]
+FOR_ITSELF = frozenset({"SELECT set_config('default_transaction_read_only', 'off', false)"})
+"""What is carried out and ends with its own connection."""
 
 # What names a table of people: to be refused, whatever else it does. `{t}` is the table, `{c}` a column of it.
 PEOPLE = [
