@@ -1,5 +1,6 @@
 """What all benchmarks together say of themselves."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def test_rows_of_benchmarks_that_were_not_run_stay(capsys: pytest.CaptureFixture
     readme = README.read_text(encoding="utf-8")
     once = written(readme, {"turn": rows_of("turn", output), "ledger": rows_of("ledger", output)})
     again = written(once, {"turn": rows_of("turn", output.replace("41 ms", "43 ms"))})
+    assert "\nMeasured on" not in again  # one machine for all rows would be stamped over those that did not run
     assert again == once.replace("| `turn` | a turn | 41 ms", "| `turn` | a turn | 43 ms")
     assert again.partition("<!--")[0] == readme.partition("<!--")[0]
     assert again.rpartition("-->")[2] == readme.rpartition("-->")[2]
+
+
+def test_a_row_says_its_day_and_its_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    show([GOOD])
+    (row,) = rows_of("turn", capsys.readouterr().out)
+    assert re.search(r"\| \d{4}-\d\d-\d\d, \d+ cores, \d+ GiB, \S+ \S+, Python 3\S+ \|$", row)
