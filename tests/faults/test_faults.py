@@ -120,11 +120,6 @@ def test_prefect_answers_500(on_sqlite: Stack) -> None:
     holds(prefect_faults.answers_500(on_sqlite, seconds=1))
 
 
-def test_prefects_server_is_killed(on_sqlite: Stack) -> None:
-    on_sqlite.a_worker()
-    holds(prefect_faults.server_killed(on_sqlite))
-
-
 def test_the_database_is_locked(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
     holds(database_faults.locked(on_sqlite, seconds=3, number=4))
