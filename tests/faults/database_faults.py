@@ -114,8 +114,8 @@ def read_only_server(stack: Stack, seconds: float = 30) -> Line:
     before = len(stack.log())
     _set_read_only(stack.engine, True)
     try:
-        kept = _ledger(stack.engine)
         told = within(lambda: "read-only transaction" in stack.log()[before:], 60)
+        kept = _ledger(stack.engine)  # not before: a transaction that had begun may still have been committed
         stack.sleep(max(seconds, (due_at - datetime.now(UTC)).total_seconds() + 2))
         unchanged = _ledger(stack.engine) == kept
     finally:

@@ -25,8 +25,8 @@ from tests.faults.stack import Stack, within
 from tests.faults.table import Line
 
 TASKS = 20
-UNRECORDED_SECONDS = 5.0
-"""How long before its worker's death a flow may have ended without its result being in the ledger."""
+UNRECORDED_SECONDS = 20.0
+"""How long a flow's result may be on its way to the ledger: so long Prefect is given to hear of it first."""
 
 
 def worker_killed(stack: Stack, runs: int, kills: int, seed: int = 0) -> Line:
@@ -87,8 +87,8 @@ def false_rows(runs: list[RunRow], marks: list[Mark], killed_at: dict[str, float
     """Rows that say what is not so, and how many runs ended their work in the moment their worker was killed, unheard.
 
     `completed` is true of a flow that began and ended once (`Stack.problems`). `failed` is true of a run of a killed
-    worker whose flow was not at its end. Where it was, its result has to be in the ledger, unless the worker was
-    killed before or just after that: then nobody could record it, and failed is all that can be said.
+    worker whose flow did not come to its end. Where it did, its result has to be in the ledger, unless it was still
+    on its way there when the worker was killed: then nobody could record it, and failed is all that can be said.
     """
     ended = {mark.run_id: mark.at for mark in marks if mark.what == "ended"}
     false, unheard = [], 0

@@ -100,11 +100,6 @@ def holds(line: Line) -> None:
     assert line.holds, f"{line.fault}: {line.measured}"
 
 
-@pytest.mark.parametrize("where", ["on_sqlite", "on_postgres"])
-def test_the_worker_is_killed_while_dues_come_and_are_worked_off(request: pytest.FixtureRequest, where: str) -> None:
-    holds(killings.worker_killed(request.getfixturevalue(where), runs=20, kills=2))
-
-
 def test_the_process_of_a_run_is_killed(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
     holds(killings.process_killed(on_sqlite, number=3))
@@ -125,11 +120,6 @@ def test_prefect_answers_500(on_sqlite: Stack) -> None:
     holds(prefect_faults.answers_500(on_sqlite, seconds=1))
 
 
-def test_prefects_server_is_killed(on_sqlite: Stack) -> None:
-    on_sqlite.a_worker()
-    holds(prefect_faults.server_killed(on_sqlite))
-
-
 def test_the_database_is_locked(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
     holds(database_faults.locked(on_sqlite, seconds=3, number=4))
@@ -138,6 +128,13 @@ def test_the_database_is_locked(on_sqlite: Stack) -> None:
 def test_the_database_is_read_only(on_postgres: Stack) -> None:
     on_postgres.a_worker()
     holds(database_faults.read_only_server(on_postgres, seconds=1))
+
+
+@pytest.mark.parametrize(("where", "kills"), [("on_sqlite", 2), ("on_postgres", 1)])
+def test_the_worker_is_killed_while_dues_come_and_are_worked_off(
+    request: pytest.FixtureRequest, where: str, kills: int
+) -> None:
+    holds(killings.worker_killed(request.getfixturevalue(where), runs=10 * kills, kills=kills))
 
 
 COMPLETED, FAILED = RunStatus.COMPLETED, RunStatus.FAILED
