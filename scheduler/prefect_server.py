@@ -40,12 +40,19 @@ class ServerKeys:
 
 
 def read_or_make_keys(home: Path) -> ServerKeys:
-    """The keys of this home; made at the first call, in a file that only its owner may read."""
+    """The keys of this home; made at the first call, in a file that only its owner may read.
+
+    ServerError for an empty login: Prefect would close its HTTP, and open its websockets to everybody.
+    """
     path = home / "prefect-keys.json"
     if not path.exists():
         _make_keys(path)
     path.chmod(0o600)
-    return ServerKeys(**json.loads(path.read_text()))
+    keys = ServerKeys(**json.loads(path.read_text()))
+    user, _, password = keys.auth_string.partition(":")
+    if not (user and password and keys.encryption_key):
+        raise ServerError(f"{path} holds no login or no key for Prefect. Put back the file of this home's back-up.")
+    return keys
 
 
 def _make_keys(path: Path) -> None:

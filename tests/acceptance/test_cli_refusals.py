@@ -210,7 +210,7 @@ def test_users(headway: Headway) -> None:
     password = headway("user", "add", "ann").ok().out.rsplit(maxsplit=1)[-1]
     assert len(password) >= 12
     stored = str(Ledger(headway.database).contents())
-    assert password not in stored and "$argon2id$" in stored
+    assert password not in stored and "$argon2id$v=19$m=19456,t=2,p=1$" in stored  # as OWASP advises
     headway("user", "add", "ann").refused(4, "'ann'")
     headway("user", "add", " ann").refused(2, "user name")
     headway("user", "grant", "ann", "admin").refused(2, "admin", "view, manage, purge, users")

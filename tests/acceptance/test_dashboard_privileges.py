@@ -37,6 +37,8 @@ PLACES = [
     Place("/reset?task=1", frozenset({MANAGE}), "What Finish does", (("Finish", MANAGE),)),
     Place("/log", EVERY_VIEWER, "Oldest first"),
     Place("/run?run=8", EVERY_VIEWER, "What happened"),
+    Place("/board", EVERY_VIEWER, "Previous"),
+    Place("/configuration", EVERY_VIEWER, "General"),
     Place("/windows", EVERY_VIEWER, "The next 14 occurrences", (("Release", MANAGE),)),
     Place("/users", frozenset({USERS}), "Active sessions", (("Reset password", USERS),)),
     Place("/purge", frozenset({PURGE}), "Deletes runs that ended long ago"),

@@ -5,15 +5,18 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from starlette.routing import WebSocketRoute
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -32,6 +35,16 @@ def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -
     assert first.auth_string.startswith("headway:")
     [file] = home.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("given", ["", ":", "headway:", ":x"])
+def test_a_server_without_a_login_is_not_started(tmp_path: Path, given: str) -> None:
+    """For an empty one Prefect closes its HTTP, and opens its websockets to everybody."""
+    keys = read_or_make_keys(tmp_path)
+    file = tmp_path / "prefect-keys.json"
+    file.write_text(json.dumps({**vars(keys), "auth_string": given}))
+    with pytest.raises(ServerError, match=r"prefect-keys\.json holds no login"):
+        PrefectServer(tmp_path, free_port()).spawn()
 
 
 def test_two_homes_have_different_keys(tmp_path: Path) -> None:
@@ -85,19 +98,41 @@ def test_from_its_first_second_on_a_server_asks_for_its_login(tmp_path: Path) ->
     server = PrefectServer(tmp_path, free_port())
     server.spawn()
     try:
-        answers = set()
+        answers, refused = set(), 0
         until = time.monotonic() + 120
-        while 401 not in answers and time.monotonic() < until:
-            try:
+        sockets = f"{server.url.replace('http', 'ws', 1)}/events/in"
+        while not (answers and refused) and time.monotonic() < until:
+            try:  # a socket first: it is the first of all that this server ever answers
+                for token in (None, "", "headway:wrong"):
+                    assert not _opens(sockets, token)
+                    refused += 1
                 answers.add(httpx.get(f"{server.url}/work_pools/headway", timeout=5).status_code)
-            except httpx.TransportError:
+            except (httpx.TransportError, ConnectionRefusedError):
                 assert server.alive
-        assert answers == {401}
+        assert answers == {401} and refused == 3
+        assert _opens(sockets, read_or_make_keys(tmp_path).auth_string)  # it is one that opens
         for file in (tmp_path / "prefect").rglob("*"):
             if file.is_file():
                 assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
     finally:
         server.stop()
+
+
+def test_secrets_of_blocks_are_encrypted_with_the_key_of_the_home_and_with_no_other(
+    prefect_server: ServerForTests,
+) -> None:
+    """Without it Prefect makes a key of its own, and keeps it in the database beside what it encrypts."""
+    prefect_server.api.save_block("secret", "planted", {"value": "a planted secret"})
+    with closing(sqlite3.connect(prefect_server.home / "prefect" / "prefect.db")) as database:
+        (stored,) = database.execute("SELECT data FROM block_document WHERE name = 'planted'").fetchone()
+        keys = database.execute("SELECT * FROM configuration WHERE key = 'ENCRYPTION_KEY'").fetchall()
+    plain = Fernet(read_or_make_keys(prefect_server.home).encryption_key).decrypt(json.loads(stored))
+    assert "a planted secret" not in stored and b"a planted secret" in plain and keys == []
+
+
+def test_the_server_calls_nobody_and_asks_for_what_browsers_must_prove(prefect_server: ServerForTests) -> None:
+    settings = prefect_server.call("GET", "/admin/settings")["server"]
+    assert settings["analytics_enabled"] is False and settings["api"]["csrf_protection_enabled"] is True
 
 
 def test_no_secret_is_on_the_servers_command_line(prefect_server: ServerForTests) -> None:

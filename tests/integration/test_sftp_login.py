@@ -1,10 +1,12 @@
 """Nobody gets a credential before having proven the stored host key."""
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncssh
+import paramiko
 import pytest
 
 from blocks.sftp import SftpServer, TransferError, read_host_key
@@ -158,12 +160,38 @@ def test_a_key_pasted_with_other_line_ends_still_works(fault_server: FaultServer
         assert session.list("acme/import") == []
 
 
-def test_only_the_blocks_own_key_is_offered(fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def keys_lying_about(fault_server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The key that the server takes lies in ~/.ssh, and a live agent has it too."""
+    file = tmp_path / ".ssh" / "id_ed25519"
+    file.parent.mkdir(mode=0o700)
+    file.touch(0o600)
+    file.write_text(fault_server.user_key_pem)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout is not None and agent.stdout.readline()  # it says where it listens once it does
+        subprocess.run(["ssh-add", str(file)], check=True, capture_output=True)
+        yield
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+@pytest.mark.usefixtures("keys_lying_about")
+def test_only_the_blocks_own_key_is_offered(fault_server: FaultServer) -> None:
     """No agent, no key from the home folder: a password login offers a password and nothing else."""
-    monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent")
     with fault_server.block().connect():
         pass
     assert fault_server.behaviour.credentials == ["user ops", f"password {PASSWORD}"]
+    with paramiko.SSHClient() as careless:  # as paramiko does it by itself: so both could have been offered
+        careless.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        for where in ("agent", "folder"):
+            del fault_server.behaviour.credentials[:]
+            looks = {"allow_agent": where == "agent", "look_for_keys": where == "folder"}
+            careless.connect("127.0.0.1", fault_server.port, "ops", PASSWORD, **looks)
+            assert fault_server.behaviour.credentials[1] == "key"
 
 
 def test_a_key_the_server_forgot_falls_back_to_the_password(fault_server: FaultServer) -> None:
