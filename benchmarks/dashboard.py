@@ -296,7 +296,8 @@ def report(found: list[Look], runs: str) -> int:
 
 
 def _row(what: str, many: float, few: float, ratio: float, target: str, reached: bool) -> Row:
-    return Row(what, f"{many:.2f} s", f"{few:.2f} s with few runs", f"{ratio:.2f} times, quickest rounds", target, reached)
+    figure, peer, base = f"{many:.2f} s", f"{few:.2f} s with few runs", "quickest rounds"
+    return Row(what, figure, peer, f"{ratio:.2f} times, {base}", target, reached)
 
 
 def seeded(stack: ExitStack, name: str, tasks: int, runs: int) -> Path:
