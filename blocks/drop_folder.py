@@ -15,8 +15,8 @@ from pathlib import Path
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from blocks.remote_names import check_name, check_steps, is_temp_name, temp_name
-from blocks.transfer import Receipt, RemoteFile, TransferError
+from blocks.remote_names import check_name, check_steps, is_temp_name, part_name
+from blocks.transfer import BeforeRename, Receipt, RemoteFile, TransferError
 
 OnBytes = Callable[[int, int], None]
 """Called with bytes copied and bytes in all."""
@@ -84,12 +84,29 @@ class DropFolderSession:
         """Copy one file to `local`."""
         return self._copy(self._file(folder, name), local, name, on_progress)
 
-    def deliver(self, local: Path, folder: str, name: str, *, on_progress: OnBytes | None = None) -> Receipt:
-        """Put a local file into the folder; under its name only when it is whole."""
+    def deliver(
+        self,
+        local: Path,
+        folder: str,
+        name: str,
+        *,
+        on_progress: OnBytes | None = None,
+        key: str | None = None,
+        before_rename: BeforeRename | None = None,
+    ) -> Receipt:
+        """Put a local file into the folder; under its name only when it is whole.
+
+        `key` tells this delivery from others of the same name: a later one with it clears away what this one left.
+        """
         target = self._folder(folder) / check_name(name)
-        part = target.with_name(temp_name(name))
-        receipt = self._copy(local, part, name, on_progress, shown_path=str(target))
-        os.replace(part, target)
+        part = target.with_name(part_name(name, key))
+        try:
+            receipt = self._copy(local, part, name, on_progress, shown_path=str(target))
+            if before_rename:
+                before_rename(str(target))
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
         return receipt
 
     def archive(self, folder: str, name: str, into: str) -> str:

@@ -6,6 +6,9 @@ refused today is refused tomorrow.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import secrets
 import unicodedata
 
 from blocks.transfer import TransferError
@@ -14,6 +17,7 @@ from blocks.transfer import TransferError
 MAX_NAME_BYTES = 255
 TEMP_PREFIX = "."
 TEMP_SUFFIX = ".part"
+_MARK = re.compile(r"[0-9a-f]{12}")
 
 
 def shown(text: str) -> str:
@@ -23,8 +27,29 @@ def shown(text: str) -> str:
 
 
 def temp_name(name: str) -> str:
-    """The name a delivery of `name` bears until it is whole: same folder, same for every retry."""
+    """The name that a file bears until it is whole, where nobody else makes one of the same name."""
     return f"{TEMP_PREFIX}{name}{TEMP_SUFFIX}"
+
+
+def part_name(name: str, key: str | None) -> str:
+    """The name that one delivery of `name` bears until it is whole: same folder, and no other delivery's.
+
+    The same for the same key, so that a repetition finds what it left; another each time for None.
+    """
+    mark = hashlib.sha256(f"{key}\0{name}".encode()).hexdigest()[:12] if key is not None else secrets.token_hex(6)
+    return temp_name(f"{_stem(name)}.{mark}")
+
+
+def is_part_of(part: str, name: str) -> bool:
+    """Whether `part` is what some delivery of `name` left unfinished, this release's or an earlier one's."""
+    head, _, mark = part.removeprefix(TEMP_PREFIX).removesuffix(TEMP_SUFFIX).rpartition(".")
+    return part == temp_name(name) or (is_temp_name(part) and head == _stem(name) and _MARK.fullmatch(mark) is not None)
+
+
+def _stem(name: str) -> str:
+    """As much of it as leaves room for a mark."""
+    room = MAX_NAME_BYTES - len(temp_name(".").encode()) - 12
+    return name.encode()[:room].decode(errors="ignore")
 
 
 def is_temp_name(name: str) -> bool:

@@ -1,17 +1,20 @@
 """One file on its way to its final name, over as many connections as it takes.
 
 The bytes go to a temporary name in the same folder, are compared there, and only then renamed: no half
-file ever bears the final name. What must survive a cut connection is kept here, above all whether a
-rename was sent: its answer may be lost although it was carried out.
+file ever bears the final name. The temporary name is this delivery's own: two of one name never write into
+one file, and the one that is renamed last bears the name, whole. What must survive a cut connection is kept
+here, above all whether a rename was sent: its answer may be lost although it was carried out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blocks.local_source import LocalSource
-from blocks.remote_names import check_name, join, shown, temp_name
+from blocks.remote_names import check_name, is_part_of, join, part_name, shown
 from blocks.sftp_connection import Connection
 from blocks.sftp_part import PartUpload, Progress, remote_sha256
 from blocks.sftp_protocol import (
@@ -24,22 +27,38 @@ from blocks.sftp_protocol import (
     SftpStatus,
 )
 from blocks.sftp_refusals import explained, refusal
-from blocks.transfer import TransferError, Verify
+from blocks.transfer import BeforeRename, TransferError, Verify
+
+ABANDONED_AFTER = timedelta(days=2)
+"""Since an unfinished file was last written to. No transfer pauses for so long; one that did would begin anew."""
 
 
 class Delivery:
     """Brings one local file to `folder`/`name`; `attempt` is called again after a reconnect."""
 
-    def __init__(self, local: Path, folder: str, name: str, verify: Verify, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        local: Path,
+        folder: str,
+        name: str,
+        key: str | None,
+        verify: Verify,
+        progress: Progress | None,
+        before_rename: BeforeRename | None,
+    ) -> None:
+        """`key`: another delivery with it is this one, tried again, and goes on with what this one left."""
         self.path = join(folder, check_name(name))
         self.source = LocalSource(local)
         self.sha256 = ""
         self.verified: Verify = verify
         self.renamed = False
         self._folder = folder
-        self._part = join(folder, temp_name(name))
+        self._name = name
+        self._part = join(folder, part_name(name, key))
+        self._swept = False
         self._verify = verify
         self._progress = progress or (lambda sent, total: None)
+        self._before_rename = before_rename or (lambda path: None)
         self._rename_unanswered = False
         self._standing: Attributes | None = None  # what bore the final name just before the rename
 
@@ -51,10 +70,23 @@ class Delivery:
         if self._rename_unanswered and not self.renamed:
             self.renamed = self._lost_rename_took_place(connection)
         if not self.renamed:
+            self._sweep(connection.protocol)
             upload = PartUpload(connection, self.source, self._folder, self._part, self._progress)
             self.sha256, self.verified = upload.complete(self._verify)
             self._rename(connection)
         return self._is_consumed(connection.protocol)
+
+    def _sweep(self, protocol: SftpProtocol) -> None:
+        """Removes what deliveries of this name left unfinished and nobody came back for. Tried once; it may fail."""
+        if self._swept:
+            return
+        self._swept = True
+        before = datetime.now(UTC) - ABANDONED_AFTER
+        with suppress(SftpStatus):
+            for left, there in list(protocol.entries(self._folder)):
+                old = there.modified_at is not None and there.modified_at < before
+                if old and there.is_file and is_part_of(left, self._name) and join(self._folder, left) != self._part:
+                    protocol.remove(join(self._folder, left))
 
     def _rename(self, connection: Connection) -> None:
         protocol, address = connection.protocol, connection.address
@@ -66,6 +98,7 @@ class Delivery:
                 "Choose another name or folder.",
                 permanent=True,
             )
+        self._before_rename(self.path)
         try:
             self._replace(protocol)
         except SftpStatus as status:

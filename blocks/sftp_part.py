@@ -39,6 +39,7 @@ class PartUpload:
         self._folder = folder
         self._path = path
         self._progress = progress
+        self._left_over = False
 
     def complete(self, verify: Verify) -> tuple[str, Verify]:
         """SHA-256 (hex) of the whole file, and how the server's copy was compared with it.
@@ -79,11 +80,14 @@ class PartUpload:
         if offset is None:
             digest.close()
             digest = BackgroundHash()
+            if self._left_over:  # not written into: who left it may still have it open
+                self._discard()
         return offset, digest
 
     def _matching_bytes(self, digest: BackgroundHash) -> int | None:
         """Size of the part on the server, if each of its bytes was read back and is the local file's."""
         there = self._protocol.stat_or_none(self._path)
+        self._left_over = there is not None and there.is_file
         if there is None or not there.is_file or there.bytes is None or there.bytes > self._source.bytes:
             return None
         handle = self._protocol.open(self._path, FLAG_READ)

@@ -18,7 +18,7 @@ from blocks.sftp_fetch import Fetch
 from blocks.sftp_part import Progress
 from blocks.sftp_protocol import NO_SUCH_FILE, Attributes, SftpProtocol, SftpStatus
 from blocks.sftp_refusals import explained, refusal
-from blocks.transfer import ConnectionLost, Receipt, RemoteFile, TransferError, Verify
+from blocks.transfer import BeforeRename, ConnectionLost, Receipt, RemoteFile, TransferError, Verify
 
 T = TypeVar("T")
 
@@ -51,14 +51,26 @@ class SftpSession:
 
     # Files
 
-    def deliver(self, local: Path, folder: str, name: str, *, on_progress: Progress | None = None) -> Receipt:
+    def deliver(
+        self,
+        local: Path,
+        folder: str,
+        name: str,
+        *,
+        on_progress: Progress | None = None,
+        key: str | None = None,
+        before_rename: BeforeRename | None = None,
+    ) -> Receipt:
         """Puts a local file on the server as `name`, replacing what has that name; the proof of it.
 
         The file has the final name only once it is whole. Memory use does not depend on its size.
-        `on_progress` gets (bytes sent or found there, bytes in all).
+        `on_progress` gets (bytes sent or found there, bytes in all). `key` tells this delivery from others of the same
+        name: a later one with it goes on with what this one left. Never two at the same time with one key.
         """
         started_at = datetime.now(UTC)
-        delivery = Delivery(local, remote_folder(self._root, folder), name, self._verify, on_progress)
+        delivery = Delivery(
+            local, remote_folder(self._root, folder), name, key, self._verify, on_progress, before_rename
+        )
         try:
             consumed, attempts = self._run(delivery.attempt)
         except TransferError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 Verify = Literal["size", "read_back"]
+BeforeRename = Callable[[str], None]
+"""Called with the final path once the whole file is there, just before it gets its name; who raises prevents that."""
 
 
 class TransferError(Exception):

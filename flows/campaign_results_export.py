@@ -44,14 +44,19 @@ class Sender:
     file_name: str
     ready_name: str
 
-    def send(self, local: Path, file_name: str, ready_name: str, processed: int) -> list[dict[str, Any]]:
-        """Deliver a file, then its ready file if there is to be one; returns the receipts."""
+    def send(
+        self, local: Path, file_name: str, ready_name: str, processed: int, key: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Deliver a file, then its ready file if there is to be one; returns the receipts.
+
+        key: as `deliver` takes it.
+        """
         logger, size = get_run_logger(), local.stat().st_size
 
         def on_bytes(sent: int) -> None:
             report_progress(logger, WRITING_SHARE + (100 - WRITING_SHARE) * (sent / size if size else 1.0), processed)
 
-        receipts = [deliver(self.importer, local, file_name, on_bytes)]
+        receipts = [deliver(self.importer, local, file_name, on_bytes, key)]
         if ready_name:
             ready = local.with_name("ready")
             ready.touch()
@@ -157,7 +162,9 @@ def send_pending(outbox: Outbox, pending: Pending, sender: Sender) -> Pending:
         return outbox.deliver(
             pending,
             folder / "data",
-            lambda kept, local: sender.send(local, kept.file_name, kept.ready_name, kept.processed),
+            lambda kept, local: sender.send(
+                local, kept.file_name, kept.ready_name, kept.processed, f"kept file {kept.uid} {kept.sha256}"
+            ),
         )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from blocks.database import DatabaseError
 from blocks.sftp import SftpServer
 from blocks.transfer import TransferError
-from flows.result import InputRefused, announce_receipt, run_importer_path
+from flows.result import InputRefused, announce_receipt, announce_rename, delivery_key, run_importer_path
 
 PATH_IS_SET = (
     "The importer path is the setting Customer Importer File Path: Configuration, or "
@@ -71,11 +71,33 @@ def load_importer(name: str) -> SftpServer:
     return block
 
 
+def still_ours(path: str) -> None:
+    """Returns if the run is still this process's, as far as the scheduler can say; if not, the process ends here.
+
+    Raises TransferError, to be tried again, where the scheduler's ledger cannot be asked: the run may be another's.
+    """
+    try:
+        announce_rename(get_run_logger(), path)
+    except Exception as error:  # whatever its database raises
+        told = str(error).partition("\n")[0]
+        raise TransferError(f"{path} is uploaded and does not get its name yet: {told}") from error
+
+
 @task(name="deliver", **TRANSFER)
-def deliver(importer: SftpServer, local: Path, name: str, on_bytes: OnBytes) -> dict[str, Any]:
-    """Put the file at the importer path under its final name; returns the receipt, announced already."""
+def deliver(importer: SftpServer, local: Path, name: str, on_bytes: OnBytes, key: str | None = None) -> dict[str, Any]:
+    """Put the file at the importer path under its final name; returns the receipt, announced already.
+
+    key: of a file that another run may go on with, what tells it from all others (default: it is this run's).
+    """
     with importer.connect() as session:
-        sent = session.deliver(local, importer.importer_folder(), name, on_progress=lambda sent, *_: on_bytes(sent))
+        sent = session.deliver(
+            local,
+            importer.importer_folder(),
+            name,
+            on_progress=lambda sent, *_: on_bytes(sent),
+            key=key or delivery_key(),
+            before_rename=still_ours,
+        )
     # The block's name says whose importer is to pick it up: the scheduler looks there later.
     receipt = {**sent.as_dict(), "block": importer._block_document_name}
     announce_receipt(get_run_logger(), receipt)

@@ -13,9 +13,9 @@ from prefect import get_run_logger, task
 
 from blocks.drop_folder import DropFolder
 from blocks.sftp import SftpServer
-from blocks.transfer import Receipt, RemoteFile, TransferError
-from flows.delivery import TRANSFER, load_importer
-from flows.result import InputRefused, announce_receipt
+from blocks.transfer import BeforeRename, Receipt, RemoteFile, TransferError
+from flows.delivery import TRANSFER, load_importer, still_ours
+from flows.result import InputRefused, announce_receipt, delivery_key
 
 POLL_SECONDS = 15.0
 ERROR_SUFFIX = "_error.csv"
@@ -31,7 +31,16 @@ class Session(Protocol):
     def list(self, folder: str, pattern: str = "*") -> list[RemoteFile]: ...
     def stat(self, folder: str, name: str) -> RemoteFile | None: ...
     def fetch(self, folder: str, name: str, local: Path, *, on_progress: Any = None) -> Any: ...
-    def deliver(self, local: Path, folder: str, name: str, *, on_progress: Any = None) -> Receipt: ...
+    def deliver(
+        self,
+        local: Path,
+        folder: str,
+        name: str,
+        *,
+        on_progress: Any = None,
+        key: str | None = None,
+        before_rename: BeforeRename | None = None,
+    ) -> Receipt: ...
     def archive(self, folder: str, name: str, into: str) -> str: ...
     def remove(self, folder: str, name: str) -> None: ...
 
@@ -153,7 +162,7 @@ def put_error_file(place: Place, local: Path | None, name: str) -> dict[str, Any
             if session.stat(place.folder, name):
                 session.remove(place.folder, name)
             return None
-        receipt = session.deliver(local, place.folder, name).as_dict()
+        receipt = session.deliver(local, place.folder, name, key=delivery_key(), before_rename=still_ours).as_dict()
     announce_receipt(get_run_logger(), receipt)
     return receipt
 

@@ -8,10 +8,10 @@ from prefect import get_run_logger, task
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.sftp import SftpServer
-from flows.delivery import TRANSFER, load_importer
+from flows.delivery import TRANSFER, load_importer, still_ours
 from flows.mailing import Attachment, MailDelivery
 from flows.report_output import Heading
-from flows.result import InputRefused, announce_receipt
+from flows.result import InputRefused, announce_receipt, delivery_key
 
 Format = Literal["pdf", "xlsx", "csv", "html"]
 Body = Literal["attachment", "table", "both"]
@@ -56,7 +56,7 @@ def load_server(name: str) -> SftpServer:
 def put(server: SftpServer, folder: str, local: Path, name: str) -> dict[str, Any]:
     """Put the file into the folder under its final name; returns the receipt, announced already."""
     with server.connect() as session:
-        receipt = session.deliver(local, folder, name).as_dict()
+        receipt = session.deliver(local, folder, name, key=delivery_key(), before_rename=still_ours).as_dict()
     announce_receipt(get_run_logger(), receipt)
     return receipt
 

@@ -67,6 +67,16 @@ def run_key() -> str | None:
     return run if run and attempt.isdigit() else str(flow_run.id)
 
 
+def delivery_key() -> str | None:
+    """Tells this run's deliveries from all others' of the same file names; None outside a flow run.
+
+    The same for each of its attempts. With its due, for another installation may count its runs alike and deliver to
+    the same folder.
+    """
+    key = run_key()
+    return f"run {key} {_label('headway.due')}" if key else None
+
+
 def run_due() -> datetime:
     """The instant at which the run came due, aware UTC: the same for each of its attempts.
 
@@ -137,6 +147,15 @@ def report_progress(logger: Any, percent: float, processed: int | None = None) -
         extra["processed"] = processed
         rows = f", {processed:,} rows"
     logger.info(f"{percent:.0f} %{rows}", extra=extra)
+
+
+def announce_rename(logger: Any, path: str) -> None:
+    """Log that a file is uploaded whole and gets its final name now.
+
+    In a process of the scheduler's the record is in the ledger when this returns; a process that was given up meanwhile
+    is ended by it. Raises what the ledger's database raises.
+    """
+    logger.info(f"Uploaded {path}: it gets its name now", extra={"only_with_claim": True})
 
 
 def announce_receipt(logger: Any, receipt: dict[str, Any]) -> None:

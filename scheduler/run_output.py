@@ -85,6 +85,9 @@ class RunOutput(logging.Handler):
     # ------------------------------------------------------------------ records
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "only_with_claim", False):
+            self._write_with_claim(record)  # whoever logged it must know if that fails
+            return
         try:
             self._take(record)
         except Exception:
@@ -102,6 +105,12 @@ class RunOutput(logging.Handler):
             waiting = len(self._queue)
         if waiting == 1 or waiting == BATCH_LINES:
             self._ring()
+
+    def _write_with_claim(self, record: logging.LogRecord) -> None:
+        """Before what cannot be undone: with its claim lost, the process ends here. Raises LedgerDown."""
+        self.flush()
+        line = _line(record)
+        self._ledger.write(lambda ledger: ledger.log([line]))
 
     def _write_receipt(self, receipt: dict[str, Any]) -> None:
         # At once, and in the flow's thread: when the flow goes on, the delivery is on record.

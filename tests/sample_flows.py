@@ -13,6 +13,8 @@ from prefect import flow, get_run_logger, task
 from prefect.states import Completed
 from pydantic import BaseModel
 
+from flows.result import announce_rename
+
 
 class Counts(BaseModel):
     processed: int = 0
@@ -114,6 +116,16 @@ def waiting_for(started: str, go: str) -> dict[str, int]:
     while not Path(go).exists():
         time.sleep(0.02)
     return {"processed": 42}
+
+
+@flow
+def naming(started: str, go: str, name: str) -> None:
+    """Touches one file, waits for another, and then gives a file its name, as a delivery does."""
+    Path(started).touch()
+    while not Path(go).exists():
+        time.sleep(0.02)
+    announce_rename(get_run_logger(), name)
+    Path(name).touch()
 
 
 @flow

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncssh
 import pytest
 import sqlalchemy as sa
 from prefect.client.schemas.objects import FlowRun
@@ -423,6 +424,26 @@ def test_a_failed_delivery_is_made_up_for_by_the_next_run(server, own_world):
     assert len(set(accounts)) == expected
     assert [one["name"] for one in ran.done().files] == ["1.csv", "2.csv"]
     assert any("1.csv" in line and "was begun before" in line for line in ran.lines())
+
+
+def test_the_unfinished_file_is_the_run_s_own_and_the_kept_file_s(server, own_world):
+    """Two runs of one name never write into one file; who repeats a delivery goes on with what it left."""
+
+    def opened():
+        paths = [path for done, path in server.behaviour.operations if done == "open_write"]
+        server.behaviour.operations.clear()
+        return paths
+
+    for key in ("1:1", "1:2", "2:1"):
+        export(key, file_name="same.csv").done()
+    first, again, other = opened()
+    assert first == again != other
+
+    server.inject("rename", effect="refuse", error=asyncssh.SFTPPermissionDenied("not you"))
+    assert export("3:1", file_name="kept.csv", records="new").ended == "FAILED"
+    assert len(opened()) == 1 and not (server.folder / "kept.csv").exists()
+    export("4:1", file_name="next.csv", records="new", on_empty="skip").done()
+    assert (server.folder / "kept.csv").exists() and not any("kept.csv" in path for path in opened())
 
 
 def test_a_file_of_one_name_for_all_runs_is_not_replaced_by_the_run_that_ends_another(server, own_world):

@@ -170,6 +170,20 @@ def test_a_claim_lost_in_the_middle_ends_the_process(engine: EngineRoom, tmp_pat
     assert run.calls() == ["began", "bind", "running"]
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_file_gets_its_name_only_under_the_claim(engine: EngineRoom, tmp_path: Path, lost: bool) -> None:
+    """Given up while it uploaded: it woke up, its claim is void, and the final name is not its to give."""
+    started, go, name = (tmp_path / one for one in ("started", "go", "a.csv"))
+    run = engine.begin(engine.order("naming", started=str(started), go=str(go), name=str(name)))
+    eventually(started.exists, "the flow started")
+    if lost:
+        Path(run.order.database_url).with_suffix(".lost").touch()
+    go.touch()
+    assert run.exited().exit_code == (ExitCode.CLAIM_LOST if lost else ExitCode.RECORDED)
+    assert name.exists() is not lost
+    assert ((20, f"Uploaded {name}: it gets its name now") in run.log()) is not lost
+
+
 def test_an_unknown_deployment_fails_the_run_and_says_what_to_do(engine: EngineRoom) -> None:
     order = engine.order("nothing")
 

@@ -17,12 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from blocks.remote_names import part_name
 from blocks.sftp import Receipt, SftpServer, TransferError
 from tests.sftp_fault_server import FaultServer
 from tests.switchboard import Switchboard
 
 LARGE = 3 * 1024 * 1024 + 17
-PART = ".citations.csv.part"
+KEY = "run 1"
+PART = part_name("citations.csv", KEY)
 
 
 def make_file(folder: Path, size: int = LARGE) -> Path:
@@ -33,7 +35,7 @@ def make_file(folder: Path, size: int = LARGE) -> Path:
 
 def deliver(block: SftpServer, local: Path) -> Receipt:
     with block.connect() as session:
-        return session.deliver(local, block.importer_folder(), "citations.csv")
+        return session.deliver(local, block.importer_folder(), "citations.csv", key=KEY)
 
 
 @pytest.mark.parametrize("old", [None, b"an old file"])
@@ -326,7 +328,11 @@ def test_a_network_that_swallows_everything_counts_as_lost(fault_server: FaultSe
         block = fault_server.block(port=network.port, attempts=1, idle_timeout_seconds=1)
         with block.connect() as session, pytest.raises(TransferError) as lost:
             session.deliver(
-                local, block.importer_folder(), "citations.csv", on_progress=lambda sent, total: network.stall()
+                local,
+                block.importer_folder(),
+                "citations.csv",
+                on_progress=lambda sent, total: network.stall(),
+                key=KEY,
             )
     assert not lost.value.permanent
     assert os.listdir(fault_server.folder) == [PART]
@@ -339,7 +345,7 @@ def test_a_server_that_was_away_between_two_files_costs_no_attempt(fault_server:
         for thread in threading.enumerate():
             if isinstance(thread, paramiko.Transport):
                 thread.join(10)  # ends once it knows of the cut
-        receipt = session.deliver(make_file(tmp_path), block.importer_folder(), "citations.csv")
+        receipt = session.deliver(make_file(tmp_path), block.importer_folder(), "citations.csv", key=KEY)
     assert receipt.attempts == 1
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from blocks.remote_names import part_name
 from blocks.sftp import SftpServer, TransferError, read_host_key
 from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import FaultServer
 
 Server = FaultServer | OpenSsh
 LARGE = 3 * 1024 * 1024 + 17
+KEY = "run 1"
+PART = part_name("citations.csv", KEY)
 
 
 def make_file(folder: Path, size: int = LARGE, name: str = "local.csv") -> Path:
@@ -25,7 +28,7 @@ def make_file(folder: Path, size: int = LARGE, name: str = "local.csv") -> Path:
 
 def deliver(block: SftpServer, local: Path, name: str = "citations.csv"):
     with block.connect() as session:
-        return session.deliver(local, block.importer_folder(), name)
+        return session.deliver(local, block.importer_folder(), name, key=KEY)
 
 
 @pytest.mark.parametrize("size", [0, 1, LARGE])
@@ -82,7 +85,7 @@ def test_progress_grows_to_the_whole(any_sftp: Server, tmp_path: Path) -> None:
 
 
 def test_a_part_of_an_earlier_try_is_not_taken_on_trust(any_sftp: Server, tmp_path: Path) -> None:
-    (any_sftp.folder / ".citations.csv.part").write_bytes(b"somebody else's bytes" * 1000)
+    (any_sftp.folder / PART).write_bytes(b"somebody else's bytes" * 1000)
     local = make_file(tmp_path)
     deliver(any_sftp.block(), local)
     assert (any_sftp.folder / "citations.csv").read_bytes() == local.read_bytes()
@@ -91,14 +94,14 @@ def test_a_part_of_an_earlier_try_is_not_taken_on_trust(any_sftp: Server, tmp_pa
 
 def test_a_part_that_is_longer_than_the_file_is_no_part_of_it(any_sftp: Server, tmp_path: Path) -> None:
     local = make_file(tmp_path, 100)
-    (any_sftp.folder / ".citations.csv.part").write_bytes(local.read_bytes() + b"more")
+    (any_sftp.folder / PART).write_bytes(local.read_bytes() + b"more")
     deliver(any_sftp.block(), local)
     assert (any_sftp.folder / "citations.csv").read_bytes() == local.read_bytes()
 
 
 def test_a_whole_part_of_an_earlier_try_only_needs_its_name(any_sftp: Server, tmp_path: Path) -> None:
     local = make_file(tmp_path)
-    (any_sftp.folder / ".citations.csv.part").write_bytes(local.read_bytes())
+    (any_sftp.folder / PART).write_bytes(local.read_bytes())
     receipt = deliver(any_sftp.block(), local)
     assert receipt.sha256 == hashlib.sha256(local.read_bytes()).hexdigest()
     assert receipt.verified == "read_back"

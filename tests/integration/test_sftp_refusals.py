@@ -8,13 +8,15 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from blocks.remote_names import part_name
 from blocks.sftp import SftpServer, TransferError
 from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import FaultServer
 
 Server = FaultServer | OpenSsh
 LARGE = 3 * 1024 * 1024 + 17
-PART = ".citations.csv.part"
+KEY = "run 1"
+PART = part_name("citations.csv", KEY)
 
 
 def make_file(folder: Path, size: int = LARGE) -> Path:
@@ -25,7 +27,7 @@ def make_file(folder: Path, size: int = LARGE) -> Path:
 
 def refused(block: SftpServer, local: Path, folder: str | None = None) -> TransferError:
     with block.connect() as session, pytest.raises(TransferError) as error:
-        session.deliver(local, folder or block.importer_folder(), "citations.csv")
+        session.deliver(local, folder or block.importer_folder(), "citations.csv", key=KEY)
     return error.value
 
 

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from blocks.drop_folder import DropFolder, DropFolderSession
-from blocks.remote_names import check_name, remote_folder, temp_name
+from blocks.remote_names import check_name, part_name, remote_folder
 from blocks.transfer import TransferError
 from blocks.unc import parse_unc
 from flows.files import resolved_file_name
@@ -136,8 +136,8 @@ def test_a_drop_folder_writes_and_reads_through_no_link(drop: DropFolderSession,
     victim = tmp_path / "outside" / "x.csv"
     mine = tmp_path / "to-deliver"
     mine.write_text("mine")
-    (drop.root / temp_name("new.csv")).symlink_to(victim)
-    drop.deliver(mine, "", "new.csv")
+    (drop.root / part_name("new.csv", "k")).symlink_to(victim)
+    drop.deliver(mine, "", "new.csv", key="k")
     assert victim.read_text() == "SECRET" and (drop.root / "new.csv").read_text() == "mine"
 
     (drop.root / "late.csv").symlink_to(victim)

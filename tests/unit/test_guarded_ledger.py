@@ -1,14 +1,20 @@
 """Writes of a run's process: repeated, one at a time, never torn by a signal, ended by a lost claim."""
 
+import logging
 import os
 import signal
 import threading
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from blocks.transfer import TransferError
+from flows import delivery
+from flows.result import announce_rename
 from scheduler.guarded_ledger import GuardedLedger, LedgerDown
 from scheduler.run_ledger import ExitCode, RunLedger
+from scheduler.run_output import RunOutput
 
 
 class Flaky:
@@ -26,6 +32,26 @@ class Flaky:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Away:
+    """A ledger that takes log lines, or whose database is away."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.is_away = False
+
+    def write(self, call: Any, patience_seconds: float = 0) -> None:
+        if self.is_away:
+            raise LedgerDown("OperationalError: no such host")
+        call(self)
+
+    def try_write(self, call: Any, what: str) -> None:
+        self.write(call)
+
+    def log(self, lines: Any) -> bool:
+        self.lines += [line.message for line in lines]
+        return True
 
 
 def guarded(ledger: Any) -> tuple[GuardedLedger, list[int]]:
@@ -103,3 +129,24 @@ def test_two_threads_never_write_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def test_what_needs_the_claim_is_in_the_ledger_at_once_and_fails_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A line before a file gets its name: behind all that was said before, and not swallowed as other lines are."""
+    ledger, logger = Away(), logging.getLogger("tests.sample")
+    caplog.set_level(logging.INFO, logger.name)
+    with RunOutput(ledger, [logger.name], lambda: None, lambda: None):  # type: ignore[arg-type]
+        logger.warning("Half way")
+        announce_rename(logger, "/in/a.csv")
+        assert ledger.lines == ["Half way", "Uploaded /in/a.csv: it gets its name now"]
+        ledger.is_away = True
+        with pytest.raises(LedgerDown):
+            announce_rename(logger, "/in/a.csv")
+        with (
+            mock.patch.object(delivery, "get_run_logger", lambda: logger),
+            pytest.raises(
+                TransferError, match=r"^/in/a\.csv is uploaded and .*: OperationalError: no such host$"
+            ) as refused,
+        ):
+            delivery.still_ours("/in/a.csv")
+    assert not refused.value.permanent

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from blocks.remote_names import check_name, check_root, is_temp_name, join, remote_folder, temp_name
+from blocks.remote_names import (
+    check_name,
+    check_root,
+    is_part_of,
+    is_temp_name,
+    join,
+    part_name,
+    remote_folder,
+    temp_name,
+)
 from blocks.transfer import TransferError
 
 # What attackers and accidents are made of, more often than chance would have it.
@@ -66,6 +75,31 @@ def test_an_accepted_name_is_one_step_and_its_own(name: str) -> None:
     assert not is_temp_name(name)
     assert is_temp_name(temp_name(name))
     assert temp_name(name) != name
+    part = part_name(name, "run 1")
+    assert len(part.encode()) <= 255 and is_temp_name(part) and is_part_of(part, name)
+    assert part == part_name(name, "run 1") != part_name(name, "run 2")
+    assert part_name(name, None) != part_name(name, None)
+
+
+def test_long_names_that_differ_at_their_end_only_have_parts_of_their_own() -> None:
+    long = "é" * 120
+    assert part_name(long + "1", "run 1") != part_name(long + "2", "run 1")
+
+
+@pytest.mark.parametrize(
+    ("part", "ours"),
+    [
+        (".a.csv.0123456789ab.part", True),
+        (".a.csv.part", True),  # of an earlier release
+        (".a.0123456789ab.part", False),  # of a delivery of "a"
+        (".a.csv.old.0123456789ab.part", False),
+        (".a.csv.0123456789AB.part", False),
+        ("a.csv.0123456789ab", False),
+        ("a.csv", False),
+    ],
+)
+def test_what_a_delivery_of_that_name_may_have_left(part: str, ours: bool) -> None:
+    assert is_part_of(part, "a.csv") is ours
 
 
 @given(tricky, tricky)
