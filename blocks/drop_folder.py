@@ -15,8 +15,8 @@ from pathlib import Path
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from blocks.remote_names import check_name, check_steps, is_temp_name, part_name
-from blocks.transfer import BeforeRename, Receipt, RemoteFile, TransferError
+from blocks.remote_names import check_name, check_steps, is_owners_part, is_temp_name, part_name
+from blocks.transfer import BeforeRename, DeliveryKey, Receipt, RemoteFile, TransferError
 
 OnBytes = Callable[[int, int], None]
 """Called with bytes copied and bytes in all."""
@@ -91,15 +91,18 @@ class DropFolderSession:
         name: str,
         *,
         on_progress: OnBytes | None = None,
-        key: str | None = None,
+        key: DeliveryKey | None = None,
         before_rename: BeforeRename | None = None,
     ) -> Receipt:
         """Put a local file into the folder; under its name only when it is whole.
 
-        `key` tells this delivery from others of the same name: a later one with it clears away what this one left.
+        `key` tells this delivery from others of the same name: a later one of its owner's clears away what it left.
         """
         target = self._folder(folder) / check_name(name)
         part = target.with_name(part_name(name, key))
+        for left in target.parent.iterdir():
+            if key is not None and left != part and is_owners_part(left.name, name, key):
+                left.unlink(missing_ok=True)
         try:
             receipt = self._copy(local, part, name, on_progress, shown_path=str(target))
             if before_rename:

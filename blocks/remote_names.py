@@ -11,7 +11,7 @@ import re
 import secrets
 import unicodedata
 
-from blocks.transfer import TransferError
+from blocks.transfer import DeliveryKey, TransferError
 
 # Most file systems allow 255 bytes; the temporary name needs its own affixes within that.
 MAX_NAME_BYTES = 255
@@ -31,13 +31,22 @@ def temp_name(name: str) -> str:
     return f"{TEMP_PREFIX}{name}{TEMP_SUFFIX}"
 
 
-def part_name(name: str, key: str | None) -> str:
+def part_name(name: str, key: DeliveryKey | None) -> str:
     """The name that one delivery of `name` bears until it is whole: same folder, and no other delivery's.
 
     The same for the same key, so that a repetition finds what it left; another each time for None.
     """
-    mark = hashlib.sha256(f"{key}\0{name}".encode()).hexdigest()[:12] if key is not None else secrets.token_hex(6)
+    mark = f"{_mark(key.owner, name)}{_mark(key.run, name)}" if key is not None else secrets.token_hex(6)
     return temp_name(f"{_stem(name)}.{mark}")
+
+
+def is_owners_part(part: str, name: str, key: DeliveryKey) -> bool:
+    """Whether `part` is what another delivery of `name`, by the same owner, left unfinished."""
+    return part.startswith(f"{TEMP_PREFIX}{_stem(name)}.{_mark(key.owner, name)}") and is_part_of(part, name)
+
+
+def _mark(text: str, name: str) -> str:
+    return hashlib.sha256(f"{text}\0{name}".encode()).hexdigest()[:6]
 
 
 def is_part_of(part: str, name: str) -> bool:

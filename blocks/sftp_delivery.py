@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blocks.local_source import LocalSource
-from blocks.remote_names import check_name, is_part_of, join, part_name, shown
+from blocks.remote_names import check_name, is_owners_part, is_part_of, join, part_name, shown
 from blocks.sftp_connection import Connection
 from blocks.sftp_part import PartUpload, Progress, remote_sha256
 from blocks.sftp_protocol import (
@@ -27,7 +27,7 @@ from blocks.sftp_protocol import (
     SftpStatus,
 )
 from blocks.sftp_refusals import explained, refusal
-from blocks.transfer import BeforeRename, TransferError, Verify
+from blocks.transfer import BeforeRename, DeliveryKey, TransferError, Verify
 
 ABANDONED_AFTER = timedelta(days=2)
 """Since an unfinished file was last written to. No transfer pauses for so long; one that did would begin anew."""
@@ -41,7 +41,7 @@ class Delivery:
         local: Path,
         folder: str,
         name: str,
-        key: str | None,
+        key: DeliveryKey | None,
         verify: Verify,
         progress: Progress | None,
         before_rename: BeforeRename | None,
@@ -53,7 +53,7 @@ class Delivery:
         self.verified: Verify = verify
         self.renamed = False
         self._folder = folder
-        self._name = name
+        self._name, self._key = name, key
         self._part = join(folder, part_name(name, key))
         self._swept = False
         self._verify = verify
@@ -77,7 +77,7 @@ class Delivery:
         return self._is_consumed(connection.protocol)
 
     def _sweep(self, protocol: SftpProtocol) -> None:
-        """Removes what deliveries of this name left unfinished and nobody came back for. Tried once; it may fail."""
+        """Removes what deliveries of this name left unfinished and nobody comes back for. Tried once; it may fail."""
         if self._swept:
             return
         self._swept = True
@@ -85,8 +85,10 @@ class Delivery:
         with suppress(SftpStatus):
             for left, there in list(protocol.entries(self._folder)):
                 old = there.modified_at is not None and there.modified_at < before
-                if old and there.is_file and is_part_of(left, self._name) and join(self._folder, left) != self._part:
-                    protocol.remove(join(self._folder, left))
+                ours = self._key is not None and is_owners_part(left, self._name, self._key)
+                path = join(self._folder, left)
+                if there.is_file and path != self._part and (ours or (old and is_part_of(left, self._name))):
+                    protocol.remove(path)
 
     def _rename(self, connection: Connection) -> None:
         protocol, address = connection.protocol, connection.address

@@ -18,7 +18,7 @@ from blocks.sftp_fetch import Fetch
 from blocks.sftp_part import Progress
 from blocks.sftp_protocol import NO_SUCH_FILE, Attributes, SftpProtocol, SftpStatus
 from blocks.sftp_refusals import explained, refusal
-from blocks.transfer import BeforeRename, ConnectionLost, Receipt, RemoteFile, TransferError, Verify
+from blocks.transfer import BeforeRename, ConnectionLost, DeliveryKey, Receipt, RemoteFile, TransferError, Verify
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class SftpSession:
         name: str,
         *,
         on_progress: Progress | None = None,
-        key: str | None = None,
+        key: DeliveryKey | None = None,
         before_rename: BeforeRename | None = None,
     ) -> Receipt:
         """Puts a local file on the server as `name`, replacing what has that name; the proof of it.

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Verify = Literal["size", "read_back"]
 BeforeRename = Callable[[str], None]
 """Called with the final path once the whole file is there, just before it gets its name; who raises prevents that."""
+
+
+class DeliveryKey(NamedTuple):
+    """Tells a delivery from others of the same file name."""
+
+    owner: str
+    """Who never has two deliveries of one name at a time: what an earlier one of his left is nobody's."""
+    run: str
+    """The same where a delivery is tried again: it may go on with what it left."""
 
 
 class TransferError(Exception):

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from blocks.database import Database
 from blocks.sftp import SftpServer
+from blocks.transfer import DeliveryKey
 from flows.campaign_results import Detail, Results, results_of
 from flows.campaigns import load_writable
 from flows.data_export import READY_SUFFIX, load_database
@@ -30,8 +31,8 @@ from flows.delivery import IMPORTER, TRANSFER, deliver, load_importer
 from flows.file_writers import CsvOptions, write_csv
 from flows.files import resolved_file_name, work_folder
 from flows.outbox import Outbox, Pending
-from flows.result import RunResult, completed, report_progress
-from flows.watermarks import Reached, Stream, is_new, next_mark, reached, task_identity
+from flows.result import RunResult, completed, report_progress, task_identity
+from flows.watermarks import Reached, Stream, is_new, next_mark, reached
 
 WRITING_SHARE = 60.0  # of the progress, in percent; sending is the rest
 
@@ -45,7 +46,7 @@ class Sender:
     ready_name: str
 
     def send(
-        self, local: Path, file_name: str, ready_name: str, processed: int, key: str | None = None
+        self, local: Path, file_name: str, ready_name: str, processed: int, key: DeliveryKey | None = None
     ) -> list[dict[str, Any]]:
         """Deliver a file, then its ready file if there is to be one; returns the receipts.
 
@@ -158,14 +159,13 @@ def make_new(
 
 def send_pending(outbox: Outbox, pending: Pending, sender: Sender) -> Pending:
     """Deliver a kept file under its own name, and move the watermark."""
+
+    def send(kept: Pending, local: Path) -> list[dict[str, Any]]:
+        name = f"kept file {kept.uid} {kept.sha256}"  # whichever run delivers it
+        return sender.send(local, kept.file_name, kept.ready_name, kept.processed, DeliveryKey(name, name))
+
     with work_folder() as folder:
-        return outbox.deliver(
-            pending,
-            folder / "data",
-            lambda kept, local: sender.send(
-                local, kept.file_name, kept.ready_name, kept.processed, f"kept file {kept.uid} {kept.sha256}"
-            ),
-        )
+        return outbox.deliver(pending, folder / "data", send)
 
 
 class Taken:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from blocks.database import DatabaseError
 from blocks.sftp import SftpServer
-from blocks.transfer import TransferError
+from blocks.transfer import DeliveryKey, TransferError
 from flows.result import InputRefused, announce_receipt, announce_rename, delivery_key, run_importer_path
 
 PATH_IS_SET = (
@@ -84,7 +84,9 @@ def still_ours(path: str) -> None:
 
 
 @task(name="deliver", **TRANSFER)
-def deliver(importer: SftpServer, local: Path, name: str, on_bytes: OnBytes, key: str | None = None) -> dict[str, Any]:
+def deliver(
+    importer: SftpServer, local: Path, name: str, on_bytes: OnBytes, key: DeliveryKey | None = None
+) -> dict[str, Any]:
     """Put the file at the importer path under its final name; returns the receipt, announced already.
 
     key: of a file that another run may go on with, what tells it from all others (default: it is this run's).

@@ -13,7 +13,7 @@ from prefect import get_run_logger, task
 
 from blocks.drop_folder import DropFolder
 from blocks.sftp import SftpServer
-from blocks.transfer import BeforeRename, Receipt, RemoteFile, TransferError
+from blocks.transfer import BeforeRename, DeliveryKey, Receipt, RemoteFile, TransferError
 from flows.delivery import TRANSFER, load_importer, still_ours
 from flows.result import InputRefused, announce_receipt, delivery_key
 
@@ -38,7 +38,7 @@ class Session(Protocol):
         name: str,
         *,
         on_progress: Any = None,
-        key: str | None = None,
+        key: DeliveryKey | None = None,
         before_rename: BeforeRename | None = None,
     ) -> Receipt: ...
     def archive(self, folder: str, name: str, into: str) -> str: ...

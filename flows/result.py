@@ -15,6 +15,8 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, State
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.transfer import DeliveryKey
+
 RESULT_KEY = "headway-result"
 """The artifact that holds what a flow returned, where another pool executed it."""
 LOGGED_ROWS = 100
@@ -67,14 +69,32 @@ def run_key() -> str | None:
     return run if run and attempt.isdigit() else str(flow_run.id)
 
 
-def delivery_key() -> str | None:
+def task_identity() -> str:
+    """Names the task whose run this is, the same after it was renamed.
+
+    The scheduler tags its flow runs with the task's UID. What somebody starts in Prefect itself is named by its
+    deployment.
+    """
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if flow_run is None:
+        return "no task"
+    tag = next((tag for tag in sorted(flow_run.tags) if tag.startswith("task:")), None)
+    return tag or f"deployment:{flow_run.deployment_id}"
+
+
+def delivery_key() -> DeliveryKey | None:
     """Tells this run's deliveries from all others' of the same file names; None outside a flow run.
 
-    The same for each of its attempts. With its due, for another installation may count its runs alike and deliver to
-    the same folder.
+    The same for each of its attempts. With its deployment and its due, for another installation may count its tasks
+    and runs alike and deliver to the same folder. A task has one run at a time; a deployment in plain Prefect may not.
     """
-    key = run_key()
-    return f"run {key} {_label('headway.due')}" if key else None
+    key, context = run_key(), FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if key is None or flow_run is None:
+        return None
+    run, is_planned = f"run {key} {_label('headway.due')}", key != str(flow_run.id)
+    return DeliveryKey(f"{flow_run.deployment_id} {task_identity()}" if is_planned else run, run)
 
 
 def run_due() -> datetime:

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from prefect.context import FlowRunContext
 
 from models.operations import ExportedRow, FileExport, Watermark
 
@@ -40,20 +39,6 @@ class Reached:
 
     at: datetime
     uid: int
-
-
-def task_identity() -> str:
-    """Names the task whose run this is, the same after it was renamed.
-
-    The scheduler tags its flow runs with the task's UID. What somebody starts in Prefect itself is named by its
-    deployment.
-    """
-    context = FlowRunContext.get()
-    flow_run = context.flow_run if context else None
-    if flow_run is None:
-        return "no task"
-    tag = next((tag for tag in sorted(flow_run.tags) if tag.startswith("task:")), None)
-    return tag or f"deployment:{flow_run.deployment_id}"
 
 
 def reached(connection: sa.Connection, stream: Stream) -> Reached | None:

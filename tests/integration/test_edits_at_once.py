@@ -1,10 +1,10 @@
-"""Two who edit at a time, on PostgreSQL: one after the other, and every worker sees both."""
+"""Who edits while others do, or take turns: one after the other, and every worker sees all of it."""
 
 import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlmodel import Session
 
 from models.db import reading, writing
@@ -118,3 +118,20 @@ def test_nobody_edits_during_a_turn_and_no_turn_is_taken_during_an_edit(desk: De
     _while_one_edits(desk, wait_for_turn, _disable(desk, "a"))
     _while_one_edits(desk, _disable(desk, "b"), wait_for_turn)
     assert not desk.task("a").enabled and not desk.task("b").enabled
+
+
+def test_an_edit_counts_from_when_it_could_begin(sqlite: Engine) -> None:
+    """It may wait for the database for long: no occurrence of the new schedule lies before the edit."""
+    desk = Desk(sqlite, FixedClock())
+    desk.tasks("name: a, type: job0, schedule: {cron: '0 9 * * *'}, timezone: UTC")
+
+    def waits(connection: object) -> None:
+        desk.clock.set("2026-11-23T17:16")
+
+    desk.clock.set("2026-11-23T17:09")
+    event.listen(sqlite, "begin", waits)
+    with writing(sqlite) as session:
+        text = "tasks: [{name: a, type: job0, timezone: UTC, schedule: {cron: '15 * * * *'}}]"
+        assert not apply(session, desk.clock, OPERATOR, load_text(text, "test")).errors
+    event.remove(sqlite, "begin", waits)
+    assert (desk.turn(), desk.runs("a")) == ([], [])  # 17:15 was over by then

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from blocks.remote_names import part_name
 from blocks.sftp import Receipt, SftpServer, TransferError
+from blocks.transfer import DeliveryKey
 from tests.sftp_fault_server import FaultServer
 from tests.switchboard import Switchboard
 
 LARGE = 3 * 1024 * 1024 + 17
-KEY = "run 1"
+KEY = DeliveryKey("task 1", "run 1")
 PART = part_name("citations.csv", KEY)
 
 

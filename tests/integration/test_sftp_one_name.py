@@ -14,11 +14,12 @@ from blocks.remote_names import part_name
 from blocks.sftp_delivery import ABANDONED_AFTER
 from blocks.sftp_protocol import SftpProtocol
 from blocks.sftp_session import SftpSession
-from blocks.transfer import TransferError
+from blocks.transfer import DeliveryKey, TransferError
 from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import FaultServer
 
 NAME = "citations.csv"
+RUN_1, RUN_2, RUN_3 = (DeliveryKey(f"task {number}", f"run {number}") for number in (1, 2, 3))
 BYTES = 600_000  # a few requests to write
 PATIENCE_SECONDS = 30
 
@@ -78,7 +79,7 @@ def _requests(session: SftpSession, local: Path, folder: str, monkeypatch: pytes
     sent, send = [], SftpProtocol.send
     with monkeypatch.context() as patch:
         patch.setattr(SftpProtocol, "send", lambda self, *args: (sent.append(1), send(self, *args))[1])
-        session.deliver(local, folder, NAME, key="count")
+        session.deliver(local, folder, NAME, key=RUN_1)
     return len(sent)
 
 
@@ -100,8 +101,8 @@ def test_two_of_one_name_leave_one_of_the_two_whole(
             for second_stop in range(1, requests + 2):
                 final.unlink(missing_ok=True)
                 two = TwoDeliveries(
-                    lambda: one.deliver(tmp_path / "first", folder, NAME, key="run 1"),
-                    lambda: other.deliver(tmp_path / "second", folder, NAME, key="run 2"),
+                    lambda: one.deliver(tmp_path / "first", folder, NAME, key=RUN_1),
+                    lambda: other.deliver(tmp_path / "second", folder, NAME, key=RUN_2),
                     first_stop,
                     second_stop,
                 )
@@ -136,13 +137,13 @@ def test_who_may_not_rename_leaves_the_final_name_as_it_was(
 
     with block.connect() as session:
         with pytest.raises(TransferError, match="not this run's"):
-            session.deliver(tmp_path / "local", block.importer_folder(), NAME, key="run 1", before_rename=refuse)
+            session.deliver(tmp_path / "local", block.importer_folder(), NAME, key=RUN_1, before_rename=refuse)
         remote = f"/acme/import/{NAME}"
         assert asked == [(remote, b"another run's", ("stat", remote))]
         assert final.read_bytes() == b"another run's"
         assert {"rename", "remove"}.isdisjoint(done for done, _ in fault_server.behaviour.operations)
         written = fault_server.behaviour.written_bytes
-        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key="run 1")
+        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key=RUN_1)
     assert final.read_bytes() == b"b" * BYTES and fault_server.behaviour.written_bytes == written
 
 
@@ -156,29 +157,41 @@ def _leave(folder: Path, name: str, age_seconds: float) -> Path:
 
 def test_what_nobody_came_back_for_is_cleared_away(openssh: OpenSsh, tmp_path: Path) -> None:
     old = ABANDONED_AFTER.total_seconds() + 60
-    abandoned = [_leave(openssh.folder, name, old) for name in (part_name(NAME, "run 1"), f".{NAME}.part")]
+    abandoned = [_leave(openssh.folder, name, old) for name in (part_name(NAME, RUN_1), f".{NAME}.part")]
     kept = [
-        _leave(openssh.folder, part_name(NAME, "run 2"), old - 120),  # may still be wanted
-        _leave(openssh.folder, part_name("other.csv", "run 1"), old),
+        _leave(openssh.folder, part_name(NAME, RUN_2), old - 120),  # may still be wanted
+        _leave(openssh.folder, part_name("other.csv", RUN_1), old),
         _leave(openssh.folder, f"{NAME}.old", old),
     ]
     (tmp_path / "local").write_bytes(b"whole")
     block = openssh.block()
     with block.connect() as session:
-        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key="run 3")
+        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key=RUN_3)
     assert [path.exists() for path in abandoned] == [False, False] and all(path.exists() for path in kept)
+    assert (openssh.folder / NAME).read_bytes() == b"whole"
+
+
+def test_what_an_earlier_run_of_the_same_task_left_is_cleared_away_at_once(openssh: OpenSsh, tmp_path: Path) -> None:
+    """A task has one run at a time: that run is over, and if it was taken for dead it cannot rename any more."""
+    left = _leave(openssh.folder, part_name(NAME, RUN_1._replace(run="the run before")), 1)
+    others = _leave(openssh.folder, part_name(NAME, RUN_2), 1)
+    (tmp_path / "local").write_bytes(b"whole")
+    block = openssh.block()
+    with block.connect() as session:
+        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key=RUN_1)
+    assert not left.exists() and others.exists()
     assert (openssh.folder / NAME).read_bytes() == b"whole"
 
 
 def test_an_unfinished_file_that_cannot_be_gone_on_with_is_not_written_into(openssh: OpenSsh, tmp_path: Path) -> None:
     """Who left it may still have it open: what comes late goes into a file without a name."""
-    part = openssh.folder / part_name(NAME, "run 1")
+    part = openssh.folder / part_name(NAME, RUN_1)
     (tmp_path / "local").write_bytes(b"b" * BYTES)
     block = openssh.block()
     with part.open("wb") as late, block.connect() as session:
         late.write(b"a" * 100)
         late.flush()
-        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key="run 1")
+        session.deliver(tmp_path / "local", block.importer_folder(), NAME, key=RUN_1)
         late.write(b"a" * 100)
     assert (openssh.folder / NAME).read_bytes() == b"b" * BYTES
 
@@ -197,13 +210,13 @@ def test_two_of_one_name_in_a_drop_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
     def interrupted(source: Path, target: Path) -> None:
         monkeypatch.setattr(os, "replace", replace)
-        session.deliver(tmp_path / "second", "", NAME, key="run 2")
+        session.deliver(tmp_path / "second", "", NAME, key=RUN_2)
         bore.append(target.read_text())
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", interrupted)
-    session.deliver(tmp_path / "first", "", NAME, key="run 1")
+    session.deliver(tmp_path / "first", "", NAME, key=RUN_1)
     with pytest.raises(TransferError):
-        session.deliver(tmp_path / "second", "", NAME, key="run 2", before_rename=_refuse)
+        session.deliver(tmp_path / "second", "", NAME, key=RUN_2, before_rename=_refuse)
     assert bore == ["second"] and (root / NAME).read_text() == "first"
     assert os.listdir(root) == [NAME]

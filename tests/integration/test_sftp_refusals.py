@@ -10,12 +10,13 @@ import pytest
 
 from blocks.remote_names import part_name
 from blocks.sftp import SftpServer, TransferError
+from blocks.transfer import DeliveryKey
 from tests.openssh_server import OpenSsh
 from tests.sftp_fault_server import FaultServer
 
 Server = FaultServer | OpenSsh
 LARGE = 3 * 1024 * 1024 + 17
-KEY = "run 1"
+KEY = DeliveryKey("task 1", "run 1")
 PART = part_name("citations.csv", KEY)
 
 

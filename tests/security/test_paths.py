@@ -10,7 +10,7 @@ import pytest
 
 from blocks.drop_folder import DropFolder, DropFolderSession
 from blocks.remote_names import check_name, part_name, remote_folder
-from blocks.transfer import TransferError
+from blocks.transfer import DeliveryKey, TransferError
 from blocks.unc import parse_unc
 from flows.files import resolved_file_name
 from flows.result import InputRefused
@@ -136,8 +136,9 @@ def test_a_drop_folder_writes_and_reads_through_no_link(drop: DropFolderSession,
     victim = tmp_path / "outside" / "x.csv"
     mine = tmp_path / "to-deliver"
     mine.write_text("mine")
-    (drop.root / part_name("new.csv", "k")).symlink_to(victim)
-    drop.deliver(mine, "", "new.csv", key="k")
+    key = DeliveryKey("task 1", "run 1")
+    (drop.root / part_name("new.csv", key)).symlink_to(victim)
+    drop.deliver(mine, "", "new.csv", key=key)
     assert victim.read_text() == "SECRET" and (drop.root / "new.csv").read_text() == "mine"
 
     (drop.root / "late.csv").symlink_to(victim)

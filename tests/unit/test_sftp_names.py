@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from blocks.remote_names import (
     check_name,
     check_root,
+    is_owners_part,
     is_part_of,
     is_temp_name,
     join,
@@ -14,7 +15,9 @@ from blocks.remote_names import (
     remote_folder,
     temp_name,
 )
-from blocks.transfer import TransferError
+from blocks.transfer import DeliveryKey, TransferError
+
+RUN_1, RUN_2 = DeliveryKey("task 1", "run 1"), DeliveryKey("task 1", "run 2")
 
 # What attackers and accidents are made of, more often than chance would have it.
 tricky = st.text(alphabet=st.sampled_from(list("ab./\\ ~\x00\n\r\x7f\x85\u2028é")) | st.characters(), max_size=30)
@@ -75,15 +78,16 @@ def test_an_accepted_name_is_one_step_and_its_own(name: str) -> None:
     assert not is_temp_name(name)
     assert is_temp_name(temp_name(name))
     assert temp_name(name) != name
-    part = part_name(name, "run 1")
+    part = part_name(name, RUN_1)
     assert len(part.encode()) <= 255 and is_temp_name(part) and is_part_of(part, name)
-    assert part == part_name(name, "run 1") != part_name(name, "run 2")
+    assert part == part_name(name, RUN_1) != part_name(name, RUN_2)
     assert part_name(name, None) != part_name(name, None)
+    assert is_owners_part(part, name, RUN_2) and not is_owners_part(part, name, DeliveryKey("task 2", "run 1"))
 
 
 def test_long_names_that_differ_at_their_end_only_have_parts_of_their_own() -> None:
     long = "é" * 120
-    assert part_name(long + "1", "run 1") != part_name(long + "2", "run 1")
+    assert part_name(long + "1", RUN_1) != part_name(long + "2", RUN_1)
 
 
 @pytest.mark.parametrize(
