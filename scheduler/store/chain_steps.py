@@ -1,10 +1,11 @@
 """The steps behind a run that has ended: they come due, or are skipped."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
-from models.domain import RAN, After, Run, RunStatus, Trigger
+from models.domain import RAN, After, Run, RunStatus, Task, Trigger
 from models.tables import RunRow
 from scheduler.board import next_steps
 from scheduler.store.tasks import Book
@@ -15,17 +16,7 @@ def continue_chain(session: Session, book: Book, run: Run, row: RunRow, now: dat
     made = {step.task.uid for step in next_steps(run, book.tasks)}
     for step in next_steps(run, book.tasks):
         why = f"step {run.task.step} '{run.task.name}' ended {run.status.value.replace('_', ' ')} in run {row.id}"
-        add_run(
-            session,
-            step.task,
-            book.rows[step.task.uid],
-            due_at=step.due_at,
-            trigger=Trigger.CHAIN,
-            cause_run_id=row.id,
-            now=now,
-            who="scheduler",
-            why=why,
-        )
+        _add_step(session, book, step.task, step.due_at, row, now=now, why=why)
     if not run.follow or run.status not in RAN:
         return
     for uid in run.task.successors:
@@ -42,20 +33,19 @@ def skip_steps(session: Session, book: Book, uid: int, run: Run, row: RunRow, no
     ended = {RunStatus.FAILED: "failed", RunStatus.CANCELLED: "was cancelled"}.get(run.status, "ended with errors")
     message = f"skipped: step {row.step} '{run.task.name}' {ended} in run {row.id}"
     due_at = max((run.started_at or now) + task.schedule.spacing, run.ended_at or now)
-    skipped = add_run(
-        session,
-        task,
-        book.rows[uid],
-        due_at=due_at,
-        trigger=Trigger.CHAIN,
-        status=RunStatus.SKIPPED,
-        message=message,
-        cause_run_id=row.id,
-        now=now,
-        who="scheduler",
-        why=message,
-    )
-    if skipped is None:
+    skipped = RunStatus.SKIPPED
+    if not _add_step(session, book, task, due_at, row, status=skipped, message=message, now=now, why=message):
         return
     for behind in task.successors:
         skip_steps(session, book, behind, run, row, now)
+
+
+def _add_step(session: Session, book: Book, task: Task, due_at: datetime, cause: RunRow, **values: Any) -> bool:
+    """The step's row; False if it is there. Just after another run's, where both are due at the same instant."""
+    facts = {"trigger": Trigger.CHAIN, "cause_run_id": cause.id, "who": "scheduler", **values}
+    there = select(RunRow.id).where(RunRow.task_uid == task.uid, RunRow.cause_run_id == cause.id)
+    while add_run(session, task, book.rows[task.uid], due_at=due_at, **facts) is None:
+        if session.exec(there).first() is not None:
+            return False
+        due_at += timedelta(microseconds=1)
+    return True

@@ -41,7 +41,7 @@ class Steadiness:
     def beats(self, now: datetime) -> bool:
         """A sign of life is given now; whether the silence of others counts."""
         last, self._last = self._last, now
-        if last is not None and not timedelta() <= now - last < SILENT_AFTER:
+        if last is not None and abs(now - last) >= SILENT_AFTER:
             self._since = now
         return self._since is None or now - self._since >= SILENT_AFTER
 

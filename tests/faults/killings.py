@@ -186,8 +186,7 @@ def worker_frozen(stack: Stack, seconds: float = 75) -> Line:
     first = next(one for one in stack.workers if (found := stack.worker_row(one)) and found.id == row.worker_id)
     second = next(one for one in stack.workers if one is not first and one.poll() is None)
     family = [pid for pid in processes_of(stack.home) if _descends(pid, first.pid)]
-    for pid in family:
-        os.kill(pid, signal.SIGSTOP)
+    _freeze(stack, family)
     lost = stack.ended(run_id, seconds + 60)
     kept = stack.locks()
     for pid in family:
@@ -207,6 +206,18 @@ def worker_frozen(stack: Stack, seconds: float = 75) -> Line:
     )
     text = f"{lost.error}; group kept: {kept}; after it woke: unchanged, its process left by itself"
     return Line("Worker frozen, then awake", stack.where, text, right)
+
+
+def _freeze(stack: Stack, family: list[int]) -> None:
+    """Not while it holds SQLite's lock, which nobody could take from it: everybody would stand still with it."""
+    while True:
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        if stack.can_be_written():
+            return
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+        stack.sleep(0.1)
 
 
 def _descends(pid: int, ancestor: int) -> bool:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from models.db import make_engine, migrate, reading, writing
+from models.db import make_engine, migrate, reading, sqlite_module, writing
 from models.domain import RunStatus
 from models.tables import LockRow, RunRow, TaskRow, WorkerRow
 from scheduler.clock import SystemClock
@@ -246,6 +246,17 @@ class Stack:
     def all_runs(self) -> list[RunRow]:
         with reading(self.engine) as session:
             return list(session.exec(select(RunRow).order_by(col(RunRow.id))).all())
+
+    def can_be_written(self) -> bool:
+        """Whether nobody who stands still holds SQLite's lock."""
+        if self.where != "SQLite":
+            return True
+        with closing(sqlite_module().connect(self.engine.url.database, timeout=2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite_module().OperationalError:
+                return False
+            return True
 
     def locks(self) -> list[str]:
         with reading(self.engine) as session:

@@ -358,3 +358,17 @@ def test_a_text_that_no_database_takes_loses_neither_log_nor_result(desk: Desk, 
     with reading(desk.engine) as session:
         lines = [line.message for line in last_lines(session, order.run_id, 9)]
     assert lines == ["before", shown]
+
+
+def test_each_of_two_runs_that_started_at_the_same_instant_has_its_next_step(desk: Desk) -> None:
+    """A clock that stands still, or was set back: the step's due is the same for both."""
+    desk.tasks(
+        "name: a, type: job0, on_failure: continue, catch_up: all, schedule: {cron: '0 * * * *'}",
+        "name: b, type: job1, schedule: {after: a, spacing: '00:30:00'}",
+    )
+    assert desk.turn("2026-11-23T18:00") == ["a"]
+    desk.end("a", RunStatus.FAILED, error="the process was ended by SIGKILL")
+    assert desk.turn() == ["a"]
+    desk.end("a")
+    assert [row.status for row in desk.runs("b")] == [RunStatus.SKIPPED, RunStatus.WAITING]
+    assert len({row.cause_run_id for row in desk.runs("b")}) == 2
