@@ -9,6 +9,7 @@ put back, so it is there at once.
 import itertools
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,17 @@ def _install(engine: Engine) -> None:
         settings.install(session)
         save_types(session, TYPES, utc("2026-11-01T00:00"))
     engine.dispose()
+
+
+def waits_for_a_lock(engine: Engine, still_at_it: Callable[[], bool] = lambda: True) -> bool:
+    """Looks until somebody waits for another's lock (True), or whoever should wait is done (False)."""
+    waiting, deadline = text("SELECT count(*) FROM pg_locks WHERE NOT granted"), time.monotonic() + 30
+    with engine.connect() as connection:
+        while still_at_it() and time.monotonic() < deadline:
+            if connection.execute(waiting).scalar():
+                return still_at_it()
+            connection.rollback()
+    return False
 
 
 class PostgresForTests:

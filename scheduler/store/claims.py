@@ -114,13 +114,12 @@ def record_back_to_waiting(
 def record_not_started(session: Session, row: RunRow, why: str, now: datetime, who: str) -> bool:
     """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count.
 
-    Of a run that was handed to another pool nobody here can say so: False where it has its flow run. (One that was born
-    in Prefect has had one before; whoever gives it back has to see that it is still that one.)
+    row: as it is, read under its lock. Of a run that was handed to another pool nobody here can say so: False where it
+    has its flow run. (One that was born in Prefect has had one before; whoever gives it back has to see that it is
+    still that one.)
     """
-    if row.work_pool:
-        session.refresh(row, ["flow_run_id"], with_for_update=True)
-        if row.flow_run_id is not None and row.trigger is not Trigger.PREFECT:
-            return False
+    if row.work_pool and row.flow_run_id is not None and row.trigger is not Trigger.PREFECT:
+        return False
     flow_run_id = row.flow_run_id if row.trigger is Trigger.PREFECT else None
     values = {"attempt": max(row.attempt - 1, 0), "flow_run_id": flow_run_id}
     return _back_to_waiting(session, row, [RunStatus.STARTING], f"not started: {why}", now, who, values)

@@ -20,7 +20,7 @@ from tests.faults import clock_faults, database_faults, forecast_life, killings,
 from tests.faults.hub import Installation
 from tests.faults.interleavings import live_through
 from tests.faults.many_workers import several_workers
-from tests.faults.restarting import RestartingPostgres
+from tests.faults.restarting import restarting_postgres
 from tests.faults.stack import Stack
 from tests.faults.table import DOCUMENT, Line, as_markdown, rows_of, written
 
@@ -104,14 +104,14 @@ def _clock(options: argparse.Namespace) -> Iterator[Line]:
 
 def _workers(options: argparse.Namespace) -> Iterator[Line]:
     for count in (2, 4, 8):
-        with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, _postgres() as database:
+        with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, restarting_postgres() as database:
             yield several_workers(database, Path(folder), count, options.dues)
 
 
 def _killed(options: argparse.Namespace) -> Iterator[Line]:
     with _stack() as stack:
         yield killings.worker_killed(stack, options.runs, options.kills)
-    with _postgres() as database, _stack(url_of(database.engine)) as stack:
+    with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
         yield killings.worker_killed(stack, options.runs, options.kills)
 
 
@@ -140,14 +140,14 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
         stack.define(2, seconds=4.0)
         with stack.worker():
             yield database_faults.locked(stack)
-    with _postgres() as database, _stack(url_of(database.engine)) as stack:
+    with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
         stack.define(2, seconds=4.0)
         with stack.worker():
             yield database_faults.read_only_server(stack)
-    with _postgres() as database, _stack(url_of(database.engine)) as stack:
+    with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
         yield postgres_faults.restarted(stack, database, 10)
     for work in (130, 30):
-        with _postgres() as database, _stack(url_of(database.engine)) as stack:
+        with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
             yield postgres_faults.away(stack, database, 120, work)
     with tempfile.TemporaryDirectory() as folder, database_faults.small_disk(Path(folder)) as disk:
         if disk is None:
@@ -205,16 +205,6 @@ def _installed(folder: Path) -> Engine:
 def _stack(url: str | None = None) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, Stack(Path(folder), url) as stack:
         yield stack
-
-
-@contextmanager
-def _postgres() -> Iterator[RestartingPostgres]:
-    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
-        database = RestartingPostgres(Path(folder))
-        try:
-            yield database
-        finally:
-            database.stop()
 
 
 __all__ = ["PARTS", "main"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,3 +50,13 @@ class RestartingPostgres:
         except SQLAlchemyError:
             pass
         self._server.stop()
+
+
+@contextmanager
+def restarting_postgres() -> Iterator[RestartingPostgres]:
+    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
+        database = RestartingPostgres(Path(folder))
+        try:
+            yield database
+        finally:
+            database.stop()

@@ -1,6 +1,5 @@
 """The short form of the faults: `python -m tests.faults` is the long one."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tests.faults.hub import Installation
 from tests.faults.interleavings import Theatre
 from tests.faults.many_workers import several_workers
 from tests.faults.marks import Mark
-from tests.faults.restarting import RestartingPostgres
+from tests.faults.restarting import restarting_postgres
 from tests.faults.stack import Stack
 from tests.faults.table import Line
 
@@ -61,12 +60,8 @@ def test_a_full_disk_leaves_nothing_half_written(sqlite: Engine) -> None:
 
 
 def test_two_workers_one_of_them_frozen_on_a_database_that_restarts(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
-        database = RestartingPostgres(Path(folder))
-        try:
-            line = several_workers(database, tmp_path, 2, 100)
-        finally:
-            database.stop()
+    with restarting_postgres() as database:
+        line = several_workers(database, tmp_path, 2, 100)
     assert line.holds, line.measured
 
 
@@ -85,15 +80,11 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Tasks 0 and 1 of two seconds, and a worker."""
-    with tempfile.TemporaryDirectory(prefix="headway-pg-") as folder:
-        database = RestartingPostgres(Path(folder))
-        try:
-            with Stack(tmp_path_factory.mktemp("on-postgres"), url_of(database.engine)) as stack:
-                stack.define(2, seconds=2.0)
-                stack.start_worker()
-                yield stack
-        finally:
-            database.stop()
+    folder = tmp_path_factory.mktemp("on-postgres")
+    with restarting_postgres() as database, Stack(folder, url_of(database.engine)) as stack:
+        stack.define(2, seconds=2.0)
+        stack.start_worker()
+        yield stack
 
 
 def holds(line: Line) -> None:

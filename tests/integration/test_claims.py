@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, func, select
 
@@ -23,7 +23,7 @@ from scheduler.store.endings import Ending, end_run
 from scheduler.store.process_side import StoredRunLedger, open_run_ledger
 from scheduler.store.tasks import as_run, chain_book, load_book, save_types
 from scheduler.task_types import TaskType
-from tests.databases import url_of
+from tests.databases import url_of, waits_for_a_lock
 from tests.desk import Desk
 from tests.fakes import FixedClock, utc
 
@@ -142,7 +142,7 @@ def test_a_second_claim_waits_for_the_first_transaction_and_then_loses(postgres:
         thread = threading.Thread(target=second)
         thread.start()
         assert second_is_at_it.wait(30)
-        _until_blocked(postgres)
+        assert waits_for_a_lock(postgres), "the second session did not wait for the first"
         assert result == []
     thread.join(30)
     assert result == [False]
@@ -351,16 +351,3 @@ def _at_once(work: Callable[[str], None], names: list[str]) -> None:
         thread.join(120)
     assert errors == []
     assert not any(thread.is_alive() for thread in threads)
-
-
-def _until_blocked(engine: Engine) -> None:
-    """Returns once some session of this database waits for a lock of another one."""
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    pause = threading.Event()
-    with engine.connect() as connection:
-        for _ in range(1500):
-            if connection.execute(waiting).scalar():
-                return
-            connection.rollback()
-            pause.wait(0.02)
-    raise AssertionError("the second session did not wait for the first")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event
 from sqlmodel import Session
 
 from models.db import reading, writing
@@ -16,6 +16,7 @@ from scheduler.store.tasks import load_book, section
 from scheduler.usecases.apply import apply
 from scheduler.usecases.save_task import save_task
 from scheduler.usecases.task_state import delete_task, set_state
+from tests.databases import waits_for_a_lock
 from tests.desk import Desk, task_named
 from tests.fakes import FixedClock
 
@@ -43,11 +44,7 @@ def _while_one_edits(desk: Desk, first: Callable[[Session], object], second: Cal
         session.flush()
         thread = threading.Thread(target=edit)
         thread.start()
-        with desk.engine.connect() as connection:
-            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            while thread.is_alive() and not connection.execute(waiting).scalar():
-                connection.rollback()
-        assert thread.is_alive(), "it did not wait"
+        assert waits_for_a_lock(desk.engine, thread.is_alive), "it did not wait"
     thread.join()
     if failed:
         raise failed[0]

@@ -15,7 +15,7 @@ from scheduler.starts import take_turn
 from scheduler.store.endings import Ending, end_run
 from scheduler.store.process_side import StoredRunLedger, open_run_ledger
 from scheduler.store.tasks import chain_book, load_book
-from tests.databases import url_of
+from tests.databases import url_of, waits_for_a_lock
 from tests.desk import Desk
 from tests.fakes import FixedClock
 
@@ -94,11 +94,7 @@ def test_a_run_cannot_be_overtaken_while_it_writes(
     def overtaken(self: StoredRunLedger, session: object) -> bool:
         mine = real(self, session)  # type: ignore[arg-type]
         canceller.start()
-        with desk.engine.connect() as connection:
-            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            while canceller.is_alive() and not connection.execute(waiting).scalar():
-                connection.rollback()
-        assert canceller.is_alive(), "it was cancelled meanwhile"
+        assert waits_for_a_lock(desk.engine, canceller.is_alive), "it was cancelled meanwhile"
         return mine
 
     monkeypatch.setattr(StoredRunLedger, "_mine", overtaken)

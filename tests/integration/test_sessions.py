@@ -19,6 +19,7 @@ from scheduler.errors import NotAllowed
 from scheduler.privileges import OPERATOR
 from scheduler.usecases import people, sessions
 from scheduler.usecases.sessions import Denied, SignedIn
+from tests.databases import waits_for_a_lock
 
 NAME, ADDRESS = "ann", "192.0.2.7"
 GOOD = "correct horse battery"
@@ -289,11 +290,7 @@ def test_two_first_attempts_at_once_are_both_counted(others: str, postgres: Engi
             assert sessions._admit(session, now, keys, NAME, ADDRESS) is None
             session.flush()
             second = pool.submit(sessions.sign_in, postgres, clock, others, "no", ADDRESS)
-            with postgres.connect() as connection:
-                waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-                while not second.done() and not connection.execute(waiting).scalar():
-                    connection.rollback()
-            assert not second.done()
+            assert waits_for_a_lock(postgres, lambda: not second.done())
         assert second.result(60) == Denied("The user name or the password is wrong.")
     with reading(postgres) as session:
         counts = {row.key: row.failures for row in session.exec(select(SignInThrottleRow)).all()}
