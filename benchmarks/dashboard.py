@@ -27,12 +27,15 @@ from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import col, select
 
 from benchmarks.table import Row, show
-from models.db import writing
-from models.domain import CatchUp, OnErrors, OnFailure, Privilege, RunStatus, Trigger, WindowPolicy
-from models.tables import AuditRow, RunEventRow, RunLogRow, RunRow, TaskRow
-from scheduler.store import settings
-from tests.dashboard_browser import CHROMIUM, FLAGS
-from tests.dashboard_stack import PASSWORD, TYPES, World, new_world, serving
+from headway.models.ledger.database import writing
+from headway.models.ledger.tables import AuditRow, RunEventRow, RunLogRow, RunRow, TaskRow
+from headway.models.values.actor import Privilege
+from headway.models.values.run import RunStatus, Trigger
+from headway.models.values.task import CatchUp, OnErrors, OnFailure
+from headway.models.values.window import WindowPolicy
+from headway.scheduler.store import settings
+from tests.support.dashboard_browser import CHROMIUM, FLAGS
+from tests.support.dashboard_stack import PASSWORD, TYPES, World, new_world, serving
 
 SECONDS, RATIO = 1.5, 1.5
 CHUNK = 20_000

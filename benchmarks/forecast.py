@@ -25,11 +25,14 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from benchmarks.table import Row, show
-from models.domain import DEFAULT_WINDOWS, LEAVES_AFTER, After, CatchUp, Cron, Task, WindowPolicy
-from scheduler import localtime, occurrences
-from scheduler.chains import link
-from scheduler.planner import Planned, forecast
-from scheduler.windows import Calendar
+from headway.models.values.instant import LEAVES_AFTER
+from headway.models.values.schedule import After, Cron
+from headway.models.values.task import CatchUp, Task
+from headway.models.values.window import DEFAULT_WINDOWS, WindowPolicy
+from headway.scheduler.planning import local_time, occurrences
+from headway.scheduler.planning.chains import link
+from headway.scheduler.planning.turn import Planned, forecast
+from headway.scheduler.planning.windows import Calendar
 
 TARGET = 2.0
 START = datetime(2026, 11, 23, 5, tzinfo=UTC)
@@ -117,7 +120,7 @@ def by_cronsim(tasks: Sequence[Task], end: datetime) -> int:
 def cold_forecast(world: World, end: datetime) -> list[Planned]:
     """A forecast as a new process makes it: nothing remembered from one before."""
     for remembered in (
-        localtime.plain_midnight,
+        local_time.plain_midnight,
         occurrences._plain_midnight,
         occurrences._parsed,
         occurrences._clock_times,

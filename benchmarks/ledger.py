@@ -12,14 +12,14 @@ from sqlalchemy import Engine, text
 
 from benchmarks.table import Row, show
 from benchmarks.turn import NOW, _sqlite, install
-from models.db import reading, writing
-from models.tables import TaskRow
-from scheduler.privileges import OPERATOR
-from scheduler.starts import take_turn
-from scheduler.store.tasks import load_book
-from scheduler.usecases.browse_log import LogQuery, browse_log
-from scheduler.usecases.run_now import run_now
-from tests.fakes import FixedClock
+from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import TaskRow
+from headway.privileges import OPERATOR
+from headway.scheduler.engine.turn import take_turn
+from headway.scheduler.store.tasks import load_book
+from headway.scheduler.usecases.log.browse_log import LogQuery, browse_log
+from headway.scheduler.usecases.runs.run_now import run_now
+from tests.support.clock import FixedClock
 
 MOST_RATIO = 3.0
 TASKS = 100

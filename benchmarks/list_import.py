@@ -91,13 +91,13 @@ def _import(url: str, file: str) -> dict[str, float]:
     """Seconds and peak memory of importing `file` into the list `People` of the database at `url`."""
     from prefect.logging import disable_run_logger
 
-    from blocks.database import Database
-    from blocks.drop_folder import DropFolder
-    from flows import calling_list_import as product
-    from flows import incoming
-    from flows.file_readers import FileFormat
-    from flows.files import work_folder
-    from flows.list_layout import Mapping
+    from headway.blocks.database.block import Database
+    from headway.blocks.drop_folder import DropFolder
+    from headway.flows.calling_list_import import flow as product
+    from headway.flows.calling_list_import.layout import Mapping
+    from headway.flows.shared import incoming
+    from headway.flows.shared.file_readers import FileFormat
+    from headway.flows.shared.files import work_folder
 
     with tempfile.TemporaryDirectory(prefix="drop-", dir=Path(file).parent) as drop, disable_run_logger():
         shutil.copy(file, Path(drop) / "people.csv")
@@ -130,8 +130,8 @@ def _headway(url: str, file: Path, rows: int) -> dict[str, float]:
 def _prepare(url: str) -> None:
     import sqlalchemy as sa
 
-    from models.operations import CallingList, metadata
-    from models.operations_db import operations_engine, upgrade_operations
+    from headway.models.operations.database import operations_engine, upgrade_operations
+    from headway.models.operations.tables import CallingList, metadata
 
     engine = operations_engine(url)
     if engine.dialect.name == "sqlite":

@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.table import Row, show
-from blocks.sftp_connection import CIPHERS
-from tests.openssh_server import OpenSsh, find_sshd
+from headway.blocks.sftp.connection import CIPHERS
+from tests.support.openssh import OpenSsh, find_sshd
 
 TARGET = 0.95
 MEGABYTE = 2**20

@@ -28,19 +28,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Row, show
-from models.db import writing
-from models.tables import RunRow
-from scheduler.clock import SystemClock
-from scheduler.definitions import load_text
-from scheduler.installation import open_database
-from scheduler.prefect_server import PrefectServer, client_environment
-from scheduler.privileges import OPERATOR
-from scheduler.store.tasks import save_types
-from scheduler.task_types import TaskType
-from scheduler.usecases.apply import apply
-from scheduler.usecases.find import find_task
-from scheduler.usecases.run_now import run_now
-from tests.prefect_server import free_port
+from headway.clock import SystemClock
+from headway.models.ledger.database import writing
+from headway.models.ledger.tables import RunRow
+from headway.privileges import OPERATOR
+from headway.scheduler.installation.setup import open_database
+from headway.scheduler.planning.definitions import load_text
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.prefect_side.server import PrefectServer, client_environment
+from headway.scheduler.store.tasks import save_types
+from headway.scheduler.usecases.runs.run_now import run_now
+from headway.scheduler.usecases.tasks.apply import apply
+from headway.scheduler.usecases.tasks.find_task import find_task
+from tests.support.prefect_server import free_port
 
 PROJECT = Path(__file__).parents[1]
 MEDIAN_SECONDS, P95_SECONDS, RATIO, CPU_SECONDS, IDLE_SHARE = 0.5, 1.0, 15.0, 0.6, 0.03
@@ -117,7 +117,7 @@ class Bench:
             text = "windows: []\ntasks: [{name: No-op, type: no_op, window: allow}]"
             applied = apply(session, SystemClock(), OPERATOR, load_text(text, "the benchmark"))
             assert not applied.errors, applied.errors
-        with _process([sys.executable, "-m", "scheduler.cli", "worker"]) as worker:
+        with _process([sys.executable, "-m", "headway.cli", "worker"]) as worker:
             return self._measure(worker, self._run_now, runs, idle_seconds)
 
     def stock(self, runs: int) -> Measured:
@@ -208,7 +208,7 @@ def _helpers(pid: int) -> list[int]:
     found = []
     for task in (Path("/proc") / str(pid) / "task").iterdir():
         for child in (task / "children").read_text().split():
-            if b"scheduler.zygote" in (Path("/proc") / child / "cmdline").read_bytes():
+            if b"headway.scheduler.execution.fork_server" in (Path("/proc") / child / "cmdline").read_bytes():
                 found.append(int(child))
     return found
 

@@ -12,18 +12,18 @@ from pathlib import Path
 
 from benchmarks.start_latency import ENTRYPOINT, PROJECT, _cpu, _process, _until
 from benchmarks.table import Row, show
-from models.db import writing
-from scheduler.clock import SystemClock
-from scheduler.definitions import Definitions, SettingsSection, TaskSection
-from scheduler.installation import open_database
-from scheduler.prefect_server import PrefectServer, client_environment
-from scheduler.privileges import OPERATOR
-from scheduler.store.tasks import load_book, save_types
-from scheduler.task_types import TaskType
-from scheduler.usecases.apply import apply
-from scheduler.usecases.find import find_task
-from scheduler.usecases.run_now import run_now
-from tests.prefect_server import free_port
+from headway.clock import SystemClock
+from headway.models.ledger.database import writing
+from headway.privileges import OPERATOR
+from headway.scheduler.installation.setup import open_database
+from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.prefect_side.server import PrefectServer, client_environment
+from headway.scheduler.store.tasks import load_book, save_types
+from headway.scheduler.usecases.runs.run_now import run_now
+from headway.scheduler.usecases.tasks.apply import apply
+from headway.scheduler.usecases.tasks.find_task import find_task
+from tests.support.prefect_server import free_port
 
 RATIO = 3.0
 
@@ -90,7 +90,7 @@ class Bench:
             save_types(session, types, clock.now())
             given = Definitions(settings=SettingsSection(max_running=self._at_a_time), windows=[], tasks=tasks)
             assert not apply(session, clock, OPERATOR, given).errors
-        with _process([sys.executable, "-m", "scheduler.cli", "worker"]) as worker:
+        with _process([sys.executable, "-m", "headway.cli", "worker"]) as worker:
             with writing(engine) as session:
                 run_now(session, clock, OPERATOR, find_task(session, kinds[0]))
             _until(lambda: self._ended(engine) >= 1)  # everything is imported

@@ -17,15 +17,15 @@ from pathlib import Path
 from sqlalchemy import Engine, insert, update
 
 from benchmarks.table import Row, show
-from models.db import make_engine, migrate, writing
-from models.domain import RunStatus, Trigger
-from models.tables import RunRow, TaskRow, WorkerRow
-from scheduler.processes import identify_self
-from scheduler.starts import take_turn
-from scheduler.store import settings, workers
-from scheduler.store.tasks import Book, load_book, save_types
-from scheduler.task_types import TaskType
-from tests.databases import PostgresForTests
+from headway.models.ledger.database import make_engine, migrate, writing
+from headway.models.ledger.tables import RunRow, TaskRow, WorkerRow
+from headway.models.values.run import RunStatus, Trigger
+from headway.scheduler.engine.turn import take_turn
+from headway.scheduler.execution.process_identity import identify_self
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.store import settings, workers
+from headway.scheduler.store.tasks import Book, load_book, save_types
+from tests.support.databases import PostgresForTests
 
 NOW = datetime(2026, 11, 23, 15, 1, tzinfo=UTC)
 MOST_MS = {"SQLite": 100.0, "PostgreSQL": 200.0}

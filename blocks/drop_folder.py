@@ -15,8 +15,8 @@ from pathlib import Path
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from blocks.remote_names import check_name, check_steps, is_owners_part, is_temp_name, part_name
-from blocks.transfer import BeforeRename, DeliveryKey, Receipt, RemoteFile, TransferError
+from headway.blocks.remote_names import check_name, check_steps, is_owners_part, is_temp_name, part_name
+from headway.blocks.transfer import BeforeRename, DeliveryKey, Receipt, RemoteFile, TransferError
 
 OnBytes = Callable[[int, int], None]
 """Called with bytes copied and bytes in all."""
@@ -29,7 +29,7 @@ class DropFolder(Block):
     Example:
         Look what has arrived:
         ```python
-        from blocks.drop_folder import DropFolder
+        from headway.blocks.drop_folder import DropFolder
 
         drop_folder = DropFolder.load("BLOCK_NAME")
         with drop_folder.connect() as session:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from blocks.remote_names import shown
-from blocks.transfer import TransferError
+from headway.blocks.transfer import TransferError
+from headway.text import shown
 
 
 class LocalSource:

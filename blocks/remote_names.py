@@ -11,19 +11,14 @@ import re
 import secrets
 import unicodedata
 
-from blocks.transfer import DeliveryKey, TransferError
+from headway.blocks.transfer import DeliveryKey, TransferError
+from headway.text import shown
 
 # Most file systems allow 255 bytes; the temporary name needs its own affixes within that.
 MAX_NAME_BYTES = 255
 TEMP_PREFIX = "."
 TEMP_SUFFIX = ".part"
 _MARK = re.compile(r"[0-9a-f]{12}")
-
-
-def shown(text: str) -> str:
-    """`text` in quotes for a message: as it is, but for characters that no terminal should get."""
-    printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return f"'{printable}'"
 
 
 def temp_name(name: str) -> str:

@@ -2,8 +2,8 @@
 
 import logging
 
-from dashboard.server import serve
-from scheduler.parent import end_with_parent
+from headway.dashboard.server import serve
+from headway.scheduler.installation.exit_with_parent import end_with_parent
 
 
 def main() -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK, engine
-from models.domain import FOREVER, Privilege
-from scheduler.privileges import may
-from scheduler.usecases.browse_tasks import Overview, overview
-from scheduler.usecases.sessions import set_timezone, sign_out
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK, engine
+from headway.models.values.actor import Privilege
+from headway.models.values.instant import FOREVER
+from headway.privileges import may
+from headway.scheduler.usecases.people.sign_in import set_timezone, sign_out
+from headway.scheduler.usecases.tasks.browse_tasks import Overview, overview
 
 st.set_page_config(page_title="Headway", page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
 st.html(Path(__file__).with_name("style.css"))

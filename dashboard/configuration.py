@@ -3,7 +3,7 @@
 import json
 import os
 
-from scheduler import ports
+from headway import environment
 
 IDENTITY_HEADER = "x-headway-session"
 """The guard alone sets it. Streamlit resumes a session only for the value it began with (server.trustedUserHeaders)."""
@@ -48,7 +48,7 @@ def configure_streamlit() -> None:
 
 def port() -> int:
     """HEADWAY_DASHBOARD_PORT, 8501 if it is not set."""
-    return ports.port("HEADWAY_DASHBOARD_PORT", 8501)
+    return environment.port("HEADWAY_DASHBOARD_PORT", 8501)
 
 
 def host() -> str:

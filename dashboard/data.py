@@ -4,10 +4,10 @@ from functools import lru_cache
 
 from sqlalchemy import Engine
 
-from scheduler.clock import SystemClock
-from scheduler.errors import SchedulerError
-from scheduler.installation import open_database
-from scheduler.prefect_api import PrefectApi
+from headway.clock import SystemClock
+from headway.errors import SchedulerError
+from headway.scheduler.installation.setup import open_database
+from headway.scheduler.prefect_side.api import PrefectApi
 
 CLOCK = SystemClock()
 

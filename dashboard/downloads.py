@@ -12,18 +12,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dashboard.data import engine
-from dashboard.words import LEVELS, duration, in_zone, size_kb
-from models.db import reading
-from models.domain import SHOWN_AS, Actor, Privilege, RunStatus
-from models.tables import AuditRow, RunRow
-from scheduler.errors import SchedulerError
-from scheduler.privileges import require
-from scheduler.store.settings import load_settings
-from scheduler.texts import printable
-from scheduler.usecases.browse_audit import AuditQuery, all_of_audit, browse_audit
-from scheduler.usecases.browse_log import LogQuery, all_lines, pages_of_log
-from scheduler.usecases.sessions import SignedIn
+from headway.dashboard.data import engine
+from headway.dashboard.words import LEVELS, duration, in_zone, size_kb
+from headway.errors import SchedulerError
+from headway.models.ledger.database import reading
+from headway.models.ledger.tables import AuditRow, RunRow
+from headway.models.values.actor import Actor, Privilege
+from headway.models.values.run import SHOWN_AS, RunStatus
+from headway.privileges import require
+from headway.scheduler.store.settings import load_settings
+from headway.scheduler.usecases.log.browse_audit import AuditQuery, all_of_audit, browse_audit
+from headway.scheduler.usecases.log.browse_log import LogQuery, all_lines, pages_of_log
+from headway.scheduler.usecases.people.sign_in import SignedIn
+from headway.text import printable
 
 COLUMNS = [
     *("Run", "Start time", "End time", "Object", "Task", "UID", "Duration", "Size (KB)", "Result", "Error"),

@@ -15,14 +15,14 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from streamlit.starlette import App
 
-from dashboard import board_chart, parameter_form, setting_connections, task_buttons, ui  # noqa: F401  nor for ours
-from dashboard.configuration import configure_streamlit, host, port, trusted_proxies
-from dashboard.data import engine
-from dashboard.downloads import ROUTES as DOWNLOADS
-from dashboard.guard import Guard
-from dashboard.sign_in import ROUTES as SIGN_IN
-from models.db import reading
-from scheduler.errors import SchedulerError
+from headway.dashboard import task_buttons, ui  # noqa: F401  nor for ours
+from headway.dashboard.configuration import configure_streamlit, host, port, trusted_proxies
+from headway.dashboard.data import engine
+from headway.dashboard.downloads import ROUTES as DOWNLOADS
+from headway.dashboard.sign_in.guard import Guard
+from headway.dashboard.sign_in.routes import ROUTES as SIGN_IN
+from headway.errors import SchedulerError
+from headway.models.ledger.database import reading
 
 _log = logging.getLogger("headway.dashboard")
 _BIGGEST_MESSAGE = 8 * 1024 * 1024

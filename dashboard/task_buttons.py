@@ -3,14 +3,15 @@
 import streamlit as st
 from sqlmodel import Session
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from models.domain import OVERRIDABLE, Actor, Privilege, RuleId
-from models.tables import TaskRow
-from scheduler.errors import Refused
-from scheduler.usecases.run_now import Asked, run_now
-from scheduler.usecases.show_task import TaskView, earliest_start
-from scheduler.usecases.task_state import delete_task, set_state
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK
+from headway.errors import Refused
+from headway.models.ledger.tables import TaskRow
+from headway.models.values.actor import Actor, Privilege
+from headway.models.values.rule import OVERRIDABLE, RuleId
+from headway.scheduler.usecases.runs.run_now import Asked, run_now
+from headway.scheduler.usecases.tasks.show_task import TaskView, earliest_start
+from headway.scheduler.usecases.tasks.task_state import delete_task, set_state
 
 _AT_ONCE = "at once"
 _OF_OTHER_RUNS = (RuleId.BUSY, RuleId.GROUP, RuleId.CAPACITY)

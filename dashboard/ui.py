@@ -8,17 +8,17 @@ import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from dashboard import words
-from dashboard.configuration import IDENTITY_HEADER
-from dashboard.data import CLOCK, engine
-from dashboard.downloads import inert
-from models.db import reading, writing
-from models.domain import Actor, Privilege
-from scheduler.errors import SchedulerError
-from scheduler.privileges import may
-from scheduler.store.settings import load_settings
-from scheduler.store.tasks import Book, load_book
-from scheduler.usecases.sessions import SignedIn, look_up
+from headway.dashboard import words
+from headway.dashboard.configuration import IDENTITY_HEADER
+from headway.dashboard.data import CLOCK, engine
+from headway.dashboard.downloads import inert
+from headway.errors import SchedulerError
+from headway.models.ledger.database import reading, writing
+from headway.models.values.actor import Actor, Privilege
+from headway.privileges import may
+from headway.scheduler.store.settings import load_settings
+from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.usecases.people.sign_in import SignedIn, look_up
 
 T = TypeVar("T")
 REFRESH_SECONDS = 4

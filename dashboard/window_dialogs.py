@@ -7,15 +7,15 @@ import pandas as pd
 import streamlit as st
 from sqlmodel import Session
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from models.domain import Actor
-from scheduler.definitions import DAYS, WindowSection
-from scheduler.errors import InvalidInput
-from scheduler.usecases.browse_windows import ComingOccurrence
-from scheduler.usecases.edit_windows import checked_window, delete_window, save_window
-from scheduler.usecases.release_window import release_window
-from scheduler.usecases.window_change import Moved, Preview, preview_release, preview_windows
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK
+from headway.errors import InvalidInput
+from headway.models.values.actor import Actor
+from headway.scheduler.planning.definitions import DAYS, WindowSection
+from headway.scheduler.usecases.windows.browse_windows import ComingOccurrence
+from headway.scheduler.usecases.windows.edit_windows import checked_window, delete_window, save_window
+from headway.scheduler.usecases.windows.release_window import release_window
+from headway.scheduler.usecases.windows.window_change import Moved, Preview, preview_release, preview_windows
 
 _COLUMNS = ["Task", "Due", "Starts as it is", "Starts after the change", "Moves", "Why"]
 _MOST = 200

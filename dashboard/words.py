@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from functools import cache
 from zoneinfo import available_timezones
 
-from models.tables import RunRow
-from scheduler.localtime import zone as known_zone
+from headway.models.ledger.tables import RunRow
+from headway.scheduler.planning.local_time import zone as known_zone
 
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")

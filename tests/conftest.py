@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.sftp_servers", "tests.prefect_server", "tests.databases", "tests.desk"]
+pytest_plugins = [
+    "tests.support.sftp_servers",
+    "tests.support.prefect_server",
+    "tests.support.databases",
+    "tests.support.installation",
+]
 
 
 @pytest.fixture(autouse=True)

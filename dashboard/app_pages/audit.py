@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from dashboard.downloads import AUDIT_COLUMNS, audit_cells
-from scheduler.usecases.browse_audit import AuditPage, AuditQuery, actions_in_use, browse_audit
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK
+from headway.dashboard.downloads import AUDIT_COLUMNS, audit_cells
+from headway.scheduler.usecases.log.browse_audit import AuditPage, AuditQuery, actions_in_use, browse_audit
 
 _PAGE = 200
 _RANGES = {"Last 24 hours": 1, "Last 7 days": 7, "Last 31 days": 31, "Last 366 days": 366, "All": None}

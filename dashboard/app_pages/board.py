@@ -6,14 +6,15 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import board_memory, ui, words
-from dashboard.board_axis import Axis, axis_of, monday_of, title_of
-from dashboard.board_chart import lane_of, link_of, picture, slot_rows, state_of
-from dashboard.data import CLOCK
-from scheduler.localtime import zone as known_zone
-from scheduler.usecases.browse_tasks import types_in_use
-from scheduler.usecases.day_board import Bar, BoardQuery, DayBoard, day_board
-from scheduler.usecases.look_ahead import Ahead
+from headway.dashboard import ui, words
+from headway.dashboard.board import memory
+from headway.dashboard.board.axis import Axis, axis_of, monday_of, title_of
+from headway.dashboard.board.chart import lane_of, link_of, picture, slot_rows, state_of
+from headway.dashboard.data import CLOCK
+from headway.scheduler.planning.local_time import zone as known_zone
+from headway.scheduler.usecases.ahead.day_board import Bar, BoardQuery, DayBoard, day_board
+from headway.scheduler.usecases.ahead.look_ahead import Ahead
+from headway.scheduler.usecases.tasks.browse_tasks import types_in_use
 
 _REFRESH_SECONDS = 20
 _MOST_LANES, _MOST_ROWS = 40, 300
@@ -60,9 +61,9 @@ def board(axis: Axis, kind: str | None, search: str) -> None:
         draw(place, look(None), axis, kind)
         return
     many = len(ui.fetch(lambda session, actor: ui.book(session).tasks)) > _MANY_TASKS
-    if many and not board_memory.is_there():  # what is known is on screen at once, what takes a moment comes behind it
+    if many and not memory.is_there():  # what is known is on screen at once, what takes a moment comes behind it
         draw(place, look(None), axis, kind, note="The forecast is being made ...")
-    draw(place, look(board_memory.forecast(axis.end)), axis, kind)
+    draw(place, look(memory.forecast(axis.end)), axis, kind)
 
 
 def draw(place: DeltaGenerator, found: DayBoard, axis: Axis, kind: str | None, note: str = "") -> None:

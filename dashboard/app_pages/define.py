@@ -7,20 +7,23 @@ import streamlit as st
 from pydantic import ValidationError
 from sqlmodel import Session
 
-from dashboard import define_schedule, ui, words
-from dashboard.data import CLOCK, block_names
-from dashboard.define_side import asks_for_confirmation, broken, difference, lint_card, preview_of
-from dashboard.define_state import begins_with, forget, key, opened, put, version_at_opening
-from dashboard.parameter_form import Form
-from models.domain import Actor, CatchUp, OnErrors, OnFailure, Privilege, WindowPolicy
-from models.tables import TaskRow
-from scheduler.definitions import LONGEST, ScheduleSection, TaskSection, explain
-from scheduler.errors import InvalidInput
-from scheduler.store.tasks import load_types, section
-from scheduler.usecases.apply import Applied
-from scheduler.usecases.find import find_task
-from scheduler.usecases.preview_task import Preview
-from scheduler.usecases.save_task import save_task
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK, block_names
+from headway.dashboard.define import schedule
+from headway.dashboard.define.parameter_form import Form
+from headway.dashboard.define.side import asks_for_confirmation, broken, difference, lint_card, preview_of
+from headway.dashboard.define.state import begins_with, forget, key, opened, put, version_at_opening
+from headway.errors import InvalidInput
+from headway.models.ledger.tables import TaskRow
+from headway.models.values.actor import Actor, Privilege
+from headway.models.values.task import CatchUp, OnErrors, OnFailure
+from headway.models.values.window import WindowPolicy
+from headway.scheduler.planning.definitions import LONGEST, ScheduleSection, TaskSection, explain
+from headway.scheduler.store.tasks import load_types, section
+from headway.scheduler.usecases.tasks.apply import Applied
+from headway.scheduler.usecases.tasks.find_task import find_task
+from headway.scheduler.usecases.tasks.preview_task import Preview
+from headway.scheduler.usecases.tasks.save_task import save_task
 
 STEPS = ["1 General", "2 Schedule", "3 Define Task Parameters"]
 _OPTIONS = {
@@ -183,7 +186,7 @@ def wizard(old: TaskSection | None, version: int | None, others: list[str]) -> N
         values = general(old, types)
         ways(0)
     with second:
-        values["schedule"] = define_schedule.schedule(old, others)
+        values["schedule"] = schedule.schedule(old, others)
         values["timezone"] = zone_of_task(old)
         values |= rules(old)
         ways(1)
@@ -204,7 +207,7 @@ def wizard(old: TaskSection | None, version: int | None, others: list[str]) -> N
         for problem in problems:
             if not any(problem in message for message in told):
                 st.error(words.plain(problem))
-        lint_card(preview, ui.zone(), define_schedule.take)
+        lint_card(preview, ui.zone(), schedule.take)
     with third:
         difference(found, preview.applied.changes)
         save_button(found, version, preview, problems)

@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK, engine
-from models.domain import SHOWN_AS, RunStatus
-from scheduler.retention import RESULTS, Retention
-from scheduler.store.settings import load_settings
-from scheduler.usecases.browse_tasks import types_in_use
-from scheduler.usecases.purge import purge, would_go
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK, engine
+from headway.models.values.run import SHOWN_AS, RunStatus
+from headway.scheduler.planning.retention import RESULTS, Retention
+from headway.scheduler.store.settings import load_settings
+from headway.scheduler.usecases.log.purge import purge, would_go
+from headway.scheduler.usecases.tasks.browse_tasks import types_in_use
 
 DAYS_WITHOUT_A_SETTING = 366
 

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK, engine
-from dashboard.task_buttons import ask_to_run, start_in_words, task_of
-from models.domain import SHOWN_AS, Privilege, RunStatus
-from scheduler.usecases.reset import Fate, ResetPreview, preview_reset, reset
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK, engine
+from headway.dashboard.task_buttons import ask_to_run, start_in_words, task_of
+from headway.models.values.actor import Privilege
+from headway.models.values.run import SHOWN_AS, RunStatus
+from headway.scheduler.usecases.runs.reset import Fate, ResetPreview, preview_reset, reset
 
 _DONE, _SHOWN = "reset_done", "reset_shown"
 _SHOWN_LINES = 20

@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui, words
-from models.domain import ACTIVE, SHOWN_AS, PickUp, RunStatus
-from models.tables import RunLogRow
-from scheduler.usecases.browse_log import ERROR, LineQuery, RunReport, picked_up, run_lines, run_report
+from headway.dashboard import ui, words
+from headway.models.ledger.tables import RunLogRow
+from headway.models.values.pickup import PickUp
+from headway.models.values.run import ACTIVE, SHOWN_AS, RunStatus
+from headway.scheduler.usecases.log.browse_log import ERROR, LineQuery, RunReport, picked_up, run_lines, run_report
 
 _PAGE = 500
 _TAIL = 200

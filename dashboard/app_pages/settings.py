@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from dashboard import setting_connections, ui, words
-from dashboard.setting_fields import PATH, Sheet, duration, number, tell
-from models.domain import Privilege
+from headway.dashboard import ui, words
+from headway.dashboard.settings import connections
+from headway.dashboard.settings.fields import PATH, Sheet, duration, number, tell
+from headway.models.values.actor import Privilege
 
 
 def general(*, locked: bool) -> None:
@@ -64,7 +65,7 @@ def importer(*, locked: bool) -> None:
     tell(st, problem)
     sheet.close([problem])
     st.markdown("#### SFTP connection")
-    setting_connections.sftp(sheet.stored, locked=locked)
+    connections.sftp(sheet.stored, locked=locked)
 
 
 def mail(*, locked: bool) -> None:
@@ -72,7 +73,7 @@ def mail(*, locked: bool) -> None:
     settings = Sheet("mail", locked=locked).stored
     recipients = ", ".join(settings.alert_recipients) or "nobody yet: *General* says who"
     st.caption(f"Alerts go to {words.plain(recipients) if settings.alert_recipients else recipients}.")
-    setting_connections.mail(settings, locked=locked)
+    connections.mail(settings, locked=locked)
 
 
 st.markdown("## Configuration")

@@ -8,14 +8,17 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import task_buttons, ui, words
-from dashboard.data import CLOCK
-from models.domain import FOREVER, SHOWN_AS, Hold, WindowPolicy
-from models.tables import RunRow
-from scheduler.store.logs import BAD
-from scheduler.usecases.browse_log import durations, runs_of_task
-from scheduler.usecases.show_task import Step, TaskView, show_task, state_of
-from scheduler.usecases.why import why
+from headway.dashboard import task_buttons, ui, words
+from headway.dashboard.data import CLOCK
+from headway.models.ledger.tables import RunRow
+from headway.models.values.instant import FOREVER
+from headway.models.values.rule import Hold
+from headway.models.values.run import SHOWN_AS
+from headway.models.values.window import WindowPolicy
+from headway.scheduler.store.queries.run_history import BAD
+from headway.scheduler.usecases.log.browse_log import durations, runs_of_task
+from headway.scheduler.usecases.runs.why import why
+from headway.scheduler.usecases.tasks.show_task import Step, TaskView, show_task, state_of
 
 MINUTE = timedelta(minutes=1)
 _WINDOWS = {

@@ -7,15 +7,15 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from dashboard.downloads import COLUMNS, cells, parameters_of
-from models.domain import SHOWN_AS, RunStatus
-from scheduler.localtime import to_utc
-from scheduler.localtime import zone as known_zone
-from scheduler.store.logs import BAD
-from scheduler.usecases.browse_log import Key, LogPage, LogQuery, browse_log
-from scheduler.usecases.browse_tasks import types_in_use
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK
+from headway.dashboard.downloads import COLUMNS, cells, parameters_of
+from headway.models.values.run import SHOWN_AS, RunStatus
+from headway.scheduler.planning.local_time import to_utc
+from headway.scheduler.planning.local_time import zone as known_zone
+from headway.scheduler.store.queries.run_history import BAD
+from headway.scheduler.usecases.log.browse_log import Key, LogPage, LogQuery, browse_log
+from headway.scheduler.usecases.tasks.browse_tasks import types_in_use
 
 _PAGE = 200
 _ORDER = [

@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from models.domain import Privilege
-from scheduler.usecases.browse_tasks import TaskQuery, browse_tasks, types_in_use
-from scheduler.usecases.task_list import TaskLine
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK
+from headway.models.values.actor import Privilege
+from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, types_in_use
+from headway.scheduler.usecases.tasks.task_list import TaskLine
 
 COLUMNS = [
     *("Start time", "Object", "Task", "UID", "Type", "Step", "Attempts", "State", "Open", "Progress", "Process ID"),

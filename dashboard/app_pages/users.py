@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui, words
-from dashboard.data import CLOCK
-from models.domain import Privilege
-from models.tables import UserRow
-from scheduler.usecases.people import add_user, grant, revoke, users
-from scheduler.usecases.sessions import active_sessions, end_sessions
-from scheduler.usecases.user_security import reset_password, set_locked
+from headway.dashboard import ui, words
+from headway.dashboard.data import CLOCK
+from headway.models.ledger.tables import UserRow
+from headway.models.values.actor import Privilege
+from headway.scheduler.usecases.people.people import add_user, grant, revoke, users
+from headway.scheduler.usecases.people.sign_in import active_sessions, end_sessions
+from headway.scheduler.usecases.people.user_security import reset_password, set_locked
 
 _PRIVILEGES = {
     Privilege.VIEW: ("View", "Read-only: tasks, runs, logs, forecast"),

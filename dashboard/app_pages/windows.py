@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from dashboard import ui, window_dialogs, words
-from dashboard.data import CLOCK
-from models.domain import Privilege
-from scheduler.definitions import WindowSection
-from scheduler.usecases.browse_windows import ComingOccurrence, coming_occurrences, windows
+from headway.dashboard import ui, window_dialogs, words
+from headway.dashboard.data import CLOCK
+from headway.models.values.actor import Privilege
+from headway.scheduler.planning.definitions import WindowSection
+from headway.scheduler.usecases.windows.browse_windows import ComingOccurrence, coming_occurrences, windows
 
 
 def days_in_words(window: WindowSection) -> str:

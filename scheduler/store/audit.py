@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlmodel import Session
 
-from models.domain import Actor
-from models.tables import AuditRow
+from headway.models.ledger.tables import AuditRow
+from headway.models.values.actor import Actor
 
 
 def record(

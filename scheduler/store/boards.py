@@ -8,11 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
-from models.domain import After, Failure, Run, RunStatus, Task
-from models.tables import LockRow, RunRow, TaskRow
-from scheduler.board import Board
-from scheduler.store.tasks import Book, as_run
-from scheduler.store.workers import engine_problem
+from headway.models.ledger.tables import LockRow, RunRow, TaskRow
+from headway.models.values.run import Failure, Run, RunStatus
+from headway.models.values.schedule import After
+from headway.models.values.task import Task
+from headway.scheduler.planning.board import Board
+from headway.scheduler.store.tasks import Book, as_run
+from headway.scheduler.store.workers import engine_problem
 
 _CHUNK = 5000
 

@@ -8,9 +8,9 @@ from sqlalchemy import case, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from models.domain import ACTIVE, Run, RunStatus, Trigger
-from models.tables import LockRow, RunRow, TaskRow
-from scheduler.store.transitions import UNSEEN, record_transition
+from headway.models.ledger.tables import LockRow, RunRow, TaskRow
+from headway.models.values.run import ACTIVE, Run, RunStatus, Trigger
+from headway.scheduler.store.transitions import UNSEEN, record_transition
 
 
 def claim_run(

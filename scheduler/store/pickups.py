@@ -8,9 +8,9 @@ from sqlalchemy import update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from models.domain import PickUp
-from models.tables import ChoreRow, RunEventRow, RunFileRow, RunRow, TaskRow
-from scheduler.localtime import length_in_words
+from headway.models.ledger.tables import ChoreRow, RunEventRow, RunFileRow, RunRow, TaskRow
+from headway.models.values.pickup import PickUp
+from headway.scheduler.planning.local_time import length_in_words
 
 MOST_AT_ONCE = 500
 

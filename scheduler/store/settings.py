@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlmodel import Session, col, delete, select
 
-from models.domain import DEFAULT_WINDOWS
-from models.tables import ReleaseRow, SettingRow, WindowRow
-from scheduler.definitions import DAYS, SettingsSection, WindowSection
+from headway.models.ledger.tables import ReleaseRow, SettingRow, WindowRow
+from headway.models.values.window import DEFAULT_WINDOWS
+from headway.scheduler.planning.definitions import DAYS, SettingsSection, WindowSection
 
 _VERSION = "definitions_version"
 _INSTALLED = "installed"

@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlmodel import Session, col, func, select
 
-from models.domain import Run, RunStatus, Task, Trigger
-from models.tables import RunRow, TaskRow, TaskTypeRow
-from scheduler.definitions import Definitions, ScheduleSection, TaskSection
-from scheduler.occurrences import next_occurrence
-from scheduler.store import settings as stored_settings
-from scheduler.task_types import TaskType
-from scheduler.world import World, build
+from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow
+from headway.models.values.run import Run, RunStatus, Trigger
+from headway.models.values.task import Task
+from headway.scheduler.planning.catalog import World, build
+from headway.scheduler.planning.definitions import Definitions, ScheduleSection, TaskSection
+from headway.scheduler.planning.occurrences import next_occurrence
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.store import settings as stored_settings
 
 _PLAIN = tuple(
     "name type object description timezone enabled historical window on_failure on_errors catch_up "  # noqa: SIM905

@@ -11,9 +11,10 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
-from models.domain import TRANSITIONS, RunStatus, Task
-from models.tables import RunEventRow, RunRow, TaskRow
-from scheduler.texts import storable
+from headway.models.ledger.tables import RunEventRow, RunRow, TaskRow
+from headway.models.values.run import TRANSITIONS, RunStatus
+from headway.models.values.task import Task
+from headway.text import storable
 
 _RUN: Any = RunRow.__table__  # type: ignore[attr-defined]
 _STATUS = select(_RUN.c.status).where(_RUN.c.id == bindparam("run"))

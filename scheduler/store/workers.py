@@ -7,11 +7,13 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
-from models.domain import ACTIVE
-from models.tables import RunRow, WorkerRow
-from scheduler.processes import ProcessIdentity, is_alive
+from headway.models.ledger.tables import RunRow, WorkerRow
+from headway.models.values.run import ACTIVE
+from headway.scheduler.execution.process_identity import ProcessIdentity, is_alive
 
 SILENT_AFTER = timedelta(seconds=60)
+STANDS_STILL = "its process stands still"
+"""How the message of a run begins whose process is stopped, as long as it is."""
 
 # Asked at every turn and every sign of life, so put together once.
 _WORKER: Any = WorkerRow.__table__  # type: ignore[attr-defined]

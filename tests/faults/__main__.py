@@ -14,15 +14,17 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from models.db import make_engine
-from tests.databases import _install, url_of
-from tests.faults import clock_faults, database_faults, forecast_life, killings, postgres_faults, prefect_faults
-from tests.faults.hub import Installation
-from tests.faults.interleavings import live_through
+from headway.models.ledger.database import make_engine
+from tests.faults import clock, database, kill, postgres, prefect_server
 from tests.faults.many_workers import several_workers
-from tests.faults.restarting import restarting_postgres
+from tests.faults.restarting_postgres import restarting_postgres
 from tests.faults.stack import Stack
 from tests.faults.table import DOCUMENT, Line, as_markdown, rows_of, written
+from tests.simulation import forecast_against_life
+from tests.simulation.run import live_through
+from tests.simulation.scheduler import Installation
+from tests.support.databases import _install, url_of
+from tests.support.project import PROJECT
 
 _MISHAPS = {
     "freeze": "freezes",
@@ -92,46 +94,46 @@ def _interleavings(options: argparse.Namespace) -> Iterator[Line]:
 
 def _forecast(options: argparse.Namespace) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder:
-        compared = forecast_life.compare(_installed(Path(folder)), tasks=options.tasks, days=options.days)
-    yield forecast_life.line(compared, "SQLite", options.tasks)
+        compared = forecast_against_life.compare(_installed(Path(folder)), tasks=options.tasks, days=options.days)
+    yield forecast_against_life.line(compared, "SQLite", options.tasks)
 
 
 def _clock(options: argparse.Namespace) -> Iterator[Line]:
-    for night in clock_faults.NIGHTS:
-        yield clock_faults.change_night(Installation().engine, night)
-    yield clock_faults.jumps(Installation().engine, hours=24)
+    for night in clock.NIGHTS:
+        yield clock.change_night(Installation().engine, night)
+    yield clock.jumps(Installation().engine, hours=24)
 
 
 def _workers(options: argparse.Namespace) -> Iterator[Line]:
     for count in (2, 4, 8):
-        with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, restarting_postgres() as database:
-            yield several_workers(database, Path(folder), count, options.dues)
+        with tempfile.TemporaryDirectory(prefix="headway-faults-") as folder, restarting_postgres() as restarted:
+            yield several_workers(restarted, Path(folder), count, options.dues)
 
 
 def _killed(options: argparse.Namespace) -> Iterator[Line]:
     with _stack() as stack:
-        yield killings.worker_killed(stack, options.runs, options.kills)
-    with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
-        yield killings.worker_killed(stack, options.runs, options.kills)
+        yield kill.worker_killed(stack, options.runs, options.kills)
+    with restarting_postgres() as restarted, _stack(url_of(restarted.engine)) as stack:
+        yield kill.worker_killed(stack, options.runs, options.kills)
 
 
 def _process(options: argparse.Namespace) -> Iterator[Line]:
     with _stack() as stack:
         stack.define(2, seconds=30.0)
         with stack.worker():
-            for fault in (killings.process_killed, killings.process_frozen, killings.worker_frozen):
+            for fault in (kill.process_killed, kill.process_frozen, kill.worker_frozen):
                 yield fault(stack)
     with _stack() as stack:
         stack.define(1, "eating")
         with stack.worker():
-            yield killings.process_out_of_memory(stack)
+            yield kill.process_out_of_memory(stack)
 
 
 def _prefect(options: argparse.Namespace) -> Iterator[Line]:
     with _stack() as stack:
         stack.define(4, seconds=1.0)
         with stack.worker():
-            for fault in (prefect_faults.slow, prefect_faults.answers_500, prefect_faults.server_killed):
+            for fault in (prefect_server.slow, prefect_server.answers_500, prefect_server.server_killed):
                 yield fault(stack)
 
 
@@ -139,28 +141,28 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
     with _stack() as stack:
         stack.define(2, seconds=4.0)
         with stack.worker():
-            yield database_faults.locked(stack)
-    with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
+            yield database.locked(stack)
+    with restarting_postgres() as restarted, _stack(url_of(restarted.engine)) as stack:
         stack.define(2, seconds=4.0)
         with stack.worker():
-            yield database_faults.read_only_server(stack)
-    with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
-        yield postgres_faults.restarted(stack, database, 10)
+            yield database.read_only_server(stack)
+    with restarting_postgres() as restarted, _stack(url_of(restarted.engine)) as stack:
+        yield postgres.restarted(stack, restarted, 10)
     for work in (130, 30):
-        with restarting_postgres() as database, _stack(url_of(database.engine)) as stack:
-            yield postgres_faults.away(stack, database, 120, work)
-    with tempfile.TemporaryDirectory() as folder, database_faults.small_disk(Path(folder)) as disk:
+        with restarting_postgres() as restarted, _stack(url_of(restarted.engine)) as stack:
+            yield postgres.away(stack, restarted, 120, work)
+    with tempfile.TemporaryDirectory() as folder, database.small_disk(Path(folder)) as disk:
         if disk is None:
             engine = _installed(Path(folder))
-            yield database_faults.full(engine)
+            yield database.full(engine)
             engine.dispose()
             yield Line("Disk read-only after a power cut", "SQLite", "NOT RUN: no disk may be mounted here", True)
             return
         with _stack(f"sqlite:///{disk / 'headway.db'}") as stack:
             stack.define(2, seconds=4.0)
             with stack.worker():
-                yield database_faults.disk_full(stack, disk)
-                yield database_faults.read_only_disk(stack, disk)
+                yield database.disk_full(stack, disk)
+                yield database.read_only_disk(stack, disk)
 
 
 def _sftp(options: argparse.Namespace) -> Iterator[Line]:
@@ -176,7 +178,7 @@ def _sftp(options: argparse.Namespace) -> Iterator[Line]:
             "no:warnings",
             f"tests/integration/{name}.py",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
         told = (done.stdout.strip().splitlines() or ["nothing"])[-1]
         counts = told.strip("= ").partition(" in ")[0]
         yield Line(f"SFTP: {fault}", "asyncssh, OpenSSH", f"`{name}`: {counts}", done.returncode == 0)

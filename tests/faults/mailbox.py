@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from aiosmtpd.controller import Controller
 
-from models.db import writing
-from scheduler.mail import BLOCK
-from scheduler.store.settings import load_settings, save_settings
+from headway.models.ledger.database import writing
+from headway.scheduler.prefect_side.mail import BLOCK
+from headway.scheduler.store.settings import load_settings, save_settings
 from tests.faults.stack import Stack
-from tests.mail_server import MailServer
-from tests.prefect_server import free_port
+from tests.support.mail_server import MailServer
+from tests.support.prefect_server import free_port
 
 
 @contextmanager

@@ -28,24 +28,24 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import db
-from models.db import make_engine, writing
-from scheduler.clock import SystemClock
-from scheduler.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
-from scheduler.lost import end_lost_runs
-from scheduler.privileges import OPERATOR
-from scheduler.processes import identify_self
-from scheduler.run_ledger import Outcome
-from scheduler.starts import BATCH, Turn, take_turn
-from scheduler.store import process_side, settings, workers
-from scheduler.store.claims import give_back_unbegun
-from scheduler.store.settings import wait_for_turn
-from scheduler.store.tasks import Book, load_book, save_types
-from scheduler.task_types import TaskType
-from scheduler.usecases.apply import apply
+from headway.clock import SystemClock
+from headway.models.ledger import database
+from headway.models.ledger.database import make_engine, writing
+from headway.privileges import OPERATOR
+from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
+from headway.scheduler.engine.turn import BATCH, Turn, take_turn
+from headway.scheduler.execution.ledger_port import Outcome
+from headway.scheduler.execution.process_identity import identify_self
+from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.store import run_writer, settings, workers
+from headway.scheduler.store.claims import give_back_unbegun
+from headway.scheduler.store.settings import wait_for_turn
+from headway.scheduler.store.tasks import Book, load_book, save_types
+from headway.scheduler.usecases.tasks.apply import apply
 from tests.faults.table import Line
+from tests.support.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 BEAT = timedelta(seconds=5)
 CLAIMED, IN_THE_MIDDLE = "freeze", "freeze-in-the-middle"
 FREEZE = (CLAIMED, IN_THE_MIDDLE)
@@ -102,8 +102,8 @@ class Worker:
             def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
                 return clock.now()
 
-        process_side.datetime = Today  # type: ignore[attr-defined]
-        db._STANDSTILL_SECONDS = 5  # not 20: for so long nobody starts anything
+        run_writer.datetime = Today  # type: ignore[attr-defined]
+        database._STANDSTILL_SECONDS = 5  # not 20: for so long nobody starts anything
         self._insist(self._hello)
         while not self._stop.exists():
             try:
@@ -151,7 +151,7 @@ class Worker:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def _run(self, run_id: int, claim: str) -> None:
-        ledger = process_side.StoredRunLedger.__new__(process_side.StoredRunLedger)
+        ledger = run_writer.StoredRunLedger.__new__(run_writer.StoredRunLedger)
         ledger._engine, ledger._run_id, ledger._claim = self._engine, run_id, claim
         if not self._insist(ledger.running):
             return self._mark("fenced", run_id)

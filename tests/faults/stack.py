@@ -18,25 +18,24 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from models.db import make_engine, migrate, reading, sqlite_module, writing
-from models.domain import RunStatus
-from models.tables import LockRow, RunRow, TaskRow, WorkerRow
-from scheduler.clock import SystemClock
-from scheduler.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
-from scheduler.prefect_server import PrefectServer, client_environment
-from scheduler.privileges import OPERATOR
-from scheduler.processes import ProcessIdentity, is_alive
-from scheduler.store import settings, workers
-from scheduler.store.tasks import save_types
-from scheduler.task_types import TaskType
-from scheduler.usecases.apply import apply
-from scheduler.usecases.run_now import run_now
-from tests.acceptance.running import processes_of, until
+from headway.clock import SystemClock
+from headway.models.ledger.database import make_engine, migrate, reading, sqlite_module, writing
+from headway.models.ledger.tables import LockRow, RunRow, TaskRow, WorkerRow
+from headway.models.values.run import RunStatus
+from headway.privileges import OPERATOR
+from headway.scheduler.execution.process_identity import ProcessIdentity, is_alive
+from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.prefect_side.server import PrefectServer, client_environment
+from headway.scheduler.store import settings, workers
+from headway.scheduler.store.tasks import save_types
+from headway.scheduler.usecases.runs.run_now import run_now
+from headway.scheduler.usecases.tasks.apply import apply
 from tests.faults.marks import WHAT, Mark
 from tests.faults.proxy import Proxy
-from tests.prefect_server import free_port, start_in_new_home
-
-PROJECT = Path(__file__).parents[2]
+from tests.support.prefect_server import free_port, start_in_new_home
+from tests.support.project import PROJECT
+from tests.support.running_stack import processes_of, until
 
 
 class Stack:
@@ -89,10 +88,10 @@ class Stack:
         for number in range(first, first + count):
             name = f"kind{number}"
             body = {"name": name, "flow_id": flow_id, "work_pool_name": "headway"}
-            body["entrypoint"] = f"tests.faults.marking.{flow}"
+            body["entrypoint"] = f"tests.faults.marking_flows.{flow}"
             body["parameter_openapi_schema"] = {"type": "object", "properties": {}}  # type: ignore[assignment]
             deployment = api._send("POST", "/deployments/", json=body).json()["id"]
-            entrypoint = f"tests.faults.marking.{flow}"
+            entrypoint = f"tests.faults.marking_flows.{flow}"
             self._types.append(TaskType.of_deployment(name, [], entrypoint=entrypoint, deployment_id=deployment))
             tasks.append(
                 TaskSection(
@@ -155,7 +154,7 @@ class Stack:
     def start_worker(self, wait: bool = True) -> subprocess.Popen[bytes]:
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "scheduler.cli", "worker"],
+                [sys.executable, "-m", "headway.cli", "worker"],
                 cwd=PROJECT,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -264,7 +263,7 @@ class Stack:
 
     def held_by(self, number: int) -> set[str]:
         """The rules that hold the task's waiting run, as `why` tells them."""
-        from scheduler.usecases.why import why
+        from headway.scheduler.usecases.runs.why import why
 
         with reading(self.engine) as session:
             task = session.exec(select(TaskRow).where(TaskRow.name == f"task {number}")).one()

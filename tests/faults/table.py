@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.table import stamp, with_rows, with_table
+from tests.support.project import PROJECT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCUMENT = PROJECT / "docs" / "faults.md"
 BEGIN, END = "<!-- python -m tests.faults --write -->\n", "<!-- as measured -->"
 HEAD = """\
 | part | fault | where | measured | promise | when, and on what |

@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from models.domain import RunStatus
-from models.tables import RunRow
-from tests.databases import url_of
-from tests.faults import clock_faults, database_faults, forecast_life, killings, prefect_faults
-from tests.faults.hub import Installation
-from tests.faults.interleavings import Theatre
+from headway.models.ledger.tables import RunRow
+from headway.models.values.run import RunStatus
+from tests.faults import clock, database, kill, prefect_server
 from tests.faults.many_workers import several_workers
 from tests.faults.marks import Mark
-from tests.faults.restarting import restarting_postgres
+from tests.faults.restarting_postgres import restarting_postgres
 from tests.faults.stack import Stack
 from tests.faults.table import Line
+from tests.simulation import forecast_against_life
+from tests.simulation.run import Theatre
+from tests.simulation.scheduler import Installation
+from tests.support.databases import url_of
 
 SEEDS = (0, 1, 2, 3, 4, 33)  # 33: in a quiet week, a turn's commit is not heard of
 
@@ -38,24 +39,24 @@ def test_the_same_seed_lives_the_same_week(theatre: Theatre) -> None:
 
 
 def test_the_forecast_of_a_day_before_is_what_then_happens() -> None:
-    compared = forecast_life.compare(Installation().engine, seed=2, tasks=20, days=3)
+    compared = forecast_against_life.compare(Installation().engine, seed=2, tasks=20, days=3)
     assert not [one for day in compared for one in day.differences]
     assert sum(day.foreseen for day in compared) > 20
 
 
-@pytest.mark.parametrize("night", clock_faults.NIGHTS)
+@pytest.mark.parametrize("night", clock.NIGHTS)
 def test_nothing_is_lost_or_doubled_when_the_clocks_change(sqlite: Engine, night: str) -> None:
-    line = clock_faults.change_night(sqlite, night)
+    line = clock.change_night(sqlite, night)
     assert line.holds, line.measured
 
 
 def test_nothing_is_lost_or_doubled_when_the_clock_jumps(sqlite: Engine) -> None:
-    line = clock_faults.jumps(sqlite)
+    line = clock.jumps(sqlite)
     assert line.holds, line.measured
 
 
 def test_a_full_disk_leaves_nothing_half_written(sqlite: Engine) -> None:
-    line = database_faults.full(sqlite)
+    line = database.full(sqlite)
     assert line.holds, line.measured
 
 
@@ -93,39 +94,39 @@ def holds(line: Line) -> None:
 
 def test_the_process_of_a_run_is_killed(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
-    holds(killings.process_killed(on_sqlite, number=3))
+    holds(kill.process_killed(on_sqlite, number=3))
 
 
 def test_a_run_is_out_of_memory(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
-    holds(killings.process_out_of_memory(on_sqlite, number=2))
+    holds(kill.process_out_of_memory(on_sqlite, number=2))
 
 
 def test_prefect_is_slow(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
-    holds(prefect_faults.slow(on_sqlite, runs=2, delay_seconds=0.1))
+    holds(prefect_server.slow(on_sqlite, runs=2, delay_seconds=0.1))
 
 
 def test_prefect_answers_500(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
-    holds(prefect_faults.answers_500(on_sqlite, seconds=1))
+    holds(prefect_server.answers_500(on_sqlite, seconds=1))
 
 
 def test_the_database_is_locked(on_sqlite: Stack) -> None:
     on_sqlite.a_worker()
-    holds(database_faults.locked(on_sqlite, seconds=3, number=4))
+    holds(database.locked(on_sqlite, seconds=3, number=4))
 
 
 def test_the_database_is_read_only(on_postgres: Stack) -> None:
     on_postgres.a_worker()
-    holds(database_faults.read_only_server(on_postgres, seconds=1))
+    holds(database.read_only_server(on_postgres, seconds=1))
 
 
 @pytest.mark.parametrize(("where", "kills"), [("on_sqlite", 2), ("on_postgres", 1)])
 def test_the_worker_is_killed_while_dues_come_and_are_worked_off(
     request: pytest.FixtureRequest, where: str, kills: int
 ) -> None:
-    holds(killings.worker_killed(request.getfixturevalue(where), runs=10 * kills, kills=kills))
+    holds(kill.worker_killed(request.getfixturevalue(where), runs=10 * kills, kills=kills))
 
 
 COMPLETED, FAILED = RunStatus.COMPLETED, RunStatus.FAILED
@@ -151,5 +152,5 @@ def test_what_counts_as_a_false_row_after_kills(
 ) -> None:
     row = RunRow(id=7, status=status, error=error, worker_id=worker)
     marks = [Mark("7:1", "began", 890.0)] + ([Mark("7:1", "ended", ended_at)] if ended_at else [])
-    false, _ = killings.false_rows([row], marks, {"killed": 1000.0})
+    false, _ = kill.false_rows([row], marks, {"killed": 1000.0})
     assert bool(false) is is_false

@@ -13,17 +13,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from sqlmodel import select
 
-from models.db import writing
-from models.domain import Privilege, RunStatus
-from models.tables import UserRow
-from scheduler.clock import SystemClock
-from scheduler.prefect_server import read_or_make_keys
-from scheduler.privileges import OPERATOR
-from scheduler.usecases import people, sessions
-from tests.acceptance.running import RunningStack, export_yaml, processes_of
-from tests.prefect_server import free_port
+from headway.clock import SystemClock
+from headway.models.ledger.database import writing
+from headway.models.ledger.tables import UserRow
+from headway.models.values.actor import Privilege
+from headway.models.values.run import RunStatus
+from headway.privileges import OPERATOR
+from headway.scheduler.prefect_side.server import read_or_make_keys
+from headway.scheduler.usecases.people import people, sign_in
+from tests.support.prefect_server import free_port
+from tests.support.running_stack import RunningStack, export_yaml, processes_of
 
-pytest_plugins = ["tests.acceptance.stack"]
+pytest_plugins = ["tests.support.stack"]
 
 SFTP, PASSPHRASE, MAIL, DATABASE, PERSON = (
     f"canary-{kind}-5f1c9e" for kind in ("sftp", "passphrase", "mail", "database", "person")
@@ -114,9 +115,9 @@ def _signed_in(stack: RunningStack) -> str:
         people.grant(session, SystemClock(), OPERATOR, "canary", Privilege.VIEW)
         user = session.exec(select(UserRow).where(UserRow.name == "canary")).one()
         user.password_hash, user.must_change_password = people.PASSWORDS.hash(PERSON), False
-    denied = sessions.sign_in(engine, SystemClock(), "canary", f"{PERSON} mistyped", "127.0.0.1")
+    denied = sign_in.sign_in(engine, SystemClock(), "canary", f"{PERSON} mistyped", "127.0.0.1")
     assert not isinstance(denied, str)
-    token = sessions.sign_in(engine, SystemClock(), "canary", PERSON, "127.0.0.1")
+    token = sign_in.sign_in(engine, SystemClock(), "canary", PERSON, "127.0.0.1")
     assert isinstance(token, str)
     return token
 

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import typer.main
 
-from models.db import writing
-from models.domain import Privilege, RunStatus
-from scheduler.cli.app import app
-from scheduler.clock import SystemClock
-from scheduler.privileges import OPERATOR
-from scheduler.usecases import people
-from tests.acceptance.ledger import Ledger, now
-from tests.acceptance.runner import Forks, Headway
+from headway.cli.app import app
+from headway.clock import SystemClock
+from headway.models.ledger.database import writing
+from headway.models.values.actor import Privilege
+from headway.models.values.run import RunStatus
+from headway.privileges import OPERATOR
+from headway.scheduler.usecases.people import people
+from tests.support.command_line import Forks, Headway
+from tests.support.written_ledger import Ledger, now
 
-pytest_plugins = ["tests.acceptance.stack"]
+pytest_plugins = ["tests.support.stack"]
 
 VIEW, MANAGE, PURGE, USERS = Privilege.VIEW, Privilege.MANAGE, Privilege.PURGE, Privilege.USERS
 NOBODY: frozenset[Privilege] = frozenset()

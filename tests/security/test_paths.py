@@ -8,15 +8,15 @@ from unittest import mock
 
 import pytest
 
-from blocks.drop_folder import DropFolder, DropFolderSession
-from blocks.remote_names import check_name, part_name, remote_folder
-from blocks.transfer import DeliveryKey, TransferError
-from blocks.unc import parse_unc
-from flows.files import resolved_file_name
-from flows.result import InputRefused
-from scheduler.tokens import resolve
-from tests.fakes import utc
+from headway.blocks.drop_folder import DropFolder, DropFolderSession
+from headway.blocks.remote_names import check_name, part_name, remote_folder
+from headway.blocks.transfer import DeliveryKey, TransferError
+from headway.flows.shared.files import resolved_file_name
+from headway.flows.shared.result import InputRefused
+from headway.models.values.importer_path import parse_unc
+from headway.scheduler.planning.file_names import resolve
 from tests.security.hostile_paths import KNOWN, hostile_paths
+from tests.support.clock import utc
 
 COUNT, SEED = 100_000, 5
 ON_DISK = 1_000

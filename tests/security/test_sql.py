@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from blocks.database import Database, DatabaseError
-from models.db import make_engine, sqlite_module, writing
-from models.tables import SignInRow, UserRow
-from scheduler.ledger_block import keep_ledger_block
-from tests.databases import PostgresForTests, url_of
-from tests.fakes import utc
-from tests.integration.test_ledger_block import Shelf
+from headway.blocks.database.block import Database, DatabaseError
+from headway.models.ledger.database import make_engine, sqlite_module, writing
+from headway.models.ledger.tables import SignInRow, UserRow
+from headway.scheduler.prefect_side.ledger_block import keep_ledger_block
+from tests.integration.prefect_side.test_ledger_block import Shelf
 from tests.security import hostile_sql as sql
+from tests.support.clock import utc
+from tests.support.databases import PostgresForTests, url_of
 
 CATALOGS = (
     "SELECT nspname, relname, relkind, relacl::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "

@@ -17,25 +17,26 @@ import pytest
 from playwright.sync_api import expect
 from pydantic import ValidationError
 
-from dashboard.downloads import AUDIT_COLUMNS, COLUMNS, _as_csv, _only_text
-from flows.error_report_ledger import ErrorLine
-from flows.error_report_page import ErrorCsv
-from flows.file_writers import CsvOptions, write_csv
-from flows.list_staging import ListStaging
-from flows.report_cells import Shown, Totals
-from flows.report_definitions import Column
-from flows.report_output import Heading
-from flows.report_tables import CsvOutput, XlsxOutput
-from flows.staging import Staging
-from models.domain import Privilege, RunStatus
-from scheduler.definitions import TaskSection
-from tests.acceptance.runner import Forks, Headway
-from tests.dashboard_browser import Open, cells, every_cell
-from tests.dashboard_stack import Dashboard, new_world, serving
-from tests.fakes import utc
+from headway.dashboard.downloads import AUDIT_COLUMNS, COLUMNS, _as_csv, _only_text
+from headway.flows.calling_list_import.staging import ListStaging
+from headway.flows.report_execution.cells import Shown, Totals
+from headway.flows.report_execution.csv_and_xlsx import CsvOutput, XlsxOutput
+from headway.flows.report_execution.definitions import Column
+from headway.flows.report_execution.output import Heading
+from headway.flows.shared.file_writers import CsvOptions, write_csv
+from headway.flows.shared.staging import Staging
+from headway.flows.task_error_report.ledger_reader import ErrorLine
+from headway.flows.task_error_report.page import ErrorCsv
+from headway.models.values.actor import Privilege
+from headway.models.values.run import RunStatus
+from headway.scheduler.planning.definitions import TaskSection
 from tests.security.hostile_texts import CONTROL, MARKER, ONE_LINE, TEXTS
+from tests.support.clock import utc
+from tests.support.command_line import Forks, Headway
+from tests.support.dashboard_browser import Open, cells, every_cell
+from tests.support.dashboard_stack import Dashboard, new_world, serving
 
-pytest_plugins = ["tests.dashboard_browser", "tests.acceptance.stack"]
+pytest_plugins = ["tests.support.dashboard_browser", "tests.support.stack"]
 
 PAGES = {
     "tasks": "/",

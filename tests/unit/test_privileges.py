@@ -2,9 +2,9 @@
 
 import pytest
 
-from models.domain import Actor, Privilege
-from scheduler.errors import NotAllowed
-from scheduler.privileges import OPERATOR, may, require
+from headway.errors import NotAllowed
+from headway.models.values.actor import Actor, Privilege
+from headway.privileges import OPERATOR, may, require
 
 
 # granted -> what follows from it, and nothing else

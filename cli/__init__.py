@@ -1,0 +1,5 @@
+"""The command line `headway`."""
+
+from headway.cli.app import main
+
+__all__ = ["main"]

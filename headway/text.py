@@ -1,0 +1,27 @@
+"""Texts that came from elsewhere, made fit for a log line, a terminal, the database."""
+
+from unicodedata import category
+
+REPLACEMENT = "�"
+_UNSTORABLE = {0: REPLACEMENT, **dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT)}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in the line that a log has room for; its class where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a name or a log line must not steer the terminal."""
+    return "".join(one if one.isprintable() or one == "\n" or category(one) == "Zs" else REPLACEMENT for one in text)
+
+
+def shown(text: str) -> str:
+    """The text in quotes for a message: as it is, but for characters that no terminal should get."""
+    printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return f"'{printable}'"
+
+
+def storable(text: str) -> str:
+    """The text without NUL and lone surrogates: PostgreSQL takes neither, and would refuse the whole write."""
+    return text.translate(_UNSTORABLE)

@@ -1,0 +1,1 @@
+"""What things are: plain frozen values, a file a noun; standard library only."""

@@ -1,3 +1,0 @@
-from scheduler.cli.app import main
-
-main()

@@ -1,0 +1,85 @@
+"""Runs whose process stands still: stopped by a signal or a debugger. It is told, and somebody decides.
+
+Its worker lives, so nothing is lost and nothing may be ended on its behalf: it may go on at any moment.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, update
+from sqlmodel import Session, col, select
+
+from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import RunLogRow, RunRow, TaskRow
+from headway.models.values.run import ACTIVE
+from headway.scheduler.execution.process_identity import is_stopped
+from headway.scheduler.prefect_side.mail import send_mail
+from headway.scheduler.store.settings import load_settings
+from headway.scheduler.store.workers import STANDS_STILL, process_of
+
+log = logging.getLogger("headway.standstill")
+
+TOLD_AFTER = timedelta(seconds=60)
+_LOGGER = "headway"
+
+
+class Standstill:
+    """One worker's look at the processes of its host. Several workers of a host tell of each run once."""
+
+    def __init__(self, engine: Engine, host: str) -> None:
+        self._engine, self._host = engine, host
+        self._since: dict[int, datetime] = {}
+
+    def round(self, now: datetime) -> list[int]:
+        """Tell of runs that have stood still for a minute, and of those that go on; the runs newly told of."""
+        with reading(self._engine) as session:
+            active = session.exec(
+                select(RunRow, TaskRow.name)
+                .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
+                .where(col(RunRow.status).in_(ACTIVE), RunRow.process_host == self._host, RunRow.process_id != 0)
+            ).all()
+        stopped = [row.id or 0 for row, _ in active if (process := process_of(row)) and is_stopped(process)]
+        self._since = {run_id: self._since.get(run_id, now) for run_id in stopped}
+        told = []
+        for row, name in active:
+            since, known = self._since.get(row.id or 0), row.message.startswith(STANDS_STILL)
+            if since is not None and not known and now - since >= TOLD_AFTER:
+                text = _in_words(row, since)
+                if self._tell(row, text, logging.ERROR, now):
+                    self._alert(name, f"run {row.id} of '{name}': {text}")
+                    told.append(row.id or 0)
+            elif since is None and known:
+                self._tell(row, "", logging.INFO, now)
+        return told
+
+    def _alert(self, name: str, text: str) -> None:
+        log.warning("%s", text)
+        with reading(self._engine) as session:
+            recipients = load_settings(session).alert_recipients
+        send_mail(recipients, f"Headway: '{name}' stands still", text[:1].upper() + text[1:])
+
+    def _tell(self, row: RunRow, message: str, level: int, now: datetime) -> bool:
+        """False if somebody else has told of it, or it has ended."""
+        with writing(self._engine) as session:
+            if not _set_message(session, row, message):
+                return False
+            line = message or "its process goes on"
+            session.add(RunLogRow(run_id=row.id or 0, at=now, level=level, logger=_LOGGER, message=line))
+            return True
+
+
+def _set_message(session: Session, row: RunRow, message: str) -> bool:
+    mine = update(RunRow).where(
+        col(RunRow.id) == row.id,
+        RunRow.claim == row.claim,  # type: ignore[arg-type]
+        col(RunRow.status).in_(ACTIVE),
+        RunRow.message == row.message,  # type: ignore[arg-type]
+    )
+    return bool(session.execute(mine.values(message=message)).rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _in_words(row: RunRow, since: datetime) -> str:
+    return (
+        f"{STANDS_STILL}: {row.process_id} on {row.process_host} has been stopped since {since:%Y-%m-%d %H:%M} UTC; "
+        f"`kill -CONT {row.process_id}` there lets it go on, a reset ends it"
+    )

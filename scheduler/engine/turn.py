@@ -1,0 +1,167 @@
+"""One turn against the stored ledger: what came due gets its row, what may start is claimed."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, select
+
+from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.values.run import Run
+from headway.models.values.task import Task
+from headway.scheduler.execution.warm_server import StartOrder
+from headway.scheduler.planning import file_names
+from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.turn import turn
+from headway.scheduler.store.boards import Picture, first_scheduled, first_waiting, load_board
+from headway.scheduler.store.claims import claim_run
+from headway.scheduler.store.due_runs import account_for_dues
+from headway.scheduler.store.run_ends import refuse_run
+from headway.scheduler.store.settings import wait_for_turn
+from headway.scheduler.store.tasks import Book, load_book
+
+BATCH = 16
+"""How many runs one turn starts at most, so that several workers share a rush."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a turn did: the orders it claimed, and when something is due next (None: nothing is).
+
+    Due at once, and no order: it had enough to do with what came due, and the next turn goes on.
+    """
+
+    orders: list[StartOrder]
+    held: int
+    next_due_at: datetime | None
+
+
+def take_turn(
+    session: Session,
+    book: Book,
+    *,
+    worker_id: str,
+    database_url: str,
+    now: datetime,
+    problem: str | None,
+    new_claim: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> Turn:
+    """Live one turn in the session's transaction. problem: why this worker cannot reach Prefect, if so.
+
+    now: read after `wait_for_turn`, where others take turns too.
+    """
+    wait_for_turn(session)
+    book = load_book(session, book)  # somebody may have edited since the caller looked
+    scheduled, waiting = first_scheduled(session), first_waiting(session)
+    if not any(at is not None and at <= now for at in (scheduled, waiting)):
+        return Turn([], 0, _earliest(scheduled, waiting))
+    if scheduled is not None and scheduled <= now:
+        if not account_for_dues(session, book, now):
+            return Turn([], 0, now)
+        scheduled = first_scheduled(session)
+    picture = load_board(session, book, now, problem=problem)
+    ready = [run for run in picture.waiting if run.due_at <= now]
+    started = turn(picture.board, ready, now, most=BATCH)
+    orders = []
+    for run in started:
+        order = _claim(session, book, picture, run, worker_id, database_url, now, new_claim())
+        if order is not None:
+            orders.append(order)
+    later = (run.due_at for run in picture.waiting if run.due_at > now)
+    return Turn(orders, len(ready) - len(started), _earliest(scheduled, *later))
+
+
+def _earliest(*instants: datetime | None) -> datetime | None:
+    return min((at for at in instants if at is not None), default=None)
+
+
+def _claim(
+    session: Session,
+    book: Book,
+    picture: Picture,
+    run: Run,
+    worker_id: str,
+    database_url: str,
+    now: datetime,
+    claim: str,
+) -> StartOrder | None:
+    task, row = run.task, picture.rows[run.id]
+    task_type = book.world.types[task.type]
+    sequence = row.sequence or _next_sequence(session, task.uid)
+    try:
+        parameters = _parameters(task, row, book.rows[task.uid], task_type, sequence)
+    except ValueError as error:
+        refuse_run(session, book, run.id, str(error), now=now, who="scheduler")
+        return None
+    claimed = claim_run(
+        session,
+        run,
+        claim=claim,
+        worker_id=worker_id,
+        max_running=picture.board.max_running,
+        now=now,
+        parameters=parameters,
+        sequence=sequence,
+        object_name=book.rows[task.uid].object,
+        work_pool=task_type.handed_to,
+    )
+    if not claimed:
+        return None
+    return start_order(book, task_type, row, claim, run.attempt + 1, parameters, database_url)
+
+
+def start_order(
+    book: Book,
+    task_type: TaskType,
+    row: RunRow,
+    claim: str,
+    attempt: int,
+    parameters: dict[str, object],
+    database_url: str,
+) -> StartOrder:
+    """All that whoever executes the run has to know of it."""
+    task, task_row = book.tasks[row.task_uid], book.rows[row.task_uid]
+    return StartOrder(
+        run_id=row.id or 0,
+        attempt=attempt,
+        claim=claim,
+        database_url=database_url,
+        deployment_id=task_type.deployment_id,
+        work_pool=task_type.handed_to,
+        flow_run_id=row.flow_run_id,
+        entrypoint=task_type.entrypoint or None,
+        parameters=parameters,
+        name=f"{task.name} {row.id}",
+        tags=[f"task:{task.uid}"],
+        due_at=row.due_at.isoformat(),
+        labels={
+            "headway.due": row.due_at.isoformat(),
+            "headway.zone": task.timezone,
+            "headway.object": task_row.object,
+            "headway.importer_path": book.world.settings.customer_importer_file_path or "",
+        },
+    )
+
+
+def _next_sequence(session: Session, uid: int) -> int:
+    return 1 + session.exec(select(TaskRow.sequence).where(TaskRow.uid == uid)).one()
+
+
+def _parameters(task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType, sequence: int) -> dict[str, object]:
+    """The parameters this run starts with. A retry keeps those of the first attempt, file names and all."""
+    if row.parameters is not None and row.attempt > 0:
+        return dict(row.parameters)
+    parameters = dict(task_row.parameters if row.parameters is None else row.parameters)
+
+    def resolve(_path: str, text: str) -> str:
+        return file_names.resolve(
+            text,
+            task=task.name,
+            object_name=task_row.object,
+            due_at=row.due_at,
+            timezone=task.timezone,
+            sequence=sequence,
+        )
+
+    return file_names.with_texts(parameters, task_type.parameter_schema, resolve)

@@ -1,0 +1,167 @@
+"""How a run ends: by its flow, lost, refused, or cancelled while it waited; and what its task keeps of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.values.run import ACTIVE, FINISHED_WELL, RunStatus, Trigger
+from headway.scheduler.store.chain_runs import continue_chain
+from headway.scheduler.store.claims import free_locks, record_back_to_waiting
+from headway.scheduler.store.queries.run_history import error_lines
+from headway.scheduler.store.tasks import Book, as_run
+from headway.scheduler.store.transitions import end_waiting, record_transition
+
+_LEARN_FROM = 20
+_LEARN_AT_LEAST = 3
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: its final status and what is known of it."""
+
+    status: RunStatus
+    message: str = ""
+    error: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    permanent: bool = False  # no automatic retry
+
+
+def end_run(
+    session: Session,
+    book: Book,
+    run_id: int,
+    ending: Ending,
+    *,
+    now: datetime,
+    who: str,
+    claim: str | None = None,
+    keep_process: bool = False,
+    keep_group: bool = False,
+) -> bool:
+    """End an active run: retry, or final status with locks freed and next steps made; False if not ours to end.
+
+    keep_process: its process is not proven gone. keep_group: so nothing of its group may start until a reset.
+    """
+    row = session.get(RunRow, run_id, with_for_update=True, populate_existing=True)
+    if row is None or row.status not in ACTIVE or (claim is not None and row.claim != claim):
+        return False
+    task_row = session.get(TaskRow, row.task_uid, populate_existing=True)
+    assert task_row is not None
+    process = {} if keep_process else {"process_id": 0}
+    if _may_retry(row, task_row, ending, keep_process):
+        return _retry(session, row, task_row, ending, now, who)
+    values = dict(ending.values)
+    if ending.status is RunStatus.FAILED and not values.get("errors"):
+        values["errors"] = error_lines(session, row)  # it has counted none itself: what it logged is the truth
+    moved = record_transition(
+        session,
+        run_id,
+        ACTIVE,
+        ending.status,
+        now=now,
+        who=who,
+        why=ending.error or ending.message,
+        under_claim=row.claim,
+        ended_at=now,
+        message=ending.message,
+        error=ending.error,
+        **process,
+        **values,
+    )
+    if not moved:
+        return False
+    free_locks(session, run_id, but_group=keep_group)
+    session.refresh(row)
+    _remember(session, row, task_row)
+    task = book.tasks.get(row.task_uid)
+    if task is not None:
+        continue_chain(session, book, as_run(row, task), row, now)
+    return True
+
+
+def _may_retry(row: RunRow, task_row: TaskRow, ending: Ending, keep_process: bool) -> bool:
+    if ending.status is not RunStatus.FAILED or ending.permanent or keep_process or row.cancel_asked_by:
+        return False
+    return row.attempt <= task_row.retries and not _is_unwanted(row, task_row)
+
+
+def _is_unwanted(row: RunRow, task_row: TaskRow) -> bool:
+    """A historical task runs no more, and a disabled one by its schedule and in its chain no more."""
+    planned = row.trigger in (Trigger.SCHEDULE, Trigger.CHAIN)
+    return task_row.historical or (planned and not task_row.enabled)
+
+
+def _retry(session: Session, row: RunRow, task_row: TaskRow, ending: Ending, now: datetime, who: str) -> bool:
+    assert row.id is not None
+    retry_at = now + task_row.retry_delay
+    why = f"attempt {row.attempt} failed ({ending.error or ending.message}); retried from {retry_at.isoformat()}"
+    return record_back_to_waiting(session, row, retry_at, why, now, who, error=ending.error)
+
+
+def _remember(session: Session, row: RunRow, task_row: TaskRow) -> None:
+    """What the task's own row keeps of its history: the last run, whether it needs a reset, how long it takes."""
+    task_row.last_run_id = row.id
+    task_row.failed_run_id = row.id if row.status is RunStatus.FAILED else None
+    if row.status in FINISHED_WELL:
+        task_row.learned_duration = learned_duration(session, row.task_uid)
+    session.add(task_row)
+    session.flush()
+
+
+def learned_duration(session: Session, uid: int) -> timedelta | None:
+    """The 95th percentile of its last 20 completed runs; None below three."""
+    rows = session.exec(
+        select(RunRow.started_at, RunRow.ended_at)
+        .where(RunRow.task_uid == uid, col(RunRow.status).in_(FINISHED_WELL))
+        .order_by(col(RunRow.sorted_at).desc(), col(RunRow.id).desc())
+        .limit(_LEARN_FROM)
+    ).all()
+    lengths = sorted(ended - started for started, ended in rows if started and ended)
+    if len(lengths) < _LEARN_AT_LEAST:
+        return None
+    return max(lengths[-(-95 * len(lengths) // 100) - 1], timedelta(seconds=1))
+
+
+def refuse_run(session: Session, book: Book, run_id: int, error: str, *, now: datetime, who: str) -> bool:
+    """A waiting run that cannot start as it is defined fails at once, with the reason, instead of waiting for ever."""
+    moved = record_transition(
+        session,
+        run_id,
+        [RunStatus.WAITING],
+        RunStatus.STARTING,
+        now=now,
+        who=who,
+        claim=None,
+        started_at=now,
+        sorted_at=now,
+    )
+    ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=True)
+    return moved and end_run(session, book, run_id, ending, now=now, who=who)
+
+
+def cancel_waiting(session: Session, book: Book, run_id: int, *, now: datetime, who: str, why: str) -> bool:
+    """waiting -> cancelled, with the steps behind it skipped."""
+    moved = end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
+    row = session.get(RunRow, run_id, populate_existing=True)
+    if moved and row is not None and row.task_uid in book.tasks:
+        continue_chain(session, book, as_run(row, book.tasks[row.task_uid]), row, now)
+    return moved
+
+
+def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, who: str) -> list[int]:
+    """Cancel what waits of a task that is disabled or historical now; a disabled one's manual runs stay.
+
+    No steps are skipped behind them: at a disabled or historical task the chain ends.
+    """
+    task, task_row = book.tasks.get(uid), session.get(TaskRow, uid)
+    if task is None or task_row is None or task.scheduled:
+        return []
+    why = "the task was marked historical" if task.historical else "the task was disabled"
+    rows = session.exec(select(RunRow).where(RunRow.task_uid == uid, RunRow.status == RunStatus.WAITING)).all()
+    unwanted = [row.id or 0 for row in rows if _is_unwanted(row, task_row)]
+    for run_id in unwanted:
+        end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
+    return unwanted

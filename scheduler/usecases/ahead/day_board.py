@@ -1,0 +1,262 @@
+"""The day board: what ran, runs and will run in a stretch of time, and the maintenance windows of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, func, or_, select
+
+from headway.clock import Clock
+from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.values.actor import Actor, Privilege
+from headway.models.values.run import ACTIVE, RunStatus
+from headway.models.values.schedule import After
+from headway.models.values.task import Task
+from headway.privileges import require
+from headway.scheduler.planning.turn import Planned
+from headway.scheduler.planning.windows import Occurrence, occurrences_of
+from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.usecases.ahead.look_ahead import Ahead
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class BoardQuery:
+    """Which runs of `[start, end)`; all parts must hold. slot: how long a stretch is summed up where they are too
+    many for a bar each."""
+
+    start: datetime
+    end: datetime
+    slot: timedelta
+    type: str | None = None
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One run. status: None for one that is only forecast; run_id: None where it has no row yet.
+
+    end_at: the real end, or the one that its estimate says. starts: False for a run that never did or never will
+    (missed, superseded, unplaced): start_at is its due then. next_from: no following step may start before.
+    """
+
+    task: str
+    uid: int
+    type: str
+    step: int
+    status: RunStatus | None
+    run_id: int | None
+    due_at: datetime
+    start_at: datetime
+    end_at: datetime
+    starts: bool = True
+    next_from: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """How many runs of a type began in `[start_at, end_at)`, with that status (None: forecast)."""
+
+    type: str
+    start_at: datetime
+    end_at: datetime
+    status: RunStatus | None
+    count: int
+
+
+@dataclass(frozen=True)
+class DayBoard:
+    """Either `bars`, or `slots` where one bar a run would be too many; `runs` counts them in both cases.
+
+    forecast_until: where the forecast ends; None where there is none to show.
+    """
+
+    now: datetime
+    runs: int
+    occurrences: list[Occurrence]
+    bars: list[Bar] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    forecast_until: datetime | None = None
+
+
+def day_board(
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    query: BoardQuery,
+    *,
+    book: Book | None = None,
+    ahead: Ahead | None = None,
+    most: int = 1000,
+) -> DayBoard:
+    """The runs that touch the query's time: those of the ledger, and with `ahead` those of the forecast."""
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session, book)
+    shown = [] if ahead is None else _forecast(query, book, ahead, now)
+    where = _matches(query)
+    if ahead is not None:  # it has those in progress, with the ends that their estimates say
+        where.append(col(RunRow.ended_at).is_not(None))
+    # the index is by start: a run that began a day before (or as long as one may go on unnoticed) is looked for too
+    first = query.start - max(_DAY, book.world.settings.long_running)
+    past = _count(session, query, [*where, *_began(first, query.end)], most)
+    occurrences = _occurrences(book, query)
+    until = ahead.until if ahead is not None and query.end > now else None
+    if past + len(shown) > most:
+        slots = [*_ended_slots(session, query, where, first), *_slots(query, shown)]
+        return DayBoard(now, sum(one.count for one in slots), occurrences, slots=slots, forecast_until=until)
+    bars = sorted(
+        [*_ended(session, [*where, *_began(first, query.end)], book, now), *shown],
+        key=lambda bar: (bar.start_at, bar.uid),
+    )
+    return DayBoard(now, len(bars), occurrences, bars=bars, forecast_until=until)
+
+
+def _own_task() -> ColumnElement[bool]:
+    return col(TaskRow.uid) == col(RunRow.task_uid)
+
+
+def _occurrences(book: Book, query: BoardQuery) -> list[Occurrence]:
+    found = [one for window in book.world.calendar.windows for one in occurrences_of(window, query.start, query.end)]
+    return sorted(found, key=lambda one: (one.start, one.window.name))
+
+
+# What the ledger has
+
+
+def _began(start: datetime, end: datetime) -> list[ColumnElement[bool]]:
+    """A stretch of the index. One lower bound only: of two, SQLite would walk from the earlier."""
+    return [col(RunRow.sorted_at) >= start, col(RunRow.sorted_at) < end]
+
+
+def _matches(query: BoardQuery) -> list[ColumnElement[bool]]:
+    """Ended runs that touch the time, and those in progress."""
+    where: list[ColumnElement[bool]] = [
+        or_(col(RunRow.sorted_at) >= query.start, col(RunRow.ended_at) > query.start, col(RunRow.ended_at).is_(None)),
+        or_(col(RunRow.started_at).is_not(None), col(RunRow.sorted_at) >= query.start),
+        or_(col(RunRow.ended_at).is_not(None), col(RunRow.status).in_(ACTIVE)),
+    ]
+    if query.type is not None:
+        where.append(col(RunRow.type) == query.type)
+    if query.search:
+        where.append(col(TaskRow.name).icontains(query.search, autoescape=True))
+    return where
+
+
+def _count(session: Session, query: BoardQuery, where: Sequence[ColumnElement[bool]], most: int) -> int:
+    """How many there are; where there are more than `most`, only that: the rest need not be counted."""
+    statement = select(RunRow.id).where(*where)
+    if query.search:
+        statement = statement.join(TaskRow, _own_task())
+    return session.exec(select(func.count()).select_from(statement.limit(most + 1).subquery())).one()
+
+
+def _ended(session: Session, where: Sequence[ColumnElement[bool]], book: Book, now: datetime) -> Iterable[Bar]:
+    statement = select(RunRow, TaskRow.name).join(TaskRow, _own_task()).where(*where)
+    for row, name in session.exec(statement.order_by(col(RunRow.sorted_at), col(RunRow.id))).all():
+        begins = row.started_at or row.due_at
+        yield Bar(
+            name,
+            row.task_uid,
+            row.type,
+            row.step,
+            row.status,
+            row.id,
+            row.due_at,
+            begins,
+            begins if row.started_at is None else row.ended_at or max(begins, now),
+            starts=row.started_at is not None,
+            next_from=_next_from(book, row.task_uid, row.started_at),
+            reason=row.error or row.message or "",
+        )
+
+
+def _ended_slots(
+    session: Session, query: BoardQuery, where: Sequence[ColumnElement[bool]], first: datetime
+) -> Iterable[Slot]:
+    """Counted in the database: a day of ten thousand tasks is not worth its rows.
+
+    A short walk along the index for each slot costs a fifth of one statement that sorts every row into its slot.
+    """
+    edges = _edges(query)
+    statement = select(RunRow.type, RunRow.status, func.count()).select_from(RunRow).where(*where)
+    if query.search:
+        statement = statement.join(TaskRow, _own_task())
+    statement = statement.group_by(col(RunRow.type), col(RunRow.status))
+    for start, end in zip(edges, edges[1:], strict=False):
+        begin = first if start == query.start else start  # the first slot has also what goes on since before it
+        for kind, status, count in session.execute(statement.where(*_began(begin, end))):
+            yield Slot(kind, start, end, RunStatus(status), count)
+
+
+def _edges(query: BoardQuery) -> list[datetime]:
+    edges = [query.start]
+    while edges[-1] < query.end:
+        edges.append(min(edges[-1] + query.slot, query.end))
+    return edges
+
+
+# What the forecast says
+
+
+def _forecast(query: BoardQuery, book: Book, ahead: Ahead, now: datetime) -> list[Bar]:
+    word = query.search.casefold()
+    bars = []
+    for row in ahead.rows:
+        if query.type is not None and row.task.type != query.type:
+            continue
+        if word and word not in row.task.name.casefold():
+            continue
+        if row.outcome == "superseded" and not row.id:
+            continue  # it will never be more than a line in the log
+        bar = _planned(book, row, ahead.active, now)
+        if bar.start_at < query.end and (bar.end_at > query.start or bar.start_at >= query.start):
+            bars.append(bar)
+    return bars
+
+
+def _planned(book: Book, row: Planned, active: frozenset[int], now: datetime) -> Bar:
+    starts = row.started_at is not None and row.outcome == "planned"
+    begins = row.started_at if starts and row.started_at is not None else row.due_at
+    ends = row.ended_at if starts and row.ended_at is not None else begins
+    status = RunStatus.RUNNING if row.id in active else RunStatus.WAITING if row.id else None
+    reason = "; ".join(hold.reason for hold in row.holds)
+    if row.outcome == "unplaced":
+        reason = f"it finds no place within 192 hours: {reason}"
+    return Bar(
+        row.task.name,
+        row.task.uid,
+        row.task.type,
+        row.task.step,
+        status,
+        row.id or None,
+        row.due_at,
+        begins,
+        max(ends, now) if status is RunStatus.RUNNING else ends,
+        starts=starts,
+        next_from=_next_from(book, row.task.uid, begins if starts else None),
+        reason=reason,
+    )
+
+
+def _slots(query: BoardQuery, bars: Iterable[Bar]) -> Iterable[Slot]:
+    edges = _edges(query)
+    counts: dict[tuple[str, int, RunStatus | None], int] = {}
+    for bar in bars:
+        position = min(max(int((bar.start_at - query.start) / query.slot), 0), len(edges) - 2)
+        key = (bar.type, position, bar.status)
+        counts[key] = counts.get(key, 0) + 1
+    for (kind, position, status), count in counts.items():
+        yield Slot(kind, edges[position], edges[position + 1], status, count)
+
+
+def _next_from(book: Book, uid: int, started_at: datetime | None) -> datetime | None:
+    """The instant up to which a start keeps the following steps waiting."""
+    task: Task | None = book.tasks.get(uid)
+    if task is None or started_at is None or not task.successors:
+        return None
+    schedules = (book.tasks[step].schedule for step in task.successors)
+    return started_at + max(one.spacing for one in schedules if isinstance(one, After))

@@ -1,0 +1,101 @@
+"""The forecast as screens use it: from what is stored now, made once for everybody who looks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, func, select
+
+from headway.clock import Clock
+from headway.models.ledger.tables import RunEventRow
+from headway.models.values.actor import Actor, Privilege
+from headway.models.values.run import ACTIVE, Run
+from headway.privileges import require
+from headway.scheduler.planning.turn import Planned, forecast
+from headway.scheduler.planning.windows import Calendar
+from headway.scheduler.store.boards import Picture, load_board
+from headway.scheduler.store.tasks import Book, load_book
+
+STALE_AFTER = timedelta(minutes=1)
+TASK_DAYS = 14_000
+"""So many days of one task are forecast while somebody waits: about a second and a half. The rest is left out, and
+the screen says so."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A forecast of everything, from `made_at` to `until`. version, event: what was known when it was made.
+
+    active: the IDs of the runs that were in progress then.
+    """
+
+    version: int
+    event: int | None
+    made_at: datetime
+    until: datetime
+    rows: list[Planned]
+    active: frozenset[int]
+
+
+def look_ahead(
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    until: datetime,
+    *,
+    book: Book | None = None,
+    known: Ahead | None = None,
+) -> Ahead:
+    """What starts when, to `until` or, with very many tasks, not quite so far.
+
+    known: an earlier answer, which is given again while nothing has happened and a minute has not passed.
+    """
+    require(actor, Privilege.VIEW)
+    now = clock.now()
+    book = load_book(session, book)
+    until = min(until, now + reach(book))
+    event = session.exec(select(func.max(RunEventRow.id))).one()
+    if known is not None and (known.version, known.event) == (book.version, event):
+        if known.until >= until and timedelta(0) <= now - known.made_at < STALE_AFTER:
+            return known
+    picture = load_board(session, book, now, whole=True)
+    active = frozenset(run_id for run_id, row in picture.rows.items() if row.status in ACTIVE)
+    return Ahead(book.version, event, now, until, from_now(book, picture, now, until), active)
+
+
+def reach(book: Book, *, share: float = 1.0) -> timedelta:
+    """How far ahead a forecast may look, so that nobody waits for it; a `share` of that for part of the work."""
+    scheduled = sum(task.scheduled for task in book.tasks.values())
+    return min(timedelta(days=366), timedelta(days=TASK_DAYS * share) / max(scheduled, 1))
+
+
+def from_now(
+    book: Book,
+    picture: Picture,
+    now: datetime,
+    until: datetime,
+    calendar: Calendar | None = None,
+    *,
+    more: Sequence[Run] = (),
+) -> list[Planned]:
+    """The worker's own turns, lived through from what is open now; with other windows if a calendar is given.
+
+    more: runs that are only thought of.
+    """
+    board = picture.board
+    return forecast(
+        board.tasks,
+        calendar or book.world.calendar,
+        book.world.limits.max_running,
+        now,
+        max(until, now),
+        open_runs=[*open_runs(picture), *more],
+        failures=board.failures,
+        last_start=board.last_start,
+        lost=picture.lost,
+    )
+
+
+def open_runs(picture: Picture) -> list[Run]:
+    """Every run that waits, starts or runs."""
+    return [*picture.waiting, *picture.board.active_by_task.values()]

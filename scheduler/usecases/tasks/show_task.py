@@ -1,0 +1,206 @@
+"""One task with all that can be read of it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, select
+
+from headway.clock import Clock
+from headway.errors import InvalidInput
+from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.values.actor import Actor, Privilege
+from headway.models.values.run import RunStatus
+from headway.models.values.schedule import After, Cron, Once
+from headway.models.values.task import Task
+from headway.privileges import require
+from headway.scheduler.planning.local_time import zone
+from headway.scheduler.planning.occurrences import next_occurrence
+from headway.scheduler.store.boards import load_board
+from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.usecases.runs.why import Why, earliest_if_run_now, why
+from headway.scheduler.usecases.tasks.browse_tasks import lines_of
+from headway.scheduler.usecases.tasks.task_list import TaskLine
+
+_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True)
+class NextStart:
+    """A coming start. clock_changes: on its local day the zone's clocks are put forward or back."""
+
+    at: datetime
+    clock_changes: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task of the same chain, for its picture."""
+
+    uid: int
+    name: str
+    step: int
+    after_uid: int | None
+    spacing: timedelta | None
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task's row, its line as in the list, and what follows from both.
+
+    known: the task as the rules see it, None where its definition is broken. chain: all its steps in order, empty
+    for a task in no chain. open_run: its open run, if any. failed: the run that needs a reset. has_run: whether the
+    ledger knows any run of it.
+    """
+
+    row: TaskRow
+    line: TaskLine
+    known: Task | None
+    why: Why
+    starts: list[NextStart]
+    chain: list[Step]
+    schedule: str
+    open_run: RunRow | None
+    failed: RunRow | None
+    has_run: bool
+    version: int
+
+
+def show_task(
+    session: Session, clock: Clock, actor: Actor, uid: int, *, book: Book | None = None, with_start: bool = True
+) -> TaskView:
+    """The task of that UID; InvalidInput where there is none. with_start: as of `why`."""
+    require(actor, Privilege.VIEW)
+    row = session.get(TaskRow, uid)
+    if row is None:
+        raise InvalidInput(f"there is no task with UID {uid}: it was deleted, or the address is wrong")
+    book = load_book(session, book)
+    known = book.tasks.get(uid)
+    now = clock.now()
+    picture = load_board(session, book, now)
+    runs = sorted(
+        (one for one in picture.rows.values() if one.task_uid == uid),
+        key=lambda one: (one.status is RunStatus.WAITING, one.due_at),
+    )
+    return TaskView(
+        row=row,
+        line=lines_of(session, book, picture, [row], now)[0],
+        known=known,
+        why=why(session, clock, actor, row, book=book, with_start=with_start),
+        starts=_starts(known, now, 10) if known else [],
+        chain=_chain(known, book) if known else [],
+        schedule=schedule_in_words(known, book) if known else "its definition is broken",
+        open_run=runs[0] if runs else None,
+        failed=session.get(RunRow, row.failed_run_id) if row.failed_run_id else None,
+        has_run=session.exec(select(RunRow.id).where(RunRow.task_uid == uid).limit(1)).first() is not None,
+        version=row.version,
+    )
+
+
+def state_of(session: Session, actor: Actor, uid: int) -> tuple[object, ...]:
+    """Something that is another as soon as the task or one of its open runs has moved on: for a page that is open."""
+    require(actor, Privilege.VIEW)
+    row = session.get(TaskRow, uid)
+    open_runs = select(RunRow.id, RunRow.status).where(RunRow.task_uid == uid, col(RunRow.ended_at).is_(None))
+    runs = sorted(tuple(one) for one in session.exec(open_runs).all())
+    return () if row is None else (row.version, row.failed_run_id, row.last_run_id, *runs)
+
+
+def earliest_start(
+    session: Session,
+    clock: Clock,
+    actor: Actor,
+    uid: int,
+    overrides: frozenset[str] = frozenset(),
+    *,
+    book: Book | None = None,
+) -> datetime | None:
+    """When Run now would start, by the forecast; None where that takes an event, such as a reset."""
+    require(actor, Privilege.VIEW)
+    book = load_book(session, book)
+    return earliest_if_run_now(session, clock, book, uid, overrides) if uid in book.tasks else None
+
+
+def _starts(task: Task, now: datetime, count: int) -> list[NextStart]:
+    where, at = zone(task.timezone), now
+    found: list[NextStart] = []
+    while len(found) < count and (following := next_occurrence(task, at)) is not None:
+        local = following.astimezone(where)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        found.append(NextStart(following, midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()))
+        at = following
+    return found
+
+
+def _chain(task: Task, book: Book) -> list[Step]:
+    steps = sorted((one for one in book.tasks.values() if one.root == task.root), key=lambda one: (one.step, one.uid))
+    if len(steps) < 2:
+        return []
+    return [
+        Step(
+            one.uid,
+            one.name,
+            one.step,
+            one.schedule.predecessor if isinstance(one.schedule, After) else None,
+            one.schedule.spacing if isinstance(one.schedule, After) else None,
+        )
+        for one in steps
+    ]
+
+
+def schedule_in_words(task: Task, book: Book) -> str:
+    """The schedule as one says it: `every day at 01:15 (America/New_York)`."""
+    schedule = task.schedule
+    if schedule is None:
+        return "no times of its own: it runs when somebody asks"
+    if isinstance(schedule, Once):
+        return f"once, on {schedule.at:%a %-d %b %Y at %H:%M} ({task.timezone})"
+    if isinstance(schedule, After):
+        before = book.tasks[schedule.predecessor].name
+        minutes = int(schedule.spacing.total_seconds() // 60)
+        length = f"{minutes} min" if schedule.spacing >= timedelta(minutes=1) else f"{schedule.spacing.seconds} s"
+        return f"after '{before}', at least {length} behind its start"
+    assert isinstance(schedule, Cron)
+    words = cron_in_words(schedule.expression)
+    return f"{words} ({task.timezone})" if words else f"cron {schedule.expression} ({task.timezone})"
+
+
+def cron_in_words(expression: str) -> str | None:
+    """A common cron expression in words; None for one that is better read as it stands."""
+    fields = expression.split()
+    if len(fields) != 5:
+        return None
+    minute, hour, day, month, weekday = fields
+    if month != "*" or not minute.isdecimal():
+        if minute.startswith("*/") and fields[1:] == ["*"] * 4:
+            return f"every {minute[2:]} minutes"
+        return None
+    when = f"at minute {int(minute)} of every hour" if hour == "*" else _clock_times(minute, hour)
+    if when is None:
+        return None
+    if day == "*" and weekday == "*":
+        return when if hour == "*" else f"every day at {when}"
+    if day == "*" and (days := _weekdays(weekday)):
+        return f"{days} {when}" if hour == "*" else f"{days} at {when}"
+    if weekday == "*" and day.isdecimal():
+        return f"on day {int(day)} of every month at {when}" if hour != "*" else None
+    return None
+
+
+def _clock_times(minute: str, hour: str) -> str | None:
+    hours = hour.split(",")
+    if not all(one.isdecimal() for one in hours):
+        return None
+    return ", ".join(f"{int(one):02d}:{int(minute):02d}" for one in hours)
+
+
+def _weekdays(field: str) -> str | None:
+    names = {name[:3].lower(): number for number, name in enumerate(_DAYS[:7])}
+    numbers: list[int] = []
+    for part in field.lower().split(","):
+        ends = [str(names.get(one, one)) for one in part.split("-")]
+        if not all(one.isdecimal() and int(one) <= 7 for one in ends) or len(ends) > 2:
+            return None
+        numbers += range(int(ends[0]), int(ends[-1]) + 1)
+    if sorted(set(numbers)) == [1, 2, 3, 4, 5]:
+        return "Monday to Friday"
+    return ", ".join(_DAYS[number] for number in numbers) or None

@@ -1,0 +1,80 @@
+"""What Prefect is told late: runs that ended here while it was away, or while no worker was up."""
+
+import pytest
+
+from headway.models.values.run import RunStatus
+from headway.scheduler.engine.service import SchedulerLoop
+from headway.scheduler.prefect_side.api import PrefectUnreachable
+from tests.support.databases import url_of
+from tests.support.installation import Desk
+from tests.support.prefect_server import ServerForTests
+
+
+def running_in_prefect(prefect: ServerForTests) -> str:
+    """A flow run of ours that Prefect believes to be running."""
+    flow_run_id = prefect.schedule(prefect.deploy("nothing"))
+    for kind in ("PENDING", "RUNNING"):
+        body = {"state": {"type": kind, "name": kind.capitalize()}, "force": True}
+        prefect.call("POST", f"/flow_runs/{flow_run_id}/set_state", body)
+    return flow_run_id
+
+
+@pytest.fixture
+def ended(prefect_server: ServerForTests, quick_desk: Desk) -> dict[RunStatus, str]:
+    """Runs that ended in the ledger, by how: the flow runs of which Prefect does not know it."""
+    names = {RunStatus.COMPLETED: "a", RunStatus.COMPLETED_WITH_ERRORS: "b", RunStatus.FAILED: "c"}
+    quick_desk.tasks(*(f"name: {name}, type: job{n}" for n, name in enumerate(names.values())), "name: d, type: job4")
+    flow_runs = {}
+    for status, name in names.items():
+        quick_desk.run_now(name)
+        quick_desk.turn()
+        quick_desk.end(name, status, message="It is over.", error="no space" if status is RunStatus.FAILED else None)
+        flow_runs[status] = running_in_prefect(prefect_server)
+        quick_desk.change(quick_desk.run(name), flow_run_id=flow_runs[status])
+    return flow_runs
+
+
+def test_a_new_worker_tells_prefect_what_ended_while_none_was_up(
+    prefect_server: ServerForTests, quick_desk: Desk, ended: dict[RunStatus, str]
+) -> None:
+    quick_desk.run_now("d")
+    quick_desk.turn()
+    open_one = running_in_prefect(prefect_server)
+    quick_desk.change(quick_desk.run("d"), flow_run_id=open_one)
+
+    quick_desk.worker_lives()  # it has the run of d in progress
+    loop = SchedulerLoop(quick_desk.engine, url_of(quick_desk.engine), prefect_server.api, quick_desk.clock)
+    loop._check_engine()
+    states = prefect_server.api.states([*ended.values(), open_one])
+    assert {status: states[flow_run].type for status, flow_run in ended.items()} == {
+        RunStatus.COMPLETED: "COMPLETED",
+        RunStatus.COMPLETED_WITH_ERRORS: "COMPLETED",
+        RunStatus.FAILED: "FAILED",
+    }
+    assert states[ended[RunStatus.FAILED]].message == "no space"
+    assert states[open_one].type == "RUNNING"
+
+
+def test_it_asks_once_and_again_after_each_outage(
+    prefect_server: ServerForTests, quick_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = SchedulerLoop(quick_desk.engine, url_of(quick_desk.engine), prefect_server.api)
+    asked: list[str] = []
+    away = iter([True, False])
+
+    def unfinished() -> list[str]:
+        asked.append("asked")
+        if next(away, False):
+            raise PrefectUnreachable("away again")
+        return []
+
+    monkeypatch.setattr(prefect_server.api, "unfinished", unfinished)
+    for _ in range(3):
+        loop._check_engine()
+    assert len(asked) == 2, "not answered the first time, answered the second"
+    with monkeypatch.context() as outage:
+        outage.setattr(prefect_server.api, "health", lambda: "no route")
+        loop._check_engine()
+    loop._check_engine()
+    loop._check_engine()
+    assert len(asked) == 3
