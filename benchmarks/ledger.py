@@ -16,7 +16,7 @@ from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import TaskRow
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.turn import take_turn
-from headway.scheduler.store.tasks import load_book
+from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.log.browse_log import LogQuery, browse_log
 from headway.scheduler.usecases.runs.run_now import run_now
 from tests.support.clock import FixedClock
@@ -86,7 +86,7 @@ def _page(engine: Engine, clock: FixedClock, errors: bool = False) -> None:
 def _turn(engine: Engine, clock: FixedClock) -> int:
     with writing(engine) as session:
         turn = take_turn(
-            session, load_book(session), worker_id="worker-1", database_url="", now=clock.now(), problem=None
+            session, load_catalog(session), worker_id="worker-1", database_url="", now=clock.now(), problem=None
         )
         return len(turn.orders)
 

@@ -19,7 +19,7 @@ from headway.scheduler.installation.setup import open_database
 from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.prefect_side.server import PrefectServer, client_environment
-from headway.scheduler.store.tasks import load_book, save_types
+from headway.scheduler.store.tasks import load_catalog, save_types
 from headway.scheduler.usecases.runs.run_now import run_now
 from headway.scheduler.usecases.tasks.apply import apply
 from headway.scheduler.usecases.tasks.find_task import find_task
@@ -96,7 +96,7 @@ class Bench:
             _until(lambda: self._ended(engine) >= 1)  # everything is imported
             before, began = _cpu(worker), time.monotonic()
             with writing(engine) as session:
-                load_book(session)
+                load_catalog(session)
                 for kind in kinds[1:]:
                     run_now(session, clock, OPERATOR, find_task(session, kind))
             _until(lambda: self._ended(engine) >= runs, 3600)

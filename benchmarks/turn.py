@@ -24,7 +24,7 @@ from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store import settings, workers
-from headway.scheduler.store.tasks import Book, load_book, save_types
+from headway.scheduler.store.tasks import Catalog, load_catalog, save_types
 from tests.support.databases import PostgresForTests
 
 NOW = datetime(2026, 11, 23, 15, 1, tzinfo=UTC)
@@ -122,13 +122,13 @@ def turns(engine: Engine, count: int) -> list[tuple[float, float]]:
     at = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)  # 05:30 in New York
     with writing(engine) as session:
         session.execute(update(WorkerRow).values(seen_at=at))
-    book: Book | None = None
+    catalog: Catalog | None = None
     taken = []
     for number in range(count + 2):
         began, cpu = time.perf_counter(), time.process_time()
         with writing(engine) as session:
-            book = load_book(session, book)
-            turn = take_turn(session, book, worker_id="worker-1", database_url="", now=at, problem=None)
+            catalog = load_catalog(session, catalog)
+            turn = take_turn(session, catalog, worker_id="worker-1", database_url="", now=at, problem=None)
         if number >= 2:  # the first ones compile statements and read the book
             taken.append(((time.perf_counter() - began) * 1000, (time.process_time() - cpu) * 1000))
         assert not turn.orders

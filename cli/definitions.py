@@ -51,16 +51,16 @@ def plan(
     if file is None:
         _plan_stored(from_, to, as_json)
         return
-    from headway.scheduler.planning.catalog import build
     from headway.scheduler.planning.lint import lint
+    from headway.scheduler.planning.resolved_definitions import build
     from headway.scheduler.planning.task_types import known_types
 
     definitions = load_file(file)
     zone = (definitions.settings or SettingsSection()).timezone
     start, end = _range(from_, to, zone, now)
-    world = build(definitions, known_types())
-    findings = lint(world, start)
-    runs = forecast(world.tasks, world.calendar, world.limits.max_running, start, end)
+    resolved = build(definitions, known_types())
+    findings = lint(resolved, start)
+    runs = forecast(resolved.tasks, resolved.calendar, resolved.limits.max_running, start, end)
     if as_json:
         print_json(document(start, end, runs, findings))
     else:

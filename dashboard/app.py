@@ -21,7 +21,7 @@ def situation() -> None:
     """How many failed, stuck, late, waiting, running; and the next window."""
     if not ui.allowed(Privilege.VIEW):
         return
-    now = ui.fetch(lambda session, actor: overview(session, CLOCK, actor, book=ui.book(session)))
+    now = ui.fetch(lambda session, actor: overview(session, CLOCK, actor, catalog=ui.catalog(session)))
     counts = [
         ("failed", now.failed, "red"),
         ("stuck", now.stuck, "red"),

@@ -54,7 +54,7 @@ def _warm_up() -> None:
     """
     try:
         with reading(engine()) as session:
-            ui.book(session)
+            ui.catalog(session)
     except (SchedulerError, SQLAlchemyError):  # the pages say so, and ask again
         _log.warning("the database did not answer at the start")
     gc.freeze()

@@ -51,7 +51,7 @@ def task_of(session: Session, uid: int) -> TaskRow:
 
 def start_in_words(uid: int, rules: frozenset[str], zone: str) -> str:
     """When a run asked for now would start, by the forecast."""
-    at = ui.fetch(lambda session, actor: earliest_start(session, CLOCK, actor, uid, rules, book=ui.book(session)))
+    at = ui.fetch(lambda session, actor: earliest_start(session, CLOCK, actor, uid, rules, catalog=ui.catalog(session)))
     if at is None:
         return "not before somebody acts (see Why)"
     return _AT_ONCE if (at - CLOCK.now()).total_seconds() < 60 else words.day_and_time(at, zone)

@@ -17,14 +17,14 @@ from headway.models.ledger.database import reading, writing
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import may
 from headway.scheduler.store.settings import load_settings
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.people.sign_in import SignedIn, look_up
 
 T = TypeVar("T")
 REFRESH_SECONDS = 4
 _TOLD = "_told"
 _UNREACHABLE = "The database does not answer. Nothing was changed. `headway status` on the server says more."
-_book: Book | None = None
+_catalog: Catalog | None = None
 _making = Lock()
 
 
@@ -95,12 +95,12 @@ def tell() -> None:
         st.toast(told, icon=":material/check:")
 
 
-def book(session: Session) -> Book:
+def catalog(session: Session) -> Catalog:
     """All that is defined; made anew only when somebody has changed something."""
-    global _book
+    global _catalog
     with _making:  # with many tasks it takes a while: once for all viewers, not once for each
-        _book = load_book(session, _book)
-        return _book
+        _catalog = load_catalog(session, _catalog)
+        return _catalog
 
 
 def zone() -> str:

@@ -90,7 +90,7 @@ def release(one: ComingOccurrence, zone: str) -> None:
     else:
         st.caption("Released, it is free for the tasks that avoid windows. Those that must run in one may use it too.")
     ask: Callable[[Session, Actor], Preview] = lambda session, actor: preview_release(  # noqa: E731
-        session, CLOCK, actor, name, day, reserve=reserve, book=ui.book(session)
+        session, CLOCK, actor, name, day, reserve=reserve, catalog=ui.catalog(session)
     )
     preview(ui.fetch(ask), zone)
     verb = "Reserve" if reserve else "Release"
@@ -103,7 +103,8 @@ def release(one: ComingOccurrence, zone: str) -> None:
 
 def _preview_of(windows: list[WindowSection], zone: str) -> None:
     preview(
-        ui.fetch(lambda session, actor: preview_windows(session, CLOCK, actor, windows, book=ui.book(session))), zone
+        ui.fetch(lambda session, actor: preview_windows(session, CLOCK, actor, windows, catalog=ui.catalog(session))),
+        zone,
     )
 
 

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from headway.dashboard import ui, words
 from headway.dashboard.board import memory
 from headway.dashboard.board.axis import Axis, axis_of, monday_of, title_of
-from headway.dashboard.board.chart import lane_of, link_of, picture, slot_rows, state_of
+from headway.dashboard.board.chart import lane_of, link_of, loaded, slot_rows, state_of
 from headway.dashboard.data import CLOCK
 from headway.scheduler.planning.local_time import zone as known_zone
 from headway.scheduler.usecases.ahead.day_board import Bar, BoardQuery, DayBoard, day_board
@@ -53,28 +53,28 @@ def board(axis: Axis, kind: str | None, search: str) -> None:
 
     def look(ahead: Ahead | None) -> DayBoard:
         return ui.fetch(
-            lambda session, actor: day_board(session, CLOCK, actor, query, book=ui.book(session), ahead=ahead)
+            lambda session, actor: day_board(session, CLOCK, actor, query, catalog=ui.catalog(session), ahead=ahead)
         )
 
     place = st.empty()
     if axis.end <= CLOCK.now():
         draw(place, look(None), axis, kind)
         return
-    many = len(ui.fetch(lambda session, actor: ui.book(session).tasks)) > _MANY_TASKS
+    many = len(ui.fetch(lambda session, actor: ui.catalog(session).tasks)) > _MANY_TASKS
     if many and not memory.is_there():  # what is known is on screen at once, what takes a moment comes behind it
         draw(place, look(None), axis, kind, note="The forecast is being made ...")
     draw(place, look(memory.forecast(axis.end)), axis, kind)
 
 
 def draw(place: DeltaGenerator, found: DayBoard, axis: Axis, kind: str | None, note: str = "") -> None:
-    """Picture and table, in place of what stood there."""
+    """LoadedBoard and table, in place of what stood there."""
     by_task = kind is not None and not found.slots
     lanes, left_out = lanes_of(found, kind)
     with place.container():
         if not lanes:
             st.info("There is no task yet. *Define task* makes one; then its runs are drawn here.")
             return
-        st.altair_chart(picture(found, axis, lanes, by_task=by_task), alt=summary(found, axis))
+        st.altair_chart(loaded(found, axis, lanes, by_task=by_task), alt=summary(found, axis))
         for line in [note, *notes(found, axis, left_out)]:
             if line:
                 st.caption(line)

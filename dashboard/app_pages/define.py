@@ -159,8 +159,8 @@ def overtaken(name: str) -> None:
 def page() -> None:
     opened()
     uid = ui.query_number("task")
-    book = ui.fetch(lambda session, actor: ui.book(session))
-    names = {one.uid: one.name for one in book.rows.values()}
+    catalog = ui.fetch(lambda session, actor: ui.catalog(session))
+    names = {one.uid: one.name for one in catalog.rows.values()}
     row = ui.fetch(lambda session, actor: session.get(TaskRow, uid)) if uid is not None else None
     if uid is not None and row is None:
         st.error(f"There is no task with UID {uid}: it was deleted, or the address is wrong.")

@@ -99,8 +99,8 @@ def _run(uid: int, *, follow: bool) -> None:
 
 
 def has_steps(uid: int) -> bool:
-    book = ui.fetch(lambda session, actor: ui.book(session))
-    return uid in book.tasks and bool(book.tasks[uid].successors)
+    catalog = ui.fetch(lambda session, actor: ui.catalog(session))
+    return uid in catalog.tasks and bool(catalog.tasks[uid].successors)
 
 
 def page(uid: int) -> None:

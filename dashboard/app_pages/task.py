@@ -131,7 +131,7 @@ def earliest(view: TaskView, zone: str, place: DeltaGenerator) -> None:
     nothing = view.why.run_id is None and view.why.due_at is None
     row = view.row
     found = None if nothing else ui.fetch(
-        lambda session, actor: why(session, CLOCK, actor, row, book=ui.book(session)).earliest_start_at
+        lambda session, actor: why(session, CLOCK, actor, row, catalog=ui.catalog(session)).earliest_start_at
     )  # fmt: skip
     if found is not None:
         place.text(f"Earliest start: {words.day_and_time(found, zone)}")
@@ -229,7 +229,7 @@ if uid is None:
     st.info("Which task? Open one from [Tasks](/).")
 else:
     view = ui.fetch(
-        lambda session, actor: show_task(session, CLOCK, actor, uid or 0, book=ui.book(session), with_start=False)
+        lambda session, actor: show_task(session, CLOCK, actor, uid or 0, catalog=ui.catalog(session), with_start=False)
     )
     zone = ui.zone()
     general(view)

@@ -62,7 +62,7 @@ def table() -> None:
         types=tuple(st.session_state.get(filter_key("types"), [])),
     )
     page = ui.fetch(
-        lambda session, actor: browse_tasks(session, CLOCK, actor, query, book=ui.book(session), limit=_MOST)
+        lambda session, actor: browse_tasks(session, CLOCK, actor, query, catalog=ui.catalog(session), limit=_MOST)
     )
     if not page.lines:
         nothing(query)

@@ -63,5 +63,5 @@ if defined:
         "window may use it either way."
     )
     st.markdown("#### The next 14 occurrences")
-    for one in ui.fetch(lambda session, actor: coming_occurrences(session, CLOCK, actor, book=ui.book(session))):
+    for one in ui.fetch(lambda session, actor: coming_occurrences(session, CLOCK, actor, catalog=ui.catalog(session))):
         line(one, zone, may_change)

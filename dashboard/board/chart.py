@@ -42,7 +42,7 @@ def state_of(bar: Bar) -> str:
     return SHOWN_AS[bar.status]
 
 
-def picture(board: DayBoard, axis: Axis, lanes: Sequence[str], *, by_task: bool) -> alt.LayerChart:
+def loaded(board: DayBoard, axis: Axis, lanes: Sequence[str], *, by_task: bool) -> alt.LayerChart:
     """All layers, the windows lowest."""
     layers = [*_windows(board, axis)]
     if board.slots:

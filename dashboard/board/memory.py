@@ -20,5 +20,5 @@ def forecast(until: datetime) -> Ahead:
     """The forecast to `until` or short of it; made anew once something has happened, or a minute has passed."""
     global _ahead
     with _making:
-        _ahead = ui.fetch(lambda s, actor: look_ahead(s, CLOCK, actor, until, book=ui.book(s), known=_ahead))
+        _ahead = ui.fetch(lambda s, actor: look_ahead(s, CLOCK, actor, until, catalog=ui.catalog(s), known=_ahead))
         return _ahead

@@ -23,13 +23,13 @@ def preview_of(found: TaskSection, version: int | None) -> Preview:
     Among ten thousand tasks it takes two seconds to find out, and *Next* and *Back* ask for the same.
     """
     minute = CLOCK.now().replace(second=0, microsecond=0)
-    defined = ui.fetch(lambda session, actor: ui.book(session).version)
+    defined = ui.fetch(lambda session, actor: ui.catalog(session).version)
     asked = (found.model_dump_json(), version, defined, minute)
     known: tuple[object, Preview] | None = st.session_state.get(key("preview"))
     if known is not None and known[0] == asked:
         return known[1]
     preview = ui.fetch_now(preview_task, found, version=version)
-    preview = replace(preview, applied=replace(preview.applied, world=None))  # a session need not keep all tasks
+    preview = replace(preview, applied=replace(preview.applied, resolved=None))  # a session need not keep all tasks
     st.session_state[key("preview")] = (asked, preview)
     return preview
 

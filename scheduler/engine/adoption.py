@@ -14,7 +14,7 @@ from headway.models.values.window import WindowPolicy
 from headway.scheduler.planning.rules import judge
 from headway.scheduler.store import audit, settings
 from headway.scheduler.store.boards import load_board
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.store.transitions import add_run
 
 
@@ -29,7 +29,7 @@ class Adoption:
 
 def adopt(
     session: Session,
-    book: Book,
+    catalog: Catalog,
     flow_run_id: str,
     deployment_id: str,
     parameters: dict[str, Any],
@@ -39,19 +39,19 @@ def adopt(
     """The flow run's place in the ledger, made if it has none. LookupError for a deployment that is no task type."""
     row = session.exec(select(RunRow).where(RunRow.flow_run_id == flow_run_id)).first()
     if row is None:
-        task_row = _ad_hoc_task(session, book, deployment_id, now)
+        task_row = _ad_hoc_task(session, catalog, deployment_id, now)
         if task_row.historical:
             return Adoption("ended", f"the task '{task_row.name}' is historical: it runs no more")
-        row, book = _take_in(session, book, task_row, flow_run_id, parameters, min(scheduled_at, now), now)
+        row, catalog = _take_in(session, catalog, task_row, flow_run_id, parameters, min(scheduled_at, now), now)
     if row.status in ACTIVE:
         return Adoption("claimed", "it is in progress")
     if row.status is not RunStatus.WAITING:
         return Adoption("ended", row.error or row.message or row.status.value)
-    picture = load_board(session, book, now)
-    run = next((run for run in picture.waiting if run.id == row.id), None)
+    loaded = load_board(session, catalog, now)
+    run = next((run for run in loaded.waiting if run.id == row.id), None)
     if run is None:
         return Adoption("held", "its task cannot be judged; see `headway plan` for what is wrong with it")
-    holds = judge(run, picture.board, now)
+    holds = judge(run, loaded.board, now)
     if not holds:
         return Adoption("held", "it starts at the next turn")
     untils = [hold.until for hold in holds]
@@ -61,17 +61,17 @@ def adopt(
 
 def _take_in(
     session: Session,
-    book: Book,
+    catalog: Catalog,
     task_row: TaskRow,
     flow_run_id: str,
     parameters: dict[str, Any],
     due_at: datetime,
     now: datetime,
-) -> tuple[RunRow, Book]:
+) -> tuple[RunRow, Catalog]:
     assert task_row.uid is not None
-    if task_row.uid not in book.tasks:
-        book = load_book(session)
-    task = book.tasks[task_row.uid]
+    if task_row.uid not in catalog.tasks:
+        catalog = load_catalog(session)
+    task = catalog.tasks[task_row.uid]
     while True:  # two that Prefect schedules for one instant still are two
         row = add_run(
             session,
@@ -87,16 +87,16 @@ def _take_in(
             why="started in Prefect",
         )
         if row is not None:
-            return row, book
+            return row, catalog
         found = session.exec(select(RunRow).where(col(RunRow.flow_run_id) == flow_run_id)).first()
         if found is not None:
-            return found, book
+            return found, catalog
         due_at += timedelta(microseconds=1)
 
 
-def _ad_hoc_task(session: Session, book: Book, deployment_id: str, now: datetime) -> TaskRow:
+def _ad_hoc_task(session: Session, catalog: Catalog, deployment_id: str, now: datetime) -> TaskRow:
     """The task that stands for what is started in Prefect, made if need be; no schedule of its own, one a type."""
-    type_name = next((one.name for one in book.world.types.values() if one.deployment_id == deployment_id), None)
+    type_name = next((one.name for one in catalog.resolved.types.values() if one.deployment_id == deployment_id), None)
     if type_name is None:
         raise LookupError(f"deployment {deployment_id} is no task type; run `headway deploy`")
     name = f"{type_name} (started in Prefect)"

@@ -36,7 +36,7 @@ from headway.scheduler.prefect_side.api import (
 from headway.scheduler.store import workers
 from headway.scheduler.store.claims import record_not_started
 from headway.scheduler.store.run_writer import StoredRunLedger
-from headway.scheduler.store.tasks import chain_book
+from headway.scheduler.store.tasks import load_chain_catalog
 from headway.text import first_line
 
 log = logging.getLogger("headway.handover")
@@ -45,7 +45,7 @@ _LOOKS = 10  # at a result that cannot be read, before the run ends without its 
 _OVER = "Its run was ended in Headway."
 
 
-class HandOver:
+class ExternalPools:
     """One worker's watch over the runs that other pools execute. `begin` and `round` may be called from any thread."""
 
     def __init__(
@@ -187,9 +187,9 @@ class HandOver:
             now = session.get(RunRow, row.id)
             if now is None or (now.claim, now.flow_run_id) != (row.claim, row.flow_run_id):
                 return  # its first call has come back since this round looked
-            book = chain_book(session, row.task_uid)
+            catalog = load_chain_catalog(session, row.task_uid)
         flow_run_id = self._prefect.flow_run_of(row.id, row.attempt)
-        task_type = book.world.types.get(row.type)
+        task_type = catalog.resolved.types.get(row.type)
         if flow_run_id is not None:
             ledger = StoredRunLedger(self._url, row.id, row.claim)
             try:
@@ -198,7 +198,7 @@ class HandOver:
                 ledger.close()
         elif task_type is not None and task_type.handed_to == row.work_pool:
             parameters = dict(row.parameters or {})
-            self._make(start_order(book, task_type, row, row.claim, row.attempt, parameters, self._url))
+            self._make(start_order(catalog, task_type, row, row.claim, row.attempt, parameters, self._url))
         else:
             why = f"its type is not on the work pool '{row.work_pool}' any more"
             self._give_back(row.id, row.claim, row.flow_run_id, why)

@@ -18,12 +18,12 @@ from headway.models.ledger.database import database_url, make_engine, reading, w
 from headway.models.ledger.tables import RunRow
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.scheduler.engine.adoption import Adoption, adopt
-from headway.scheduler.engine.external_pools import HandOver
+from headway.scheduler.engine.external_pools import ExternalPools
 from headway.scheduler.engine.maintenance.alerts import alert_failures, alert_long_running
 from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.engine.maintenance.pickup import EVERY as LOOK_FOR_FILES
 from headway.scheduler.engine.maintenance.pickup import PickupWatch
-from headway.scheduler.engine.maintenance.stopped_processes import Standstill
+from headway.scheduler.engine.maintenance.stopped_processes import StoppedProcesses
 from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.process_identity import end_group, identify_self
@@ -32,11 +32,11 @@ from headway.scheduler.planning.task_types import POOL
 from headway.scheduler.prefect_side.api import PrefectApi, PrefectError
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.store import workers
-from headway.scheduler.store.change_feed import Signs
+from headway.scheduler.store.change_feed import ChangeFeed
 from headway.scheduler.store.claims import give_back_unbegun
 from headway.scheduler.store.run_ends import Ending, cancel_waiting, end_run
 from headway.scheduler.store.settings import wait_for_turn
-from headway.scheduler.store.tasks import Book, chain_book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog, load_chain_catalog
 from headway.text import first_line
 
 log = logging.getLogger("headway.worker")
@@ -70,7 +70,7 @@ class SchedulerLoop:
         self._url = url
         self._prefect = prefect
         self._clock = clock or SystemClock()
-        self._book: Book | None = None
+        self._catalog: Catalog | None = None
         self._warm: WarmServer | None = None
         self._coming: WarmServer | None = None
         self._draining: list[WarmServer] = []
@@ -78,7 +78,7 @@ class SchedulerLoop:
         self._problem: str | None = "not asked yet"
         self._prefect_knows = False  # of every run that ended here: it may have, while no worker could tell it
         self._pickup = PickupWatch(engine, prefect, self.worker_id)
-        self._hand_over = HandOver(engine, url, prefect, self.worker_id)
+        self._hand_over = ExternalPools(engine, url, prefect, self.worker_id)
         self._steadiness = workers.Steadiness()
         self._begun: set[str] = set()  # claims that were handed to a process
         self._in_doubt = False  # a turn failed: what it claimed, if it did, was never handed to anybody
@@ -87,7 +87,7 @@ class SchedulerLoop:
         self._wake = threading.Event()
         self._threads: list[threading.Thread] = []
         self._process = identify_self()
-        self._standstill = Standstill(engine, self._process.host)
+        self._standstill = StoppedProcesses(engine, self._process.host)
 
     @classmethod
     def from_environment(cls) -> "SchedulerLoop":
@@ -144,19 +144,19 @@ class SchedulerLoop:
     ) -> Adoption:
         """Take a flow run that somebody started in Prefect into the ledger, and say what became of it."""
         with writing(self._engine) as session:
-            book = load_book(session, self._book)
-            adoption = adopt(session, book, flow_run_id, deployment_id, parameters, scheduled_at, self._clock.now())
+            catalog = load_catalog(session, self._catalog)
+            adoption = adopt(session, catalog, flow_run_id, deployment_id, parameters, scheduled_at, self._clock.now())
         self._wake.set()
         return adoption
 
     # Turns
 
     def _turns(self) -> None:
-        signs: Signs | None = None
+        signs: ChangeFeed | None = None
         next_turn: datetime | None = None
         while not self._stopping.is_set():
             try:
-                signs = signs or Signs(self._engine)
+                signs = signs or ChangeFeed(self._engine)
                 now = self._clock.now()
                 if signs.changed() or self._wake.is_set() or _is_due(next_turn, now):
                     self._wake.clear()
@@ -175,8 +175,8 @@ class SchedulerLoop:
         if self._no_starts.is_set():
             return now + timedelta(seconds=IDLE_SECONDS)
         with reading(self._engine) as session:
-            self._book = load_book(session, self._book)
-        self._keep_warm(self._book)
+            self._catalog = load_catalog(session, self._catalog)
+        self._keep_warm(self._catalog)
         in_doubt, self._in_doubt = self._in_doubt, True  # until the end of this turn is heard of
         with writing(self._engine) as session:
             wait_for_turn(session)
@@ -188,14 +188,14 @@ class SchedulerLoop:
                 give_back_unbegun(session, self.worker_id, self._begun, now)
             turn = take_turn(
                 session,
-                self._book,
+                self._catalog,
                 worker_id=self.worker_id,
                 database_url=self._url,
                 now=now,
                 problem=self._engine_problem(),
             )
         self._in_doubt = bool(turn.orders)  # until each is begun; what is claimed and never begun would wait for ever
-        self._lead_exporters(turn.orders, self._book)
+        self._lead_exporters(turn.orders, self._catalog)
         for order in turn.orders:
             if self._no_starts.is_set():
                 self._give_back()
@@ -208,9 +208,9 @@ class SchedulerLoop:
         latest = now + timedelta(seconds=HELD_SECONDS if turn.held else IDLE_SECONDS)
         return min(latest, turn.next_due_at) if turn.next_due_at else latest
 
-    def _lead_exporters(self, orders: list[StartOrder], book: Book) -> None:
+    def _lead_exporters(self, orders: list[StartOrder], catalog: Catalog) -> None:
         """Before an exporter starts, its block says what the setting says: somebody may have edited either."""
-        exporters = {one.deployment_id for one in book.world.types.values() if one.exporter}
+        exporters = {one.deployment_id for one in catalog.resolved.types.values() if one.exporter}
         if not exporters.intersection(order.deployment_id for order in orders):
             return
         try:
@@ -235,25 +235,25 @@ class SchedulerLoop:
             raise
 
     def _begin_warm(self, order: StartOrder) -> None:
-        assert self._warm is not None and self._book is not None
+        assert self._warm is not None and self._catalog is not None
         try:
             self._warm.begin(order)
         except WarmServerGone:
             if self._no_starts.is_set():
                 raise
             log.warning("the warm process is gone; a new one takes run %s", order.run_id)
-            self._keep_warm(self._book).begin(order)
+            self._keep_warm(self._catalog).begin(order)
 
     def _give_back(self) -> None:
         """This worker is to start nothing more: what it claimed meanwhile waits again, for another."""
         with writing(self._engine) as session:
             give_back_unbegun(session, self.worker_id, self._begun, self._clock.now())
 
-    def _keep_warm(self, book: Book) -> WarmServer:
+    def _keep_warm(self, catalog: Catalog) -> WarmServer:
         """A warm process with the flows of today's deployments; while it imports, the one before serves on."""
-        own = [one for one in book.world.types.values() if one.work_pool == POOL and "." in one.entrypoint]
+        own = [one for one in catalog.resolved.types.values() if one.work_pool == POOL and "." in one.entrypoint]
         modules = {one.entrypoint.rpartition(".")[0] for one in own}
-        wanted = (book.deployed_at, *sorted(module for module in modules if "/" not in module and ":" not in module))
+        wanted = (catalog.deployed_at, *sorted(module for module in modules if "/" not in module and ":" not in module))
         if wanted != self._warm_for or not self._newest_alive():
             self._retire(self._coming)
             self._coming = WarmServer([str(module) for module in wanted[1:]], None, self._on_exit)
@@ -305,10 +305,10 @@ class SchedulerLoop:
             if ours:
                 status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
                 ending = Ending(status, error=None if asked_by else exited.describe(), message=exited.describe())
-                book = chain_book(session, row.task_uid)
+                catalog = load_chain_catalog(session, row.task_uid)
                 now = self._clock.now()
                 who = asked_by or self.worker_id
-                end_run(session, book, exited.run_id, ending, now=now, who=who, claim=exited.claim)
+                end_run(session, catalog, exited.run_id, ending, now=now, who=who, claim=exited.claim)
             put_back = row.status is RunStatus.WAITING
         if put_back:
             self._check_engine()  # it found Prefect away, perhaps before we did
@@ -369,8 +369,8 @@ class SchedulerLoop:
             if current is None or current.ended_at is not None:
                 return
             if current.status is RunStatus.WAITING:
-                book = chain_book(session, row.task_uid)
-                cancel_waiting(session, book, row.id, now=self._clock.now(), who=who, why="cancelled in Prefect")
+                catalog = load_chain_catalog(session, row.task_uid)
+                cancel_waiting(session, catalog, row.id, now=self._clock.now(), who=who, why="cancelled in Prefect")
                 return
             current.cancel_asked_by = who
             session.add(current)
@@ -378,7 +378,7 @@ class SchedulerLoop:
         if process is not None:
             end_group(process)
 
-    # Signs of life
+    # ChangeFeed of life
 
     def _beat(self) -> None:
         now = self._clock.now()
@@ -439,7 +439,7 @@ def _drain(server: WarmServer) -> None:
     server.stop()
 
 
-def _close(signs: Signs | None) -> None:
+def _close(signs: ChangeFeed | None) -> None:
     """Give up a connection that may be broken; the next look makes a new one."""
     if signs is not None:
         with contextlib.suppress(SQLAlchemyError):

@@ -14,12 +14,12 @@ from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning import file_names
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.planning.turn import turn
-from headway.scheduler.store.boards import Picture, first_scheduled, first_waiting, load_board
+from headway.scheduler.store.boards import LoadedBoard, first_scheduled, first_waiting, load_board
 from headway.scheduler.store.claims import claim_run
 from headway.scheduler.store.due_runs import account_for_dues
 from headway.scheduler.store.run_ends import refuse_run
 from headway.scheduler.store.settings import wait_for_turn
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 
 BATCH = 16
 """How many runs one turn starts at most, so that several workers share a rush."""
@@ -39,7 +39,7 @@ class Turn:
 
 def take_turn(
     session: Session,
-    book: Book,
+    catalog: Catalog,
     *,
     worker_id: str,
     database_url: str,
@@ -52,23 +52,23 @@ def take_turn(
     now: read after `wait_for_turn`, where others take turns too.
     """
     wait_for_turn(session)
-    book = load_book(session, book)  # somebody may have edited since the caller looked
+    catalog = load_catalog(session, catalog)  # somebody may have edited since the caller looked
     scheduled, waiting = first_scheduled(session), first_waiting(session)
     if not any(at is not None and at <= now for at in (scheduled, waiting)):
         return Turn([], 0, _earliest(scheduled, waiting))
     if scheduled is not None and scheduled <= now:
-        if not account_for_dues(session, book, now):
+        if not account_for_dues(session, catalog, now):
             return Turn([], 0, now)
         scheduled = first_scheduled(session)
-    picture = load_board(session, book, now, problem=problem)
-    ready = [run for run in picture.waiting if run.due_at <= now]
-    started = turn(picture.board, ready, now, most=BATCH)
+    loaded = load_board(session, catalog, now, problem=problem)
+    ready = [run for run in loaded.waiting if run.due_at <= now]
+    started = turn(loaded.board, ready, now, most=BATCH)
     orders = []
     for run in started:
-        order = _claim(session, book, picture, run, worker_id, database_url, now, new_claim())
+        order = _claim(session, catalog, loaded, run, worker_id, database_url, now, new_claim())
         if order is not None:
             orders.append(order)
-    later = (run.due_at for run in picture.waiting if run.due_at > now)
+    later = (run.due_at for run in loaded.waiting if run.due_at > now)
     return Turn(orders, len(ready) - len(started), _earliest(scheduled, *later))
 
 
@@ -78,41 +78,41 @@ def _earliest(*instants: datetime | None) -> datetime | None:
 
 def _claim(
     session: Session,
-    book: Book,
-    picture: Picture,
+    catalog: Catalog,
+    loaded: LoadedBoard,
     run: Run,
     worker_id: str,
     database_url: str,
     now: datetime,
     claim: str,
 ) -> StartOrder | None:
-    task, row = run.task, picture.rows[run.id]
-    task_type = book.world.types[task.type]
+    task, row = run.task, loaded.rows[run.id]
+    task_type = catalog.resolved.types[task.type]
     sequence = row.sequence or _next_sequence(session, task.uid)
     try:
-        parameters = _parameters(task, row, book.rows[task.uid], task_type, sequence)
+        parameters = _parameters(task, row, catalog.rows[task.uid], task_type, sequence)
     except ValueError as error:
-        refuse_run(session, book, run.id, str(error), now=now, who="scheduler")
+        refuse_run(session, catalog, run.id, str(error), now=now, who="scheduler")
         return None
     claimed = claim_run(
         session,
         run,
         claim=claim,
         worker_id=worker_id,
-        max_running=picture.board.max_running,
+        max_running=loaded.board.max_running,
         now=now,
         parameters=parameters,
         sequence=sequence,
-        object_name=book.rows[task.uid].object,
+        object_name=catalog.rows[task.uid].object,
         work_pool=task_type.handed_to,
     )
     if not claimed:
         return None
-    return start_order(book, task_type, row, claim, run.attempt + 1, parameters, database_url)
+    return start_order(catalog, task_type, row, claim, run.attempt + 1, parameters, database_url)
 
 
 def start_order(
-    book: Book,
+    catalog: Catalog,
     task_type: TaskType,
     row: RunRow,
     claim: str,
@@ -121,7 +121,7 @@ def start_order(
     database_url: str,
 ) -> StartOrder:
     """All that whoever executes the run has to know of it."""
-    task, task_row = book.tasks[row.task_uid], book.rows[row.task_uid]
+    task, task_row = catalog.tasks[row.task_uid], catalog.rows[row.task_uid]
     return StartOrder(
         run_id=row.id or 0,
         attempt=attempt,
@@ -139,7 +139,7 @@ def start_order(
             "headway.due": row.due_at.isoformat(),
             "headway.zone": task.timezone,
             "headway.object": task_row.object,
-            "headway.importer_path": book.world.settings.customer_importer_file_path or "",
+            "headway.importer_path": catalog.resolved.settings.customer_importer_file_path or "",
         },
     )
 

@@ -33,7 +33,7 @@ _REASONS = {
 }
 
 
-class Zygote:
+class ForkServer:
     """Serves one worker over one socket. Single-threaded."""
 
     def __init__(self, worker: socket.socket) -> None:
@@ -214,7 +214,7 @@ def _noticed(number: int, frame: object) -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """TERM when the zygote dies, however it dies (Linux; elsewhere the run's own watch sees it)."""
+    """TERM when the fork server dies, however it dies (Linux; elsewhere the run's own watch sees it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -248,4 +248,4 @@ def _execute(order: StartOrder, ledger: str, why_ended: Callable[[], str | None]
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as to_worker:
-        Zygote(to_worker).serve()
+        ForkServer(to_worker).serve()

@@ -18,7 +18,7 @@ class LedgerDown(Exception):
     """The ledger's database could not be written."""
 
 
-class GuardedLedger:
+class RetryingLedger:
     """All writes of a run's process go through here, from whichever thread.
 
     A lost claim ends the process on the spot: whatever it would do next, it has no right to.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headway.scheduler.execution.ledger_port import LogLine
-from headway.scheduler.execution.retrying_ledger import GuardedLedger, LedgerDown
+from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.run_outcome import own_traceback
 
 BATCH_SECONDS = 0.3
@@ -36,7 +36,7 @@ class RunOutput(logging.Handler):
 
     def __init__(
         self,
-        ledger: GuardedLedger,
+        ledger: RetryingLedger,
         loggers: Sequence[str],
         gave_up: Callable[[], None],
         told_to_end: Callable[[], str | None],

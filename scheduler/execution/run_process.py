@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headway.scheduler.execution.flow_run import Gone, Twin, flow_run_for, is_cancelled, load_flow, set_state
 from headway.scheduler.execution.ledger_port import ExitCode, LedgerFactory, LogLine, Outcome, RunLedger
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.execution.retrying_ledger import GuardedLedger, LedgerDown
+from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.run_outcome import failure_of, one_line, outcome_of, own_traceback, state_failure
 from headway.scheduler.execution.run_output import RunOutput
 from headway.scheduler.execution.warm_server import StartOrder
@@ -101,7 +101,7 @@ def execute(order: StartOrder, open_ledger: LedgerFactory, why_ended: Callable[[
     signal.signal(signal.SIGTERM, _raise_terminated)
     os.environ["HEADWAY_RUN"] = str(order.run_id)  # a flow that asks whether its result is read here may know
     try:
-        ledger = GuardedLedger(open_ledger(order.database_url, order.run_id, order.claim))
+        ledger = RetryingLedger(open_ledger(order.database_url, order.run_id, order.claim))
         return _Execution(order, ledger, why_ended).run()
     except LedgerDown as down:
         print(f"Run {order.run_id}: the ledger cannot be written: {down}", file=sys.stderr, flush=True)
@@ -109,7 +109,7 @@ def execute(order: StartOrder, open_ledger: LedgerFactory, why_ended: Callable[[
 
 
 class _Execution:
-    def __init__(self, order: StartOrder, ledger: GuardedLedger, why_ended: Callable[[], str | None]) -> None:
+    def __init__(self, order: StartOrder, ledger: RetryingLedger, why_ended: Callable[[], str | None]) -> None:
         self._order = order
         self._ledger = ledger
         self._why_ended = why_ended

@@ -12,9 +12,9 @@ from headway.models.values.instant import FOREVER
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.models.values.window import WindowPolicy
-from headway.scheduler.planning.catalog import World
 from headway.scheduler.planning.local_time import clock_time, length_in_words, zone
 from headway.scheduler.planning.occurrences import occurrences
+from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.planning.windows import Calendar
 
 AHEAD = timedelta(days=35)
@@ -25,26 +25,26 @@ Dues = Mapping[int, list[datetime]]
 Spans = list[tuple[datetime, datetime, int]]
 
 
-def lint(world: World, now: datetime, *, about: Collection[str] | None = None) -> list[Finding]:
+def lint(resolved: ResolvedDefinitions, now: datetime, *, about: Collection[str] | None = None) -> list[Finding]:
     """Every finding, in the order of their ids; those that kept a task out of the world come along.
 
     about: names of tasks; of collisions and windows (L1, L3) only what concerns these is looked for.
     """
-    named = [task for task in world.tasks.values() if about is None or task.name in about]
-    dues = _dues(world, _ranges(world, now), _concerned(world, named) if about is not None else None)
-    findings = list(world.findings)
-    findings += _collisions(world, dues, now, {task.uid for task in named} if about is not None else None)
-    findings += _spacings(world)
-    findings += _due_in_windows(world, dues)
-    findings += _windows_needed(world, now)
-    findings += _exporters(world)
+    named = [task for task in resolved.tasks.values() if about is None or task.name in about]
+    dues = _dues(resolved, _ranges(resolved, now), _concerned(resolved, named) if about is not None else None)
+    findings = list(resolved.findings)
+    findings += _collisions(resolved, dues, now, {task.uid for task in named} if about is not None else None)
+    findings += _spacings(resolved)
+    findings += _due_in_windows(resolved, dues)
+    findings += _windows_needed(resolved, now)
+    findings += _exporters(resolved)
     return sorted(findings, key=lambda finding: (finding.id, finding.level is Level.WARNING))
 
 
-def _ranges(world: World, now: datetime) -> list[tuple[datetime, datetime]]:
+def _ranges(resolved: ResolvedDefinitions, now: datetime) -> list[tuple[datetime, datetime]]:
     """The stretches of time to look at, in order and apart from each other."""
     spans = [(now, now + AHEAD)]
-    tasks, windows = world.tasks.values(), world.calendar.windows
+    tasks, windows = resolved.tasks.values(), resolved.calendar.windows
     for name in {task.timezone for task in tasks} | {window.timezone for window in windows}:
         spans += [(change - _DAY, change + _DAY) for change in _clock_changes(name, now.date())]
     merged: list[tuple[datetime, datetime]] = []
@@ -69,18 +69,18 @@ def _clock_changes(timezone: str, today: date) -> tuple[datetime, ...]:
 
 
 def _dues(
-    world: World, ranges: list[tuple[datetime, datetime]], only: Collection[int] | None = None
+    resolved: ResolvedDefinitions, ranges: list[tuple[datetime, datetime]], only: Collection[int] | None = None
 ) -> dict[int, list[datetime]]:
     """When each task comes due; a chain's later step as windows and spacing alone would have it."""
     dues: dict[int, list[datetime]] = {}
-    wanted = world.tasks.values() if only is None else [world.tasks[uid] for uid in only]
+    wanted = resolved.tasks.values() if only is None else [resolved.tasks[uid] for uid in only]
     for task in sorted(wanted, key=lambda task: task.step):
         if not isinstance(task.schedule, After):
             dues[task.uid] = [due for start, end in ranges for due in occurrences(task, start, end)]
         elif task.scheduled:
-            before = world.tasks[task.schedule.predecessor]
+            before = resolved.tasks[task.schedule.predecessor]
             distance = max(task.schedule.spacing, before.estimate or timedelta(0))
-            dues[task.uid] = [_start(before, due, world.calendar) + distance for due in dues.get(before.uid, ())]
+            dues[task.uid] = [_start(before, due, resolved.calendar) + distance for due in dues.get(before.uid, ())]
     return dues
 
 
@@ -99,15 +99,17 @@ class _Pair:
     dates: list[datetime] = field(default_factory=list)
 
 
-def _concerned(world: World, named: list[Task]) -> set[int]:
+def _concerned(resolved: ResolvedDefinitions, named: list[Task]) -> set[int]:
     """All whose times have to be known to say what these tasks collide with."""
     groups = {task.group for task in named}
-    return _with_predecessors(world, [task for task in world.tasks.values() if task.group in groups])
+    return _with_predecessors(resolved, [task for task in resolved.tasks.values() if task.group in groups])
 
 
-def _collisions(world: World, dues: Dues, now: datetime, only: Collection[int] | None = None) -> Iterator[Finding]:
+def _collisions(
+    resolved: ResolvedDefinitions, dues: Dues, now: datetime, only: Collection[int] | None = None
+) -> Iterator[Finding]:
     groups: dict[str, list[Task]] = defaultdict(list)
-    for task in world.tasks.values():
+    for task in resolved.tasks.values():
         if dues.get(task.uid):
             groups[task.group].append(task)
     for name, members in groups.items():
@@ -116,7 +118,7 @@ def _collisions(world: World, dues: Dues, now: datetime, only: Collection[int] |
         pairs, all_told = _pairs(members, dues, only)
         busy = _busy(members, dues) if pairs else []
         for pair in pairs:
-            yield _collision(pair, busy, world.calendar, now)
+            yield _collision(pair, busy, resolved.calendar, now)
         if not all_told:
             message = (
                 f"group '{name}': more than {_MOST_PAIRS} pairs of its {len(members)} tasks collide; these are the "
@@ -218,18 +220,22 @@ def _closed(policy: WindowPolicy, calendar: Calendar, low: datetime, high: datet
     return [(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)]
 
 
-def nearest_free(world: World, task: Task, now: datetime, moved: Callable[[timedelta], Task | None]) -> Task | None:
+def nearest_free(
+    resolved: ResolvedDefinitions, task: Task, now: datetime, moved: Callable[[timedelta], Task | None]
+) -> Task | None:
     """The task moved by as little as possible so that it collides with nothing of its group nor waits for a window.
 
     moved: the task so much later or earlier, None where it cannot be. Tried in steps of five minutes, half a day
     either way, on all the days that the lint looks at; None where no step is free on all of them.
     """
-    ranges = _ranges(world, now)
-    dues = _dues(world, ranges, _concerned(world, [task]))
-    busy = _busy([world.tasks[uid] for uid in dues if uid != task.uid and world.tasks[uid].group == task.group], dues)
-    for shift in _free_shifts(dues.get(task.uid, []), task, busy, world.calendar):
+    ranges = _ranges(resolved, now)
+    dues = _dues(resolved, ranges, _concerned(resolved, [task]))
+    busy = _busy(
+        [resolved.tasks[uid] for uid in dues if uid != task.uid and resolved.tasks[uid].group == task.group], dues
+    )
+    for shift in _free_shifts(dues.get(task.uid, []), task, busy, resolved.calendar):
         other = moved(shift)
-        if other is not None and _is_free(other, ranges, busy, world.calendar):
+        if other is not None and _is_free(other, ranges, busy, resolved.calendar):
             return other
     return None
 
@@ -263,26 +269,26 @@ def _near(busy: Spans, low: datetime, high: datetime) -> Spans:
     return [one for one in found if one[1] > low]
 
 
-def _with_predecessors(world: World, tasks: list[Task]) -> set[int]:
+def _with_predecessors(resolved: ResolvedDefinitions, tasks: list[Task]) -> set[int]:
     """The UIDs of these tasks and of all steps before them."""
     found: set[int] = set()
     for task in tasks:
         at: Task | None = task
         while at is not None and at.uid not in found:
             found.add(at.uid)
-            at = world.tasks[at.schedule.predecessor] if isinstance(at.schedule, After) else None
+            at = resolved.tasks[at.schedule.predecessor] if isinstance(at.schedule, After) else None
     return found
 
 
 # L2 to L5, L7
 
 
-def _spacings(world: World) -> Iterator[Finding]:
-    limits = world.limits
-    for task in world.tasks.values():
+def _spacings(resolved: ResolvedDefinitions) -> Iterator[Finding]:
+    limits = resolved.limits
+    for task in resolved.tasks.values():
         if task.historical or not isinstance(task.schedule, After):
             continue
-        spacing, before = task.schedule.spacing, world.tasks[task.schedule.predecessor]
+        spacing, before = task.schedule.spacing, resolved.tasks[task.schedule.predecessor]
         between = f"step {task.step} '{task.name}' starts {length_in_words(spacing)} after '{before.name}'"
         if spacing < limits.min_spacing:
             message = (
@@ -294,9 +300,9 @@ def _spacings(world: World) -> Iterator[Finding]:
             yield Finding("L2", Level.WARNING, (task.name,), message)
 
 
-def _due_in_windows(world: World, dues: Dues) -> Iterator[Finding]:
-    reserved = world.calendar.reserved
-    for task in world.tasks.values():
+def _due_in_windows(resolved: ResolvedDefinitions, dues: Dues) -> Iterator[Finding]:
+    reserved = resolved.calendar.reserved
+    for task in resolved.tasks.values():
         if task.window is not WindowPolicy.AVOID:
             continue
         inside = [due for due in dues.get(task.uid, ()) if reserved.at(due) is not None]
@@ -304,7 +310,7 @@ def _due_in_windows(world: World, dues: Dues) -> Iterator[Finding]:
             continue
         first = inside[0]
         window = reserved.at(first)
-        clears_at = world.calendar.clears_at(task.window, task.estimate, first)
+        clears_at = resolved.calendar.clears_at(task.window, task.estimate, first)
         assert window is not None and clears_at is not None
         often = f" ({len(inside)} times in the days looked at)" if len(inside) > 1 else ""
         if clears_at == FOREVER:
@@ -318,24 +324,24 @@ def _due_in_windows(world: World, dues: Dues) -> Iterator[Finding]:
         yield Finding("L3", Level.WARNING, (task.name,), message)
 
 
-def _windows_needed(world: World, now: datetime) -> Iterator[Finding]:
-    for task in world.tasks.values():
+def _windows_needed(resolved: ResolvedDefinitions, now: datetime) -> Iterator[Finding]:
+    for task in resolved.tasks.values():
         if task.historical:
             continue
-        if task.window is WindowPolicy.REQUIRE and not world.calendar.windows:
+        if task.window is WindowPolicy.REQUIRE and not resolved.calendar.windows:
             message = f"'{task.name}' must run in a maintenance window, and there is none; define one"
             yield Finding("L4", Level.ERROR, (task.name,), message)
-        elif task.estimate is not None and not world.calendar.can_ever_fit(task.window, task.estimate, now):
+        elif task.estimate is not None and not resolved.calendar.can_ever_fit(task.window, task.estimate, now):
             where = "no maintenance window" if task.window is WindowPolicy.REQUIRE else "no time between windows"
             message = f"'{task.name}' takes about {length_in_words(task.estimate)}: {where} is that long"
             yield Finding("L5", Level.WARNING, (task.name,), message)
 
 
-def _exporters(world: World) -> Iterator[Finding]:
-    if world.settings.customer_importer_file_path is not None:
+def _exporters(resolved: ResolvedDefinitions) -> Iterator[Finding]:
+    if resolved.settings.customer_importer_file_path is not None:
         return
-    for task in world.tasks.values():
-        if world.types[task.type].exporter and not task.historical:
+    for task in resolved.tasks.values():
+        if resolved.types[task.type].exporter and not task.historical:
             message = (
                 f"'{task.name}' is an exporter, and no importer path is configured: set "
                 r"settings.customer_importer_file_path, with two leading backslashes, such as '\\flexftp\acme\import'"

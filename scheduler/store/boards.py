@@ -13,7 +13,7 @@ from headway.models.values.run import Failure, Run, RunStatus
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.scheduler.planning.board import Board
-from headway.scheduler.store.tasks import Book, as_run
+from headway.scheduler.store.tasks import Catalog, as_run
 from headway.scheduler.store.workers import engine_problem
 
 _CHUNK = 5000
@@ -37,7 +37,7 @@ _FIRST_WAITING = sa.select(func.min(func.coalesce(_RUN.c.retry_at, _RUN.c.due_at
 
 
 @dataclass(frozen=True)
-class Picture:
+class LoadedBoard:
     """A board with its waiting runs, and the rows behind them. lost: the groups that failed runs keep."""
 
     board: Board
@@ -47,47 +47,47 @@ class Picture:
 
 
 def load_board(
-    session: Session, book: Book, now: datetime, *, problem: str | bool | None = True, whole: bool = False
-) -> Picture:
+    session: Session, catalog: Catalog, now: datetime, *, problem: str | bool | None = True, whole: bool = False
+) -> LoadedBoard:
     """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows.
 
     whole: also what is true of tasks without an open run (the board's tasks have today's estimates then), for a look
     at what is to come; a turn needs none of it.
     """
-    rows = [row for row in open_runs(session) if row.task_uid in book.tasks]
+    rows = [row for row in open_runs(session) if row.task_uid in catalog.tasks]
     uids = {row.task_uid for row in rows}
-    before = {schedule.predecessor for uid in uids if isinstance(schedule := book.tasks[uid].schedule, After)}
-    facts = _facts(session, set(book.tasks) if whole else uids | before)
-    tasks = {uid: _as_learned(task, facts.get(uid)) for uid, task in book.tasks.items()} if whole else book.tasks
+    before = {schedule.predecessor for uid in uids if isinstance(schedule := catalog.tasks[uid].schedule, After)}
+    facts = _facts(session, set(catalog.tasks) if whole else uids | before)
+    tasks = {uid: _as_learned(task, facts.get(uid)) for uid, task in catalog.tasks.items()} if whole else catalog.tasks
     runs = [as_run(row, _as_learned(tasks[row.task_uid], facts[row.task_uid])) for row in rows]
     told = engine_problem(session, now) if isinstance(problem, bool) else problem
     board = Board(
         tasks,
-        book.world.calendar,
-        book.world.limits.max_running,
+        catalog.resolved.calendar,
+        catalog.resolved.limits.max_running,
         runs=runs,
         failures={uid: Failure(fact.failed_run_id, None) for uid, fact in facts.items() if fact.failed_run_id},
         last_start={uid: fact.last_started_at for uid, fact in facts.items() if fact.last_started_at},
         engine_problem=told,
     )
-    locked = _locked_groups(session, book)
+    locked = _locked_groups(session, catalog)
     for group, (run, _) in locked.items():
         board.active_by_group.setdefault(group, run)
     lost = {group: run for group, (run, ended) in locked.items() if ended}
     waiting = [run for run in runs if run.status is RunStatus.WAITING]
-    return Picture(board, waiting, {row.id or 0: row for row in rows}, lost)
+    return LoadedBoard(board, waiting, {row.id or 0: row for row in rows}, lost)
 
 
-def _locked_groups(session: Session, book: Book) -> dict[str, tuple[Run, bool]]:
+def _locked_groups(session: Session, catalog: Catalog) -> dict[str, tuple[Run, bool]]:
     """The groups that runs have to themselves, and whether the run has ended.
 
     A failed run keeps its group until it is reset, where its process is not proven gone; and one in progress keeps the
     group that it started in, whatever `headway deploy` makes of its type meanwhile.
     """
     return {
-        name.removeprefix("group:"): (as_run(row, book.tasks[row.task_uid]), row.ended_at is not None)
+        name.removeprefix("group:"): (as_run(row, catalog.tasks[row.task_uid]), row.ended_at is not None)
         for name, row in session.exec(_LOCKED).all()
-        if row.task_uid in book.tasks
+        if row.task_uid in catalog.tasks
     }
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 _NEWEST = "SELECT (SELECT MAX(id) FROM run_event), (SELECT MAX(id) FROM audit)"
 
 
-class Signs:
+class ChangeFeed:
     """A connection of its own that is asked many times a second. One thread's; `close` it."""
 
     def __init__(self, engine: Engine) -> None:

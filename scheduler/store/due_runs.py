@@ -10,7 +10,7 @@ from headway.models.ledger.tables import RunRow, TaskRow
 from headway.models.values.run import RunStatus, Trigger
 from headway.models.values.task import CatchUp, Task
 from headway.scheduler.planning.occurrences import next_occurrence, occurrences
-from headway.scheduler.store.tasks import Book
+from headway.scheduler.store.tasks import Catalog
 from headway.scheduler.store.transitions import UNSEEN, add_runs, end_waiting
 
 MOST_MISSED_ROWS = 100
@@ -20,14 +20,14 @@ _TICK = timedelta(microseconds=1)
 _DUE = select(TaskRow).where(col(TaskRow.next_due_at) <= bindparam("now")).order_by(col(TaskRow.next_due_at))
 
 
-def account_for_dues(session: Session, book: Book, now: datetime) -> bool:
+def account_for_dues(session: Session, catalog: Catalog, now: datetime) -> bool:
     """Give occurrences up to now their rows, by each task's catch-up rule; whether that was all of them.
 
     After a long silence it is not: the next transaction goes on. (What waits for a turn while some of it has no row
     yet may be the wrong thing to start.)
     """
     rows = session.exec(_DUE.limit(MOST_AT_ONCE), params={"now": now}).all()
-    known = [(row, book.tasks[row.uid or 0]) for row in rows if row.uid in book.tasks]
+    known = [(row, catalog.tasks[row.uid or 0]) for row in rows if row.uid in catalog.tasks]
     room = MOST_AT_ONCE
     for row, task in known:
         if room <= 0:
@@ -38,14 +38,14 @@ def account_for_dues(session: Session, book: Book, now: datetime) -> bool:
     return room > 0 and not (known and len(rows) == MOST_AT_ONCE)
 
 
-def account_before_edit(session: Session, book: Book, uids: set[int], stopped: set[int], now: datetime) -> None:
+def account_before_edit(session: Session, catalog: Catalog, uids: set[int], stopped: set[int], now: datetime) -> None:
     """As account_for_dues, by the definitions of before an edit and for these tasks alone.
 
     What came due while no worker took a turn keeps its row that way. stopped: the tasks that the edit takes out of
     use; what they missed is not run any more.
     """
     for row in session.exec(_DUE, params={"now": now}).all():
-        task = book.tasks.get(row.uid or 0)
+        task = catalog.tasks.get(row.uid or 0)
         if task is None or row.uid not in uids:
             continue
         dues = _newly_due(session, task, row, now)

@@ -11,7 +11,7 @@ from headway.models.values.run import ACTIVE, FINISHED_WELL, RunStatus, Trigger
 from headway.scheduler.store.chain_runs import continue_chain
 from headway.scheduler.store.claims import free_locks, record_back_to_waiting
 from headway.scheduler.store.queries.run_history import error_lines
-from headway.scheduler.store.tasks import Book, as_run
+from headway.scheduler.store.tasks import Catalog, as_run
 from headway.scheduler.store.transitions import end_waiting, record_transition
 
 _LEARN_FROM = 20
@@ -31,7 +31,7 @@ class Ending:
 
 def end_run(
     session: Session,
-    book: Book,
+    catalog: Catalog,
     run_id: int,
     ending: Ending,
     *,
@@ -76,9 +76,9 @@ def end_run(
     free_locks(session, run_id, but_group=keep_group)
     session.refresh(row)
     _remember(session, row, task_row)
-    task = book.tasks.get(row.task_uid)
+    task = catalog.tasks.get(row.task_uid)
     if task is not None:
-        continue_chain(session, book, as_run(row, task), row, now)
+        continue_chain(session, catalog, as_run(row, task), row, now)
     return True
 
 
@@ -125,7 +125,7 @@ def learned_duration(session: Session, uid: int) -> timedelta | None:
     return max(lengths[-(-95 * len(lengths) // 100) - 1], timedelta(seconds=1))
 
 
-def refuse_run(session: Session, book: Book, run_id: int, error: str, *, now: datetime, who: str) -> bool:
+def refuse_run(session: Session, catalog: Catalog, run_id: int, error: str, *, now: datetime, who: str) -> bool:
     """A waiting run that cannot start as it is defined fails at once, with the reason, instead of waiting for ever."""
     moved = record_transition(
         session,
@@ -139,24 +139,24 @@ def refuse_run(session: Session, book: Book, run_id: int, error: str, *, now: da
         sorted_at=now,
     )
     ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=True)
-    return moved and end_run(session, book, run_id, ending, now=now, who=who)
+    return moved and end_run(session, catalog, run_id, ending, now=now, who=who)
 
 
-def cancel_waiting(session: Session, book: Book, run_id: int, *, now: datetime, who: str, why: str) -> bool:
+def cancel_waiting(session: Session, catalog: Catalog, run_id: int, *, now: datetime, who: str, why: str) -> bool:
     """waiting -> cancelled, with the steps behind it skipped."""
     moved = end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
     row = session.get(RunRow, run_id, populate_existing=True)
-    if moved and row is not None and row.task_uid in book.tasks:
-        continue_chain(session, book, as_run(row, book.tasks[row.task_uid]), row, now)
+    if moved and row is not None and row.task_uid in catalog.tasks:
+        continue_chain(session, catalog, as_run(row, catalog.tasks[row.task_uid]), row, now)
     return moved
 
 
-def cancel_unwanted(session: Session, book: Book, uid: int, *, now: datetime, who: str) -> list[int]:
+def cancel_unwanted(session: Session, catalog: Catalog, uid: int, *, now: datetime, who: str) -> list[int]:
     """Cancel what waits of a task that is disabled or historical now; a disabled one's manual runs stay.
 
     No steps are skipped behind them: at a disabled or historical task the chain ends.
     """
-    task, task_row = book.tasks.get(uid), session.get(TaskRow, uid)
+    task, task_row = catalog.tasks.get(uid), session.get(TaskRow, uid)
     if task is None or task_row is None or task.scheduled:
         return []
     why = "the task was marked historical" if task.historical else "the task was disabled"

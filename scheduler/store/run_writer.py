@@ -17,7 +17,7 @@ from headway.scheduler.planning.task_types import IMPORTER_BLOCK
 from headway.scheduler.store.claims import record_not_started
 from headway.scheduler.store.pickups import take_name
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import chain_book
+from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.transitions import record_transition
 from headway.text import storable
 
@@ -128,8 +128,8 @@ class StoredRunLedger:
                 self._pass_through_running(session)
             if row is None:
                 return False
-            book = chain_book(session, row.task_uid)
-            ended = end_run(session, book, self._run_id, ending, now=datetime.now(UTC), who=who, claim=self._claim)
+            catalog = load_chain_catalog(session, row.task_uid)
+            ended = end_run(session, catalog, self._run_id, ending, now=datetime.now(UTC), who=who, claim=self._claim)
         return ended or self._is_written([status])
 
     def not_started(self, reason: str) -> bool:

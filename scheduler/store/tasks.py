@@ -10,9 +10,9 @@ from sqlmodel import Session, col, func, select
 from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow
 from headway.models.values.run import Run, RunStatus, Trigger
 from headway.models.values.task import Task
-from headway.scheduler.planning.catalog import World, build
 from headway.scheduler.planning.definitions import Definitions, ScheduleSection, TaskSection
 from headway.scheduler.planning.occurrences import next_occurrence
+from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions, build
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store import settings as stored_settings
 
@@ -23,17 +23,17 @@ _PLAIN = tuple(
 
 
 @dataclass(frozen=True)
-class Book:
+class Catalog:
     """All that is defined, at one version: what a worker keeps between turns while nobody edits."""
 
     version: int
-    world: World
+    resolved: ResolvedDefinitions
     rows: Mapping[int, TaskRow]
     deployed_at: datetime | None = None
 
     @property
     def tasks(self) -> Mapping[int, Task]:
-        return self.world.tasks
+        return self.resolved.tasks
 
 
 def load_types(session: Session) -> dict[str, TaskType]:
@@ -113,7 +113,7 @@ def _schedule(row: TaskRow, names: Mapping[int | None, str]) -> ScheduleSection 
     return None
 
 
-def load_book(session: Session, known: Book | None = None) -> Book:
+def load_catalog(session: Session, known: Catalog | None = None) -> Catalog:
     """All tasks, types, windows and settings; the known book if nobody has changed anything since."""
     version = stored_settings.definitions_version(session)
     if known is not None and known.version == version:
@@ -122,13 +122,13 @@ def load_book(session: Session, known: Book | None = None) -> Book:
     definitions = load_definitions(session, rows)
     uids = {row.name: row.uid or 0 for row in rows}
     estimates = {row.uid or 0: row.learned_duration for row in rows if row.learned_duration is not None}
-    world = build(definitions, load_types(session), uids=uids, estimates=estimates, check=())
+    resolved = build(definitions, load_types(session), uids=uids, estimates=estimates, check=())
     deployed_at = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
-    return Book(version, world, {row.uid or 0: row for row in rows}, deployed_at)
+    return Catalog(version, resolved, {row.uid or 0: row for row in rows}, deployed_at)
 
 
-def chain_book(session: Session, uid: int) -> Book:
-    """As load_book, for the task's own chain only and without windows: enough to end one of its runs."""
+def load_chain_catalog(session: Session, uid: int) -> Catalog:
+    """As load_catalog, for the task's own chain only and without windows: enough to end one of its runs."""
     row = session.get(TaskRow, uid, populate_existing=True)
     while row is not None and row.after_uid is not None:
         row = session.get(TaskRow, row.after_uid, populate_existing=True)
@@ -141,8 +141,8 @@ def chain_book(session: Session, uid: int) -> Book:
     definitions = Definitions(
         settings=stored_settings.load_settings(session), windows=[], tasks=[section(one, names) for one in rows]
     )
-    world = build(definitions, load_types(session), uids={one.name: one.uid or 0 for one in rows}, check=())
-    return Book(-1, world, {one.uid or 0: one for one in rows})
+    resolved = build(definitions, load_types(session), uids={one.name: one.uid or 0 for one in rows}, check=())
+    return Catalog(-1, resolved, {one.uid or 0: one for one in rows})
 
 
 def write(row: TaskRow, draft: TaskSection, uids: Mapping[str, int]) -> None:

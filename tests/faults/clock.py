@@ -22,7 +22,7 @@ from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.chains import link
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import chain_book
+from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import SILENT_AFTER
 from tests.faults.table import Line
 from tests.simulation.service_by_hand import LoopByHand
@@ -151,8 +151,8 @@ class Machine:
         self.running = [one for one in self.running if one.ends_at > self.true]
         for one in over:
             with writing(self.engine) as session:
-                book, ending = chain_book(session, one.uid), Ending(RunStatus.COMPLETED)
-                if not end_run(session, book, one.run_id, ending, now=self.clock.at, who="run", claim=one.claim):
+                catalog, ending = load_chain_catalog(session, one.uid), Ending(RunStatus.COMPLETED)
+                if not end_run(session, catalog, one.run_id, ending, now=self.clock.at, who="run", claim=one.claim):
                     self.found.append(f"run {one.run_id} ended well, and the ledger would not have it")
             self.workers[one.worker].exited(one.run_id, one.claim)
 

@@ -41,7 +41,7 @@ from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store import run_writer, settings, workers
 from headway.scheduler.store.claims import give_back_unbegun
 from headway.scheduler.store.settings import wait_for_turn
-from headway.scheduler.store.tasks import Book, load_book, save_types
+from headway.scheduler.store.tasks import Catalog, load_catalog, save_types
 from headway.scheduler.usecases.tasks.apply import apply
 from tests.faults.table import Line
 from tests.support.project import PROJECT
@@ -88,7 +88,7 @@ class Worker:
         self._marks = os.open(folder / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._stop = folder / "stop"
         self._freeze = folder / FREEZE[number] if number < len(FREEZE) else None
-        self._book: Book | None = None
+        self._catalog: Catalog | None = None
         self._begun: set[str] = set()
         self._beaten_at = datetime.min.replace(tzinfo=UTC)
         self._steadiness = workers.Steadiness()
@@ -135,8 +135,8 @@ class Worker:
             if not workers.show_life(session, self._id, now, None):
                 return 0
             give_back_unbegun(session, self._id, self._begun, now)
-            self._book = load_book(session, self._book)
-            turn = take_turn(session, self._book, worker_id=self._id, database_url=self._url, now=now, problem=None)
+            self._catalog = load_catalog(session, self._catalog)
+            turn = take_turn(session, self._catalog, worker_id=self._id, database_url=self._url, now=now, problem=None)
             self._stand_still(turn, IN_THE_MIDDLE)
         for order in turn.orders:
             self._begun.add(order.claim)

@@ -211,8 +211,8 @@ def test_report_tables_begin_no_formula(tmp_path: Path) -> None:
     table.finish(Totals(columns))
     sheet.finish(Totals(columns))
     inert((tmp_path / "report.csv").read_bytes().decode())
-    book = openpyxl.load_workbook(tmp_path / "report.xlsx")
-    found = [cell for page in book.worksheets for row in page.iter_rows() for cell in row if cell.value is not None]
+    catalog = openpyxl.load_workbook(tmp_path / "report.xlsx")
+    found = [cell for page in catalog.worksheets for row in page.iter_rows() for cell in row if cell.value is not None]
     assert len(found) > 3 * len(TEXTS)
     assert not [cell.value for cell in found if cell.data_type == "f" or cell.hyperlink]
 

@@ -23,7 +23,7 @@ from headway.scheduler.engine.maintenance import lost_runs
 from headway.scheduler.execution import retrying_ledger
 from headway.scheduler.execution.ledger_port import ExitCode, LogLine, Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity
-from headway.scheduler.execution.retrying_ledger import GuardedLedger, LedgerDown
+from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServerGone
 from headway.scheduler.planning.definitions import Definitions
 from headway.scheduler.prefect_side.api import PrefectError
@@ -80,7 +80,7 @@ class Stage:
         return made
 
     def trouble(self) -> None:
-        """Signs of life are watched closely for a while."""
+        """ChangeFeed of life are watched closely for a while."""
         self.trouble_at = self.hub.now
         for actor in self.hub.actors:
             if actor.name == "beat":
@@ -318,7 +318,7 @@ class SimProcess(Owner):
         self.stage.hub.kill(self)
 
     def _live(self) -> None:
-        ledger = GuardedLedger(CheckedLedger(self), self._leave)
+        ledger = RetryingLedger(CheckedLedger(self), self._leave)
         try:
             self._run(ledger)
             self.exit = (ExitCode.RECORDED, None)
@@ -334,7 +334,7 @@ class SimProcess(Owner):
     def _leave(code: int) -> None:
         raise Left(code)
 
-    def _run(self, ledger: GuardedLedger) -> None:
+    def _run(self, ledger: RetryingLedger) -> None:
         try:
             ledger.write(lambda one: one.began(self.identity))
             self._flow(ledger)
@@ -348,7 +348,7 @@ class SimProcess(Owner):
                 self.outcome = Outcome("failed", error=why) if why else Outcome("cancelled", message="ended")
             self._record(ledger)
 
-    def _flow(self, ledger: GuardedLedger) -> None:
+    def _flow(self, ledger: RetryingLedger) -> None:
         hub, order = self.stage.hub, self.order
         try:
             flow_run_id = self.stage.prefect.create(order)
@@ -369,7 +369,7 @@ class SimProcess(Owner):
         self.outcome = self._ending()
         self._record(ledger)
 
-    def _record(self, ledger: GuardedLedger) -> None:
+    def _record(self, ledger: RetryingLedger) -> None:
         outcome = self.outcome
         assert outcome is not None
         ledger.write(lambda one: one.ended(outcome), 60)
@@ -398,7 +398,7 @@ class SimProcess(Owner):
 
 
 class _Machine(Owner):
-    """The kernel, or a zygote that outlives its worker."""
+    """The kernel, or a fork server that outlives its worker."""
 
     def __init__(self, host: str) -> None:
         self.host = host

@@ -21,7 +21,7 @@ from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import chain_book, load_book, save_types
+from headway.scheduler.store.tasks import load_catalog, load_chain_catalog, save_types
 from headway.scheduler.usecases.ahead.look_ahead import look_ahead
 from headway.scheduler.usecases.tasks.apply import apply
 from tests.faults.table import Line
@@ -61,7 +61,7 @@ class Life:
         self._ends: list[tuple[datetime, int, str, int]] = []
         self._define(tasks)
         with reading(engine) as session:
-            self._estimates = {uid: task.estimate for uid, task in load_book(session).tasks.items()}
+            self._estimates = {uid: task.estimate for uid, task in load_catalog(session).tasks.items()}
         self.worker = LoopByHand(engine, self.clock, self._begin)
 
     def _define(self, count: int) -> None:
@@ -118,7 +118,9 @@ class Life:
             with writing(self.engine) as session:
                 session.execute(text("UPDATE run SET status = 'running' WHERE id = :id"), {"id": run_id})
                 ending = Ending(RunStatus.COMPLETED)
-                assert end_run(session, chain_book(session, uid), run_id, ending, now=now, who="run", claim=claim)
+                assert end_run(
+                    session, load_chain_catalog(session, uid), run_id, ending, now=now, who="run", claim=claim
+                )
             self.worker.exited(run_id, claim)
 
     # The comparison

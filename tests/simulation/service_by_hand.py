@@ -39,7 +39,7 @@ class LoopByHand:
         stand_ins: dict[str, Any] = {
             "_problem": None,
             "_warm": warm,
-            "_keep_warm": lambda book: warm,
+            "_keep_warm": lambda catalog: warm,
             "_stopping": types.SimpleNamespace(is_set=lambda: self._over, wait=_fail),
             "_wake": types.SimpleNamespace(
                 is_set=lambda: self._woken, set=self._wake, clear=self._clear, wait=lambda seconds: self._wait()

@@ -33,7 +33,7 @@ from headway.scheduler.store import settings, workers
 from headway.scheduler.store.boards import load_board
 from headway.scheduler.store.claims import claim_run
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import load_book, save_types
+from headway.scheduler.store.tasks import load_catalog, save_types
 from headway.scheduler.store.transitions import record_transition
 from headway.scheduler.usecases.people import people
 from headway.scheduler.usecases.runs.run_now import run_now
@@ -149,15 +149,15 @@ class World:
                 )
             if status in ACTIVE:
                 return run_id
-            book = load_book(session)
+            catalog = load_catalog(session)
             ending = Ending(status, error or "done", error, dict(values), permanent=True)
-            assert end_run(session, book, run_id, ending, now=started + took, who="run")
+            assert end_run(session, catalog, run_id, ending, now=started + took, who="run")
         self.clock.at = now
         return run_id
 
     def _start(self, session: Session, run_id: int, at: datetime, process: ProcessIdentity | None) -> None:
-        book = load_book(session)
-        picture = load_board(session, book, at)
+        catalog = load_catalog(session)
+        picture = load_board(session, catalog, at)
         run = next(one for one in picture.waiting if one.id == run_id)
         assert claim_run(
             session,

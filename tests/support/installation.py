@@ -22,7 +22,7 @@ from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.definitions import load_text
 from headway.scheduler.store import workers
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import chain_book, load_book
+from headway.scheduler.store.tasks import load_catalog, load_chain_catalog
 from headway.scheduler.usecases.runs.run_now import Asked, run_now
 from headway.scheduler.usecases.tasks.apply import Applied, apply
 from tests.support.clock import FixedClock
@@ -64,7 +64,7 @@ class Desk:
         with writing(self.engine) as session:
             return take_turn(
                 session,
-                load_book(session),
+                load_catalog(session),
                 worker_id=worker_id,
                 database_url=url_of(self.engine),
                 now=self.clock.now(),
@@ -85,9 +85,9 @@ class Desk:
                 row.status = RunStatus.RUNNING
                 session.add(row)
                 session.flush()
-            book = chain_book(session, row.task_uid)
+            catalog = load_chain_catalog(session, row.task_uid)
             ending = Ending(status, **facts)
-            return end_run(session, book, order.run_id, ending, now=self.clock.now(), who="run", claim=order.claim)
+            return end_run(session, catalog, order.run_id, ending, now=self.clock.now(), who="run", claim=order.claim)
 
     def worker_lives(self, worker_id: str = "worker-1") -> None:
         """A worker says hello, so that the rule `engine` is content."""

@@ -16,7 +16,7 @@ from headway.models.ledger.tables import AuditRow, RunRow, TaskRow
 from headway.models.values.run import RunStatus, Trigger
 from headway.scheduler.store.claims import claim_run
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import as_run, load_book
+from headway.scheduler.store.tasks import as_run, load_catalog
 from headway.scheduler.store.transitions import add_run, record_transition
 
 _MINUTE = timedelta(minutes=1)
@@ -54,10 +54,10 @@ class Ledger:
     def waiting(self, name: str, due_at: datetime, trigger: Trigger = Trigger.SCHEDULE) -> int:
         """A run that waits; its ID."""
         with writing(self.engine) as session:
-            book = load_book(session)
+            catalog = load_catalog(session)
             row = session.exec(select(TaskRow).where(TaskRow.name == name)).one()
             run = add_run(
-                session, book.tasks[row.uid or 0], row, due_at=due_at, trigger=trigger, now=due_at, who="test"
+                session, catalog.tasks[row.uid or 0], row, due_at=due_at, trigger=trigger, now=due_at, who="test"
             )
             assert run is not None and run.id is not None
             return run.id
@@ -66,13 +66,13 @@ class Ledger:
         """A run in progress, of a process that nobody can find; its ID."""
         run_id = self.waiting(name, started_at)
         with writing(self.engine) as session:
-            book = load_book(session)
+            catalog = load_catalog(session)
             row = session.get(RunRow, run_id)
             assert row is not None
             claim = f"claim-{next(_claims)}"
             claimed = claim_run(
                 session,
-                as_run(row, book.tasks[row.task_uid]),
+                as_run(row, catalog.tasks[row.task_uid]),
                 claim=claim,
                 worker_id="worker-of-the-test",
                 max_running=1000,
@@ -101,7 +101,7 @@ class Ledger:
         run_id = self.running(name, started_at)
         with writing(self.engine) as session:
             ending = Ending(status, "", error, values, permanent=True)
-            assert end_run(session, load_book(session), run_id, ending, now=started_at + length, who="run")
+            assert end_run(session, load_catalog(session), run_id, ending, now=started_at + length, who="run")
         return run_id
 
 

@@ -9,7 +9,7 @@ from headway.models.ledger.tables import RunRow, TaskRow
 from headway.models.values.run import RunStatus
 from headway.scheduler.execution.process_identity import is_alive
 from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.tasks import chain_book
+from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import lately_seen, orphaned, process_of
 
 _KEPT = (
@@ -41,9 +41,9 @@ def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts:
         else:
             error = f"lost contact: its worker is silent, and process {row.process_id} is not proven gone"
         ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=not gone)
-        book = chain_book(session, row.task_uid)
+        catalog = load_chain_catalog(session, row.task_uid)
         who, claim, keep = "scheduler", row.claim, not gone
-        if end_run(session, book, row.id, ending, now=now, who=who, claim=claim, keep_process=keep, keep_group=keep):
+        if end_run(session, catalog, row.id, ending, now=now, who=who, claim=claim, keep_process=keep, keep_group=keep):
             ended += [row.flow_run_id] if row.flow_run_id else []
     _forget_gone_processes(session, host)
     return ended

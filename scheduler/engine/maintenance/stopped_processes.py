@@ -23,7 +23,7 @@ TOLD_AFTER = timedelta(seconds=60)
 _LOGGER = "headway"
 
 
-class Standstill:
+class StoppedProcesses:
     """One worker's look at the processes of its host. Several workers of a host tell of each run once."""
 
     def __init__(self, engine: Engine, host: str) -> None:

@@ -37,7 +37,7 @@ class Planned(Run):
         return [hold for _, _, hold in sorted(self.told, key=lambda entry: entry[:2])]
 
 
-class Untold:
+class HoldLog:
     """Runs that a rule has not held yet, by the rule's subject (a group, a task, everybody)."""
 
     def __init__(self, rule: RuleId) -> None:

@@ -17,7 +17,7 @@ from headway.models.values.schedule import After
 from headway.models.values.task import CatchUp, Task
 from headway.models.values.window import WindowPolicy
 from headway.scheduler.planning.board import Board, next_steps
-from headway.scheduler.planning.forecast.hold_log import RANK, Entry, Key, Planned, Untold
+from headway.scheduler.planning.forecast.hold_log import RANK, Entry, HoldLog, Key, Planned
 from headway.scheduler.planning.rules import RULES, judge
 
 UNKNOWN_LENGTH = timedelta(minutes=1)
@@ -46,10 +46,10 @@ class Simulation:
         self._reset_queue: dict[int, list[Entry]] = {}
         self._group_queue: dict[str, list[Entry]] = {}
         self._chain_queue: dict[int, dict[int, list[Entry]]] = {}
-        self._untold_busy = Untold(RuleId.BUSY)
-        self._untold_group = Untold(RuleId.GROUP)
-        self._untold_capacity = Untold(RuleId.CAPACITY)
-        self._untold_spacing = Untold(RuleId.SPACING)
+        self._untold_busy = HoldLog(RuleId.BUSY)
+        self._untold_group = HoldLog(RuleId.GROUP)
+        self._untold_capacity = HoldLog(RuleId.CAPACITY)
+        self._untold_spacing = HoldLog(RuleId.SPACING)
         self._untold_window: list[tuple[datetime, Key, Planned]] = []
         self._edge: datetime | None = None
         # Spacing's ends are turns too if a run of that step is due; how many are, by step.
@@ -250,7 +250,7 @@ class Simulation:
             self._next_of_chain(run.task)
 
     def _still_queues(self, run: Planned) -> bool:
-        """Park a run that was judged before without judging it again: `Untold` tells it what is new."""
+        """Park a run that was judged before without judging it again: `HoldLog` tells it what is new."""
         if run.task.group in self.board.active_by_group:
             heappush(self._group_queue.setdefault(run.task.group, []), (run.key, run))
         elif self.board.active_count >= self.board.max_running:

@@ -16,7 +16,7 @@ from headway.models.values.task import Task
 from headway.privileges import require
 from headway.scheduler.planning.turn import Planned
 from headway.scheduler.planning.windows import Occurrence, occurrences_of
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import Ahead
 
 _DAY = timedelta(days=1)
@@ -88,28 +88,28 @@ def day_board(
     actor: Actor,
     query: BoardQuery,
     *,
-    book: Book | None = None,
+    catalog: Catalog | None = None,
     ahead: Ahead | None = None,
     most: int = 1000,
 ) -> DayBoard:
     """The runs that touch the query's time: those of the ledger, and with `ahead` those of the forecast."""
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session, book)
-    shown = [] if ahead is None else _forecast(query, book, ahead, now)
+    catalog = load_catalog(session, catalog)
+    shown = [] if ahead is None else _forecast(query, catalog, ahead, now)
     where = _matches(query)
     if ahead is not None:  # it has those in progress, with the ends that their estimates say
         where.append(col(RunRow.ended_at).is_not(None))
     # the index is by start: a run that began a day before (or as long as one may go on unnoticed) is looked for too
-    first = query.start - max(_DAY, book.world.settings.long_running)
+    first = query.start - max(_DAY, catalog.resolved.settings.long_running)
     past = _count(session, query, [*where, *_began(first, query.end)], most)
-    occurrences = _occurrences(book, query)
+    occurrences = _occurrences(catalog, query)
     until = ahead.until if ahead is not None and query.end > now else None
     if past + len(shown) > most:
         slots = [*_ended_slots(session, query, where, first), *_slots(query, shown)]
         return DayBoard(now, sum(one.count for one in slots), occurrences, slots=slots, forecast_until=until)
     bars = sorted(
-        [*_ended(session, [*where, *_began(first, query.end)], book, now), *shown],
+        [*_ended(session, [*where, *_began(first, query.end)], catalog, now), *shown],
         key=lambda bar: (bar.start_at, bar.uid),
     )
     return DayBoard(now, len(bars), occurrences, bars=bars, forecast_until=until)
@@ -119,8 +119,10 @@ def _own_task() -> ColumnElement[bool]:
     return col(TaskRow.uid) == col(RunRow.task_uid)
 
 
-def _occurrences(book: Book, query: BoardQuery) -> list[Occurrence]:
-    found = [one for window in book.world.calendar.windows for one in occurrences_of(window, query.start, query.end)]
+def _occurrences(catalog: Catalog, query: BoardQuery) -> list[Occurrence]:
+    found = [
+        one for window in catalog.resolved.calendar.windows for one in occurrences_of(window, query.start, query.end)
+    ]
     return sorted(found, key=lambda one: (one.start, one.window.name))
 
 
@@ -154,7 +156,7 @@ def _count(session: Session, query: BoardQuery, where: Sequence[ColumnElement[bo
     return session.exec(select(func.count()).select_from(statement.limit(most + 1).subquery())).one()
 
 
-def _ended(session: Session, where: Sequence[ColumnElement[bool]], book: Book, now: datetime) -> Iterable[Bar]:
+def _ended(session: Session, where: Sequence[ColumnElement[bool]], catalog: Catalog, now: datetime) -> Iterable[Bar]:
     statement = select(RunRow, TaskRow.name).join(TaskRow, _own_task()).where(*where)
     for row, name in session.exec(statement.order_by(col(RunRow.sorted_at), col(RunRow.id))).all():
         begins = row.started_at or row.due_at
@@ -169,7 +171,7 @@ def _ended(session: Session, where: Sequence[ColumnElement[bool]], book: Book, n
             begins,
             begins if row.started_at is None else row.ended_at or max(begins, now),
             starts=row.started_at is not None,
-            next_from=_next_from(book, row.task_uid, row.started_at),
+            next_from=_next_from(catalog, row.task_uid, row.started_at),
             reason=row.error or row.message or "",
         )
 
@@ -202,7 +204,7 @@ def _edges(query: BoardQuery) -> list[datetime]:
 # What the forecast says
 
 
-def _forecast(query: BoardQuery, book: Book, ahead: Ahead, now: datetime) -> list[Bar]:
+def _forecast(query: BoardQuery, catalog: Catalog, ahead: Ahead, now: datetime) -> list[Bar]:
     word = query.search.casefold()
     bars = []
     for row in ahead.rows:
@@ -212,13 +214,13 @@ def _forecast(query: BoardQuery, book: Book, ahead: Ahead, now: datetime) -> lis
             continue
         if row.outcome == "superseded" and not row.id:
             continue  # it will never be more than a line in the log
-        bar = _planned(book, row, ahead.active, now)
+        bar = _planned(catalog, row, ahead.active, now)
         if bar.start_at < query.end and (bar.end_at > query.start or bar.start_at >= query.start):
             bars.append(bar)
     return bars
 
 
-def _planned(book: Book, row: Planned, active: frozenset[int], now: datetime) -> Bar:
+def _planned(catalog: Catalog, row: Planned, active: frozenset[int], now: datetime) -> Bar:
     starts = row.started_at is not None and row.outcome == "planned"
     begins = row.started_at if starts and row.started_at is not None else row.due_at
     ends = row.ended_at if starts and row.ended_at is not None else begins
@@ -237,7 +239,7 @@ def _planned(book: Book, row: Planned, active: frozenset[int], now: datetime) ->
         begins,
         max(ends, now) if status is RunStatus.RUNNING else ends,
         starts=starts,
-        next_from=_next_from(book, row.task.uid, begins if starts else None),
+        next_from=_next_from(catalog, row.task.uid, begins if starts else None),
         reason=reason,
     )
 
@@ -253,10 +255,10 @@ def _slots(query: BoardQuery, bars: Iterable[Bar]) -> Iterable[Slot]:
         yield Slot(kind, edges[position], edges[position + 1], status, count)
 
 
-def _next_from(book: Book, uid: int, started_at: datetime | None) -> datetime | None:
+def _next_from(catalog: Catalog, uid: int, started_at: datetime | None) -> datetime | None:
     """The instant up to which a start keeps the following steps waiting."""
-    task: Task | None = book.tasks.get(uid)
+    task: Task | None = catalog.tasks.get(uid)
     if task is None or started_at is None or not task.successors:
         return None
-    schedules = (book.tasks[step].schedule for step in task.successors)
+    schedules = (catalog.tasks[step].schedule for step in task.successors)
     return started_at + max(one.spacing for one in schedules if isinstance(one, After))

@@ -8,11 +8,11 @@ from headway.clock import Clock
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.finding import Finding
 from headway.privileges import require
-from headway.scheduler.planning.catalog import parameter_findings
 from headway.scheduler.planning.lint import lint
+from headway.scheduler.planning.resolved_definitions import parameter_findings
 from headway.scheduler.planning.turn import Planned
 from headway.scheduler.store.boards import load_board
-from headway.scheduler.store.tasks import load_book
+from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import from_now
 
 
@@ -26,9 +26,9 @@ def forecast_stored(
     """
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session)
-    picture = load_board(session, book, now, whole=True)
-    rows = from_now(book, picture, now, end)
+    catalog = load_catalog(session)
+    loaded = load_board(session, catalog, now, whole=True)
+    rows = from_now(catalog, loaded, now, end)
     wanted = [row for row in rows if row.due_at >= start or (start <= now and row.id)]
-    stored = ((row.name, row.type, row.parameters) for row in book.rows.values())
-    return wanted, [*lint(book.world, now), *parameter_findings(stored, book.world.types)]
+    stored = ((row.name, row.type, row.parameters) for row in catalog.rows.values())
+    return wanted, [*lint(catalog.resolved, now), *parameter_findings(stored, catalog.resolved.types)]

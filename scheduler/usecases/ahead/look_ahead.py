@@ -13,8 +13,8 @@ from headway.models.values.run import ACTIVE, Run
 from headway.privileges import require
 from headway.scheduler.planning.turn import Planned, forecast
 from headway.scheduler.planning.windows import Calendar
-from headway.scheduler.store.boards import Picture, load_board
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.boards import LoadedBoard, load_board
+from headway.scheduler.store.tasks import Catalog, load_catalog
 
 STALE_AFTER = timedelta(minutes=1)
 TASK_DAYS = 14_000
@@ -43,7 +43,7 @@ def look_ahead(
     actor: Actor,
     until: datetime,
     *,
-    book: Book | None = None,
+    catalog: Catalog | None = None,
     known: Ahead | None = None,
 ) -> Ahead:
     """What starts when, to `until` or, with very many tasks, not quite so far.
@@ -52,26 +52,26 @@ def look_ahead(
     """
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session, book)
-    until = min(until, now + reach(book))
+    catalog = load_catalog(session, catalog)
+    until = min(until, now + reach(catalog))
     event = session.exec(select(func.max(RunEventRow.id))).one()
-    if known is not None and (known.version, known.event) == (book.version, event):
+    if known is not None and (known.version, known.event) == (catalog.version, event):
         if known.until >= until and timedelta(0) <= now - known.made_at < STALE_AFTER:
             return known
-    picture = load_board(session, book, now, whole=True)
-    active = frozenset(run_id for run_id, row in picture.rows.items() if row.status in ACTIVE)
-    return Ahead(book.version, event, now, until, from_now(book, picture, now, until), active)
+    loaded = load_board(session, catalog, now, whole=True)
+    active = frozenset(run_id for run_id, row in loaded.rows.items() if row.status in ACTIVE)
+    return Ahead(catalog.version, event, now, until, from_now(catalog, loaded, now, until), active)
 
 
-def reach(book: Book, *, share: float = 1.0) -> timedelta:
+def reach(catalog: Catalog, *, share: float = 1.0) -> timedelta:
     """How far ahead a forecast may look, so that nobody waits for it; a `share` of that for part of the work."""
-    scheduled = sum(task.scheduled for task in book.tasks.values())
+    scheduled = sum(task.scheduled for task in catalog.tasks.values())
     return min(timedelta(days=366), timedelta(days=TASK_DAYS * share) / max(scheduled, 1))
 
 
 def from_now(
-    book: Book,
-    picture: Picture,
+    catalog: Catalog,
+    loaded: LoadedBoard,
     now: datetime,
     until: datetime,
     calendar: Calendar | None = None,
@@ -82,20 +82,20 @@ def from_now(
 
     more: runs that are only thought of.
     """
-    board = picture.board
+    board = loaded.board
     return forecast(
         board.tasks,
-        calendar or book.world.calendar,
-        book.world.limits.max_running,
+        calendar or catalog.resolved.calendar,
+        catalog.resolved.limits.max_running,
         now,
         max(until, now),
-        open_runs=[*open_runs(picture), *more],
+        open_runs=[*open_runs(loaded), *more],
         failures=board.failures,
         last_start=board.last_start,
-        lost=picture.lost,
+        lost=loaded.lost,
     )
 
 
-def open_runs(picture: Picture) -> list[Run]:
+def open_runs(loaded: LoadedBoard) -> list[Run]:
     """Every run that waits, starts or runs."""
-    return [*picture.waiting, *picture.board.active_by_task.values()]
+    return [*loaded.waiting, *loaded.board.active_by_task.values()]

@@ -22,7 +22,7 @@ from headway.scheduler.store import audit
 from headway.scheduler.store.claims import free_locks
 from headway.scheduler.store.queries import run_history
 from headway.scheduler.store.run_ends import Ending, cancel_waiting, end_run
-from headway.scheduler.store.tasks import chain_book
+from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import alive, process_of
 
 LAST_LINES = 20
@@ -80,7 +80,7 @@ def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -
         .join(RunRow, col(RunRow.task_uid) == col(TaskRow.uid))
         .where(RunRow.cause_run_id == row.id, RunRow.status == RunStatus.SKIPPED)
     ).all()
-    book = chain_book(session, row.task_uid)
+    catalog = load_chain_catalog(session, row.task_uid)
     return ResetPreview(
         task.name,
         row.id,
@@ -93,7 +93,7 @@ def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -
         sorted(locks),
         list(skipped),
         [f"{one.path or one.name} ({one.bytes} bytes)" for one in run_history.run_files(session, row.id)],
-        next_occurrence(book.tasks[row.task_uid], clock.now()) if row.task_uid in book.tasks else None,
+        next_occurrence(catalog.tasks[row.task_uid], clock.now()) if row.task_uid in catalog.tasks else None,
     )
 
 
@@ -154,9 +154,11 @@ def _finish(
 ) -> RunStatus:
     now = clock.now()
     ending = Ending(RunStatus.CANCELLED, message=f"reset by {actor.name}")
-    book = chain_book(session, task.uid or 0)
-    end_run(session, book, run_id, ending, now=now, who=actor.name)
-    cancel_waiting(session, book, run_id, now=now, who=actor.name, why=ending.message)  # it had not begun, and said so
+    catalog = load_chain_catalog(session, task.uid or 0)
+    end_run(session, catalog, run_id, ending, now=now, who=actor.name)
+    cancel_waiting(
+        session, catalog, run_id, now=now, who=actor.name, why=ending.message
+    )  # it had not begun, and said so
     free_locks(session, run_id)
     row = session.get(RunRow, run_id, populate_existing=True)
     assert row is not None

@@ -14,7 +14,7 @@ from headway.models.values.run import RunStatus, Trigger
 from headway.models.values.task import OnFailure
 from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit
-from headway.scheduler.store.tasks import load_book, tags_of
+from headway.scheduler.store.tasks import load_catalog, tags_of
 from headway.scheduler.store.transitions import add_run
 
 
@@ -62,14 +62,14 @@ def run_now(
     if waiting is not None:
         return _join(session, now, actor, task, waiting, follow, override, reason)
     values = {"follow": follow, "overrides": sorted(override), "override_reason": reason if override else None}
-    book = load_book(session)
-    if task.uid is None or task.uid not in book.tasks:
+    catalog = load_catalog(session)
+    if task.uid is None or task.uid not in catalog.tasks:
         raise Refused(f"'{task.name}' is not valid as it is defined; see `headway plan`")
     due_at, row = now, None
     while row is None:
         row = add_run(
             session,
-            book.tasks[task.uid],
+            catalog.tasks[task.uid],
             task,
             due_at=due_at,
             trigger=Trigger.MANUAL,

@@ -17,8 +17,8 @@ from headway.privileges import require
 from headway.scheduler.planning.occurrences import next_occurrence
 from headway.scheduler.planning.rules import RULES, judge
 from headway.scheduler.planning.turn import Planned
-from headway.scheduler.store.boards import Picture, load_board
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.boards import LoadedBoard, load_board
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import from_now, open_runs
 
 _HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=9))
@@ -48,7 +48,7 @@ def why(
     actor: Actor,
     task_row: TaskRow,
     *,
-    book: Book | None = None,
+    catalog: Catalog | None = None,
     with_start: bool = True,
 ) -> Why:
     """What holds the task's waiting run now, or its next run at the instant it comes due; and its earliest start.
@@ -58,68 +58,66 @@ def why(
     """
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session, book)
-    picture = load_board(session, book, now, whole=True)
-    task = picture.board.tasks.get(task_row.uid or 0)
+    catalog = load_catalog(session, catalog)
+    loaded = load_board(session, catalog, now, whole=True)
+    task = loaded.board.tasks.get(task_row.uid or 0)
     if task is None:
-        found = [one.message for one in book.world.findings if task_row.name in one.tasks]
+        found = [one.message for one in catalog.resolved.findings if task_row.name in one.tasks]
         return Why(task_row.name, None, None, None, (), "; ".join(found) or "see `headway plan`")
-    waiting = sorted((run for run in picture.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id))
+    waiting = sorted((run for run in loaded.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id))
     run = waiting[0] if waiting else None
     if run is None and with_start and isinstance(task.schedule, After) and task.scheduled:
-        return _next_step(book, picture, task, now)
+        return _next_step(catalog, loaded, task, now)
     if run is None:
         due_at = next_occurrence(task, now)
         run = Run(task, due_at or now, Trigger.SCHEDULE if due_at else Trigger.MANUAL)
-        verdicts = _verdicts(run, picture, max(now, run.due_at))
-        earliest = _earliest(book, picture, run, now) if due_at and with_start else None
+        verdicts = _verdicts(run, loaded, max(now, run.due_at))
+        earliest = _earliest(catalog, loaded, run, now) if due_at and with_start else None
         return Why(task_row.name, None, due_at, earliest, verdicts)
-    verdicts = _verdicts(run, picture, now)
-    earliest = _earliest(book, picture, run, now) if with_start else None
+    verdicts = _verdicts(run, loaded, now)
+    earliest = _earliest(catalog, loaded, run, now) if with_start else None
     return Why(task_row.name, run.id, run.due_at, earliest, verdicts)
 
 
-def _next_step(book: Book, picture: Picture, task: Task, now: datetime) -> Why:
+def _next_step(catalog: Catalog, loaded: LoadedBoard, task: Task, now: datetime) -> Why:
     """Of a chain's later step: its first run in the forecast, which begins when the step before it has ended."""
     first, before = task, set()
     while isinstance(first.schedule, After):
-        first = picture.board.tasks[first.schedule.predecessor]
+        first = loaded.board.tasks[first.schedule.predecessor]
         before.add(first.uid)
-    under_way = any(run.task.uid in before for run in open_runs(picture))
+    under_way = any(run.task.uid in before for run in open_runs(loaded))
     begins = now if under_way else next_occurrence(first, now)
-    rows = _forecasts(book, picture, now, begins) if begins else ()
+    rows = _forecasts(catalog, loaded, now, begins) if begins else ()
     for _, found in rows:
         row = next((one for one in found if one.task.uid == task.uid and one.outcome == "planned"), None)
         if row is not None:
             at = max(now, row.due_at)
-            return Why(
-                task.name, None, row.due_at, row.started_at, _verdicts(Run(task, at, Trigger.CHAIN), picture, at)
-            )
-    return Why(task.name, None, None, None, _verdicts(Run(task, now, Trigger.CHAIN), picture, now))
+            return Why(task.name, None, row.due_at, row.started_at, _verdicts(Run(task, at, Trigger.CHAIN), loaded, at))
+    return Why(task.name, None, None, None, _verdicts(Run(task, now, Trigger.CHAIN), loaded, now))
 
 
 def earliest_if_run_now(
-    session: Session, clock: Clock, book: Book, uid: int, overrides: frozenset[str]
+    session: Session, clock: Clock, catalog: Catalog, uid: int, overrides: frozenset[str]
 ) -> datetime | None:
     """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
     now = clock.now()
-    picture = load_board(session, book, now, whole=True)
-    run = Run(picture.board.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
-    return _earliest(book, picture, run, now)
+    loaded = load_board(session, catalog, now, whole=True)
+    run = Run(loaded.board.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
+    return _earliest(catalog, loaded, run, now)
 
 
-def _verdicts(run: Run, picture: Picture, at: datetime) -> tuple[tuple[RuleId, Hold | None], ...]:
-    holding = {hold.rule: hold for hold in judge(run, picture.board, at)}
+def _verdicts(run: Run, loaded: LoadedBoard, at: datetime) -> tuple[tuple[RuleId, Hold | None], ...]:
+    holding = {hold.rule: hold for hold in judge(run, loaded.board, at)}
     return tuple((rule, holding.get(rule)) for rule in RULES)
 
 
-def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime | None:
+def _earliest(catalog: Catalog, loaded: LoadedBoard, run: Run, now: datetime) -> datetime | None:
     """When the forecast starts the run, with all else that is open or comes due before it."""
-    board = picture.board
-    if board.engine_problem is not None or run.task.group in picture.lost:
+    board = loaded.board
+    if board.engine_problem is not None or run.task.group in loaded.lost:
         return None
     only_thought_of = run.trigger is Trigger.MANUAL and run.id == 0  # a scheduled one comes due
-    for until, rows in _forecasts(book, picture, now, run.due_at, [run] if only_thought_of else []):
+    for until, rows in _forecasts(catalog, loaded, now, run.due_at, [run] if only_thought_of else []):
         found = next((row.started_at for row in rows if _is(row, run)), None)
         if found is not None and (found < until or until - max(run.due_at, now) == _HORIZONS[-1]):
             return found
@@ -127,12 +125,12 @@ def _earliest(book: Book, picture: Picture, run: Run, now: datetime) -> datetime
 
 
 def _forecasts(
-    book: Book, picture: Picture, now: datetime, due_at: datetime, more: Sequence[Run] = ()
+    catalog: Catalog, loaded: LoadedBoard, now: datetime, due_at: datetime, more: Sequence[Run] = ()
 ) -> Iterator[tuple[datetime, list[Planned]]]:
     """Forecasts that look further and further behind the due, and how far."""
     for ahead in _HORIZONS:
         until = max(due_at, now) + ahead
-        yield until, from_now(book, picture, now, until, more=more)
+        yield until, from_now(catalog, loaded, now, until, more=more)
 
 
 def _is(row: Planned, run: Run) -> bool:

@@ -16,9 +16,9 @@ from headway.models.ledger.tables import RunRow, TaskRow
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.finding import Finding, Level
 from headway.privileges import require, require_for_type
-from headway.scheduler.planning.catalog import World, build
 from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection, WindowSection
 from headway.scheduler.planning.lint import lint
+from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions, build
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store import audit
 from headway.scheduler.store import settings as stored_settings
@@ -49,7 +49,7 @@ class Applied:
     changes: list[Change]
     findings: list[Finding]
     running: list[str] = field(default_factory=list)
-    world: World | None = None
+    resolved: ResolvedDefinitions | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -90,8 +90,8 @@ def apply(
         change.name for change in changes if change.kind == "task"
     }  # others' errors are not for this edit to mend
     learned = {row.uid or 0: row.learned_duration for row in rows.values() if row.learned_duration is not None}
-    world = build(merged, types, uids=uids, estimates=learned, check=edited)
-    applied = Applied(changes, lint(world, now, about=about), _running(session, changes), world)
+    resolved = build(merged, types, uids=uids, estimates=learned, check=edited)
+    applied = Applied(changes, lint(resolved, now, about=about), _running(session, changes), resolved)
     if applied.errors or dry_run or not changes:
         return applied
     if applied.running and not confirmed:
@@ -102,12 +102,12 @@ def apply(
         _account(session, merged, moved, uids, now)
     _write(session, actor, merged, rows, changes, now)
     if moved:
-        _reschedule(session, world, moved, now)
+        _reschedule(session, resolved, moved, now)
     switched = [one.name for one in changes if one.kind == "task" and {"enabled", "historical"} & set(one.fields())]
     if switched:
-        book = stored_tasks.load_book(session)
+        catalog = stored_tasks.load_catalog(session)
         for name in switched:
-            cancel_unwanted(session, book, uids[name], now=now, who=actor.name)
+            cancel_unwanted(session, catalog, uids[name], now=now, who=actor.name)
     return applied
 
 
@@ -260,13 +260,13 @@ def _moved(changes: list[Change], uids: dict[str, int]) -> set[str]:
 def _account(session: Session, merged: Definitions, moved: set[str], uids: dict[str, int], now: datetime) -> None:
     """What came due until now, by the times that are about to change, keeps its row."""
     stopped = {uids[one.name] for one in merged.tasks or [] if not one.enabled or one.historical}
-    book = stored_tasks.load_book(session)
-    account_before_edit(session, book, {uids[name] for name in moved}, stopped, now)
+    catalog = stored_tasks.load_catalog(session)
+    account_before_edit(session, catalog, {uids[name] for name in moved}, stopped, now)
 
 
-def _reschedule(session: Session, world: World, moved: set[str], now: datetime) -> None:
+def _reschedule(session: Session, resolved: ResolvedDefinitions, moved: set[str], now: datetime) -> None:
     """Tasks whose times changed come due by the new ones, from now on."""
-    by_name = {task.name: task for task in world.tasks.values()}
+    by_name = {task.name: task for task in resolved.tasks.values()}
     for row in stored_tasks.task_rows(session):
         if row.name in by_name and row.name in moved:
             stored_tasks.reschedule(row, by_name[row.name], now)

@@ -21,9 +21,9 @@ from headway.scheduler.planning.local_time import length_in_words
 from headway.scheduler.planning.rules import judge
 from headway.scheduler.planning.windows import Span
 from headway.scheduler.store import workers
-from headway.scheduler.store.boards import Picture, load_board
+from headway.scheduler.store.boards import LoadedBoard, load_board
 from headway.scheduler.store.queries import run_history
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.tasks.task_list import TaskLine, task_line
 
 LATE_AFTER = timedelta(minutes=15)
@@ -65,38 +65,38 @@ class TaskPage:
     matching: int
 
 
-def overview(session: Session, clock: Clock, actor: Actor, *, book: Book | None = None) -> Overview:
+def overview(session: Session, clock: Clock, actor: Actor, *, catalog: Catalog | None = None) -> Overview:
     """Everything in one line, whatever is filtered below it."""
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session, book)
-    picture = load_board(session, book, now)
-    due = [run for run in picture.waiting if run.due_at <= now]
-    active = [row for row in picture.rows.values() if row.status in ACTIVE]
-    calendar = book.world.calendar
+    catalog = load_catalog(session, catalog)
+    loaded = load_board(session, catalog, now)
+    due = [run for run in loaded.waiting if run.due_at <= now]
+    active = [row for row in loaded.rows.values() if row.status in ACTIVE]
+    calendar = catalog.resolved.calendar
     ahead = calendar.reserved.after(now)
     return Overview(
         failed=session.exec(select(func.count()).select_from(TaskRow).where(_needs_reset())).one(),
-        stuck=len(_stuck(session, book, picture, now)),
+        stuck=len(_stuck(session, catalog, loaded, now)),
         late=sum(now - run.due_at > LATE_AFTER for run in due),
         waiting=len(due),
         running=len(active),
         window_now=calendar.reserved.at(now),
         window_next=ahead if ahead is not None and ahead.start != FOREVER else None,
-        engine_problem=picture.board.engine_problem,
+        engine_problem=loaded.board.engine_problem,
     )
 
 
 def browse_tasks(
-    session: Session, clock: Clock, actor: Actor, query: TaskQuery, *, book: Book | None = None, limit: int = 300
+    session: Session, clock: Clock, actor: Actor, query: TaskQuery, *, catalog: Catalog | None = None, limit: int = 300
 ) -> TaskPage:
     """At most `limit` tasks: those that need a reset, then open ones, then by next start, the rest last."""
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session, book)
-    picture = load_board(session, book, now)
+    catalog = load_catalog(session, catalog)
+    loaded = load_board(session, catalog, now)
     where = _matches(query)
-    stuck = _stuck(session, book, picture, now)
+    stuck = _stuck(session, catalog, loaded, now)
     open_uids = select(RunRow.task_uid).where(col(RunRow.ended_at).is_(None))
     rank = case(
         (_needs_reset(), 0), (col(TaskRow.uid).in_(list(stuck)), 1), (col(TaskRow.uid).in_(open_uids), 2), else_=3
@@ -109,16 +109,16 @@ def browse_tasks(
     )
     rows = list(session.exec(statement).all())
     matching = session.exec(select(func.count()).select_from(TaskRow).where(*where)).one()
-    lines = lines_of(session, book, picture, rows, now)
+    lines = lines_of(session, catalog, loaded, rows, now)
     return TaskPage([replace(line, stuck=stuck.get(line.uid, "")) for line in lines], matching)
 
 
-def _stuck(session: Session, book: Book, picture: Picture, now: datetime) -> dict[int, str]:
+def _stuck(session: Session, catalog: Catalog, loaded: LoadedBoard, now: datetime) -> dict[int, str]:
     """Tasks in progress that somebody should look at, by UID, with why."""
     silent = {row.id for row in workers.orphaned(session, now)}
-    long = book.world.settings.long_running
+    long = catalog.resolved.settings.long_running
     found: dict[int, str] = {}
-    for row in picture.rows.values():
+    for row in loaded.rows.values():
         if row.status not in ACTIVE:
             continue
         if row.id in silent:
@@ -152,14 +152,16 @@ def _matches(query: TaskQuery) -> list[ColumnElement[bool]]:
     return where
 
 
-def lines_of(session: Session, book: Book, picture: Picture, rows: list[TaskRow], now: datetime) -> list[TaskLine]:
+def lines_of(
+    session: Session, catalog: Catalog, loaded: LoadedBoard, rows: list[TaskRow], now: datetime
+) -> list[TaskLine]:
     """The lines of these tasks, each with why its waiting run waits."""
     wanted = {row.uid for row in rows}
     open_rows: dict[int, RunRow] = {}
-    for one in sorted(picture.rows.values(), key=lambda one: (one.status not in ACTIVE, one.retry_at or one.due_at)):
+    for one in sorted(loaded.rows.values(), key=lambda one: (one.status not in ACTIVE, one.retry_at or one.due_at)):
         if one.task_uid in wanted:
             open_rows.setdefault(one.task_uid, one)
-    waiting = {run.id: run for run in picture.waiting}
+    waiting = {run.id: run for run in loaded.waiting}
     last = run_history.last_runs(session, [row.uid or 0 for row in rows])
     lines = []
     for row in rows:
@@ -167,8 +169,8 @@ def lines_of(session: Session, book: Book, picture: Picture, rows: list[TaskRow]
         run = open_rows.get(uid)
         reason = ""
         if run is not None and run.status is RunStatus.WAITING and run.id in waiting:
-            reason = "; ".join(hold.reason for hold in judge(waiting[run.id], picture.board, now))
-        lines.append(task_line(row, run, last.get(uid), book, reason))
+            reason = "; ".join(hold.reason for hold in judge(waiting[run.id], loaded.board, now))
+        lines.append(task_line(row, run, last.get(uid), catalog, reason))
     return lines
 
 

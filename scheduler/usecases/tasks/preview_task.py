@@ -11,11 +11,11 @@ from headway.models.values.finding import Finding
 from headway.models.values.instant import FOREVER
 from headway.models.values.schedule import Cron, Once
 from headway.models.values.task import Task
-from headway.scheduler.planning.catalog import World
 from headway.scheduler.planning.definitions import ScheduleSection, TaskSection
 from headway.scheduler.planning.lint import nearest_free
 from headway.scheduler.planning.local_time import zone
 from headway.scheduler.planning.occurrences import next_occurrence
+from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.usecases.tasks.apply import Applied
 from headway.scheduler.usecases.tasks.save_task import save_task
 
@@ -53,28 +53,28 @@ class Preview:
 def preview_task(session: Session, clock: Clock, actor: Actor, section: TaskSection, *, version: int | None) -> Preview:
     """What saving would do. Refused as `save_task` is; nothing is written."""
     applied = save_task(session, clock, actor, section, version=version, dry_run=True)
-    assert applied.world is not None
+    assert applied.resolved is not None
     now = clock.now()
     findings = [finding for finding in applied.findings if section.name in finding.tasks]
-    task = next((one for one in applied.world.tasks.values() if one.name == section.name), None)
+    task = next((one for one in applied.resolved.tasks.values() if one.name == section.name), None)
     if task is None:  # an error keeps it out of the world
-        return Preview(applied, findings, [], None, section.timezone or applied.world.settings.timezone)
+        return Preview(applied, findings, [], None, section.timezone or applied.resolved.settings.timezone)
     disturbed = any(finding.id in _DISTURBS for finding in findings) and _moved(task, timedelta(0)) is not None
-    slot = _free_slot(applied.world, task, now) if disturbed else None
-    return Preview(applied, findings, _starts(applied.world, task, now), slot, task.timezone)
+    slot = _free_slot(applied.resolved, task, now) if disturbed else None
+    return Preview(applied, findings, _starts(applied.resolved, task, now), slot, task.timezone)
 
 
-def _starts(world: World, task: Task, now: datetime) -> list[Coming]:
+def _starts(resolved: ResolvedDefinitions, task: Task, now: datetime) -> list[Coming]:
     found: list[Coming] = []
     at = now
     while len(found) < _STARTS and (due := next_occurrence(task, at)) is not None:
-        clears_at = world.calendar.clears_at(task.window, task.estimate, due)
+        clears_at = resolved.calendar.clears_at(task.window, task.estimate, due)
         found.append(Coming(due, due if clears_at is None else None if clears_at == FOREVER else clears_at))
         at = due
     return found
 
 
-def _free_slot(world: World, task: Task, now: datetime) -> Slot | None:
+def _free_slot(resolved: ResolvedDefinitions, task: Task, now: datetime) -> Slot | None:
     """The nearest schedule that none of these findings is about."""
 
     def moved(shift: timedelta) -> Task | None:
@@ -84,7 +84,7 @@ def _free_slot(world: World, task: Task, now: datetime) -> Slot | None:
         kind = Cron(schedule.cron) if schedule.cron else Once(schedule.once or datetime.min)
         return replace(task, schedule=kind)
 
-    free = nearest_free(world, task, now, moved)
+    free = nearest_free(resolved, task, now, moved)
     due = next_occurrence(free, now) if free is not None else None
     if free is None or due is None:
         return None

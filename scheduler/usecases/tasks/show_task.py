@@ -16,7 +16,7 @@ from headway.privileges import require
 from headway.scheduler.planning.local_time import zone
 from headway.scheduler.planning.occurrences import next_occurrence
 from headway.scheduler.store.boards import load_board
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.runs.why import Why, earliest_if_run_now, why
 from headway.scheduler.usecases.tasks.browse_tasks import lines_of
 from headway.scheduler.usecases.tasks.task_list import TaskLine
@@ -66,29 +66,29 @@ class TaskView:
 
 
 def show_task(
-    session: Session, clock: Clock, actor: Actor, uid: int, *, book: Book | None = None, with_start: bool = True
+    session: Session, clock: Clock, actor: Actor, uid: int, *, catalog: Catalog | None = None, with_start: bool = True
 ) -> TaskView:
     """The task of that UID; InvalidInput where there is none. with_start: as of `why`."""
     require(actor, Privilege.VIEW)
     row = session.get(TaskRow, uid)
     if row is None:
         raise InvalidInput(f"there is no task with UID {uid}: it was deleted, or the address is wrong")
-    book = load_book(session, book)
-    known = book.tasks.get(uid)
+    catalog = load_catalog(session, catalog)
+    known = catalog.tasks.get(uid)
     now = clock.now()
-    picture = load_board(session, book, now)
+    loaded = load_board(session, catalog, now)
     runs = sorted(
-        (one for one in picture.rows.values() if one.task_uid == uid),
+        (one for one in loaded.rows.values() if one.task_uid == uid),
         key=lambda one: (one.status is RunStatus.WAITING, one.due_at),
     )
     return TaskView(
         row=row,
-        line=lines_of(session, book, picture, [row], now)[0],
+        line=lines_of(session, catalog, loaded, [row], now)[0],
         known=known,
-        why=why(session, clock, actor, row, book=book, with_start=with_start),
+        why=why(session, clock, actor, row, catalog=catalog, with_start=with_start),
         starts=_starts(known, now, 10) if known else [],
-        chain=_chain(known, book) if known else [],
-        schedule=schedule_in_words(known, book) if known else "its definition is broken",
+        chain=_chain(known, catalog) if known else [],
+        schedule=schedule_in_words(known, catalog) if known else "its definition is broken",
         open_run=runs[0] if runs else None,
         failed=session.get(RunRow, row.failed_run_id) if row.failed_run_id else None,
         has_run=session.exec(select(RunRow.id).where(RunRow.task_uid == uid).limit(1)).first() is not None,
@@ -112,12 +112,12 @@ def earliest_start(
     uid: int,
     overrides: frozenset[str] = frozenset(),
     *,
-    book: Book | None = None,
+    catalog: Catalog | None = None,
 ) -> datetime | None:
     """When Run now would start, by the forecast; None where that takes an event, such as a reset."""
     require(actor, Privilege.VIEW)
-    book = load_book(session, book)
-    return earliest_if_run_now(session, clock, book, uid, overrides) if uid in book.tasks else None
+    catalog = load_catalog(session, catalog)
+    return earliest_if_run_now(session, clock, catalog, uid, overrides) if uid in catalog.tasks else None
 
 
 def _starts(task: Task, now: datetime, count: int) -> list[NextStart]:
@@ -131,8 +131,10 @@ def _starts(task: Task, now: datetime, count: int) -> list[NextStart]:
     return found
 
 
-def _chain(task: Task, book: Book) -> list[Step]:
-    steps = sorted((one for one in book.tasks.values() if one.root == task.root), key=lambda one: (one.step, one.uid))
+def _chain(task: Task, catalog: Catalog) -> list[Step]:
+    steps = sorted(
+        (one for one in catalog.tasks.values() if one.root == task.root), key=lambda one: (one.step, one.uid)
+    )
     if len(steps) < 2:
         return []
     return [
@@ -147,7 +149,7 @@ def _chain(task: Task, book: Book) -> list[Step]:
     ]
 
 
-def schedule_in_words(task: Task, book: Book) -> str:
+def schedule_in_words(task: Task, catalog: Catalog) -> str:
     """The schedule as one says it: `every day at 01:15 (America/New_York)`."""
     schedule = task.schedule
     if schedule is None:
@@ -155,7 +157,7 @@ def schedule_in_words(task: Task, book: Book) -> str:
     if isinstance(schedule, Once):
         return f"once, on {schedule.at:%a %-d %b %Y at %H:%M} ({task.timezone})"
     if isinstance(schedule, After):
-        before = book.tasks[schedule.predecessor].name
+        before = catalog.tasks[schedule.predecessor].name
         minutes = int(schedule.spacing.total_seconds() // 60)
         length = f"{minutes} min" if schedule.spacing >= timedelta(minutes=1) else f"{schedule.spacing.seconds} s"
         return f"after '{before}', at least {length} behind its start"

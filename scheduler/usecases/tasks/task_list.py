@@ -14,7 +14,7 @@ from headway.scheduler.planning.rules import judge
 from headway.scheduler.planning.step_label import step_shown
 from headway.scheduler.store.boards import load_board
 from headway.scheduler.store.queries import run_history
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.runs.reset import needs_reset
 
 
@@ -49,16 +49,16 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
     """Enabled tasks, or literally every one, by next start; those that nothing is planned for come last."""
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session)
-    picture = load_board(session, book, now)
+    catalog = load_catalog(session)
+    loaded = load_board(session, catalog, now)
     statement = select(TaskRow)
     if not everything:
         statement = statement.where(col(TaskRow.enabled), col(TaskRow.historical).is_(False))
     tasks = list(session.exec(statement).all())
     open_runs: dict[int, RunRow] = {}
-    for row in sorted(picture.rows.values(), key=lambda row: (row.status not in ACTIVE, row.retry_at or row.due_at)):
+    for row in sorted(loaded.rows.values(), key=lambda row: (row.status not in ACTIVE, row.retry_at or row.due_at)):
         open_runs.setdefault(row.task_uid, row)
-    runs = {run.id: run for run in picture.waiting}
+    runs = {run.id: run for run in loaded.waiting}
     last = run_history.last_runs(session, [task.uid or 0 for task in tasks])
     lines = []
     for task in tasks:
@@ -66,15 +66,15 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
         run = open_runs.get(uid)
         reason = ""
         if run is not None and run.id in runs:
-            holds = judge(runs[run.id], picture.board, now)
+            holds = judge(runs[run.id], loaded.board, now)
             reason = "; ".join(hold.reason for hold in holds)
-        lines.append(task_line(task, run, last.get(uid), book, reason))
+        lines.append(task_line(task, run, last.get(uid), catalog, reason))
     return sorted(lines, key=lambda line: (line.next_start_at is None, line.next_start_at or now, line.uid))
 
 
-def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, book: Book, reason: str) -> TaskLine:
+def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, catalog: Catalog, reason: str) -> TaskLine:
     """The line of one task, with its open run and its last one."""
-    known, task_type = book.tasks.get(task.uid or 0), book.world.types.get(task.type)
+    known, task_type = catalog.tasks.get(task.uid or 0), catalog.resolved.types.get(task.type)
     step = known.step if known else 1
     # A run in progress keeps the parameters it started with, whatever was edited since.
     parameters = task.parameters if run is None or run.parameters is None else run.parameters

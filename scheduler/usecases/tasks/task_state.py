@@ -12,7 +12,7 @@ from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit, settings
 from headway.scheduler.store.due_runs import account_before_edit
 from headway.scheduler.store.run_ends import cancel_unwanted
-from headway.scheduler.store.tasks import facts, has_process, has_run, load_book, reschedule, tags_of
+from headway.scheduler.store.tasks import facts, has_process, has_run, load_catalog, reschedule, tags_of
 
 
 def set_state(
@@ -50,16 +50,16 @@ def set_state(
     now = clock.now()
     assert task.uid is not None
     if not after["enabled"] or after["historical"]:
-        account_before_edit(session, load_book(session), {task.uid}, {task.uid}, now)
+        account_before_edit(session, load_catalog(session), {task.uid}, {task.uid}, now)
         session.refresh(task)
     task.enabled, task.historical = after["enabled"], after["historical"]
     task.updated_at, task.version = now, task.version + 1
     session.add(task)
     settings.definitions_changed(session)
     session.flush()
-    book = load_book(session)
-    cancel_unwanted(session, book, task.uid or 0, now=now, who=actor.name)
-    known = book.tasks.get(task.uid or 0)
+    catalog = load_catalog(session)
+    cancel_unwanted(session, catalog, task.uid or 0, now=now, who=actor.name)
+    known = catalog.tasks.get(task.uid or 0)
     if known is not None:
         reschedule(task, known, now)
         session.add(task)

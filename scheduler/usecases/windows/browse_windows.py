@@ -13,7 +13,7 @@ from headway.privileges import require
 from headway.scheduler.planning.definitions import WindowSection
 from headway.scheduler.planning.windows import occurrences_of
 from headway.scheduler.store.settings import load_windows
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 
 _AHEAD = timedelta(days=400)
 
@@ -40,15 +40,15 @@ def windows(session: Session, actor: Actor) -> list[WindowSection]:
 
 
 def coming_occurrences(
-    session: Session, clock: Clock, actor: Actor, *, count: int = 14, book: Book | None = None
+    session: Session, clock: Clock, actor: Actor, *, count: int = 14, catalog: Catalog | None = None
 ) -> list[ComingOccurrence]:
     """The next occurrences of all windows, the present one first, in the order of their starts."""
     require(actor, Privilege.VIEW)
     now = clock.now()
-    book = load_book(session, book)
+    catalog = load_catalog(session, catalog)
     released = _released(session)
     found = []
-    for window in book.world.calendar.windows:
+    for window in catalog.resolved.calendar.windows:
         ahead = timedelta(days=count * 7 + 8)
         occurrences = list(occurrences_of(window, now, now + min(ahead, _AHEAD)))[:count]
         found += [

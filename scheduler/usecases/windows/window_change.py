@@ -19,7 +19,7 @@ from headway.scheduler.planning.turn import Planned
 from headway.scheduler.planning.windows import Calendar, Occurrence, occurrence_on
 from headway.scheduler.store.boards import load_board
 from headway.scheduler.store.settings import load_windows
-from headway.scheduler.store.tasks import Book, load_book
+from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import from_now, reach
 
 _WEEK = timedelta(days=8)
@@ -63,7 +63,7 @@ def preview_windows(
     windows: Sequence[WindowSection],
     *,
     until: datetime | None = None,
-    book: Book | None = None,
+    catalog: Catalog | None = None,
 ) -> Preview:
     """What would move if these were all the windows. until: how far to look, some eight days if None.
 
@@ -71,13 +71,13 @@ def preview_windows(
     """
     require(actor, Privilege.MANAGE)
     now = clock.now()
-    book = load_book(session, book)
+    catalog = load_catalog(session, catalog)
     wanted = until or now + _WEEK
-    until = min(wanted, now + reach(book, share=_SHARE))
-    calendar = Calendar([section.window(book.world.settings.timezone) for section in windows])
-    picture = load_board(session, book, now, whole=True)
-    before = _by_key(from_now(book, picture, now, until), book.tasks)
-    after = _by_key(from_now(book, picture, now, until, calendar), book.tasks)
+    until = min(wanted, now + reach(catalog, share=_SHARE))
+    calendar = Calendar([section.window(catalog.resolved.settings.timezone) for section in windows])
+    loaded = load_board(session, catalog, now, whole=True)
+    before = _by_key(from_now(catalog, loaded, now, until), catalog.tasks)
+    after = _by_key(from_now(catalog, loaded, now, until, calendar), catalog.tasks)
     moved = [
         _moved(before.get(key), after.get(key))
         for key in {**before, **after}
@@ -88,23 +88,23 @@ def preview_windows(
 
 
 def preview_release(
-    session: Session, clock: Clock, actor: Actor, name: str, day: date, *, reserve: bool, book: Book | None = None
+    session: Session, clock: Clock, actor: Actor, name: str, day: date, *, reserve: bool, catalog: Catalog | None = None
 ) -> Preview:
     """As `preview_windows`, for the release (or reserving) of the window's occurrence of that local day."""
     require(actor, Privilege.MANAGE)
-    book = load_book(session, book)
-    one = _occurrence(book, name, day)
+    catalog = load_catalog(session, catalog)
+    one = _occurrence(catalog, name, day)
     windows = []
     for section in load_windows(session):
         if section.name == name:
             days = set(section.released) - {day} if reserve else {*section.released, day}
             section = section.model_copy(update={"released": sorted(days)})
         windows.append(section)
-    return preview_windows(session, clock, actor, windows, until=one.end + _DAY, book=book)
+    return preview_windows(session, clock, actor, windows, until=one.end + _DAY, catalog=catalog)
 
 
-def _occurrence(book: Book, name: str, day: date) -> Occurrence:
-    window = next((one for one in book.world.calendar.windows if one.name == name), None)
+def _occurrence(catalog: Catalog, name: str, day: date) -> Occurrence:
+    window = next((one for one in catalog.resolved.calendar.windows if one.name == name), None)
     if window is None:
         raise InvalidInput(f"there is no maintenance window '{name}' any more: reload the page")
     found = occurrence_on(window, day)

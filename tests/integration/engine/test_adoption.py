@@ -10,7 +10,7 @@ from headway.models.values.run import RunStatus, Trigger
 from headway.models.values.task import OnFailure
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.adoption import Adoption, adopt
-from headway.scheduler.store.tasks import load_book
+from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.tasks.task_state import set_state
 from tests.support.clock import utc
 from tests.support.installation import Desk, task_named
@@ -24,7 +24,7 @@ def _adopt(
 ) -> Adoption:
     at = desk.clock.now() if scheduled_at is None else utc(scheduled_at)
     with writing(desk.engine) as session:
-        return adopt(session, load_book(session), flow_run_id, deployment_id, parameters, at, desk.clock.now())
+        return adopt(session, load_catalog(session), flow_run_id, deployment_id, parameters, at, desk.clock.now())
 
 
 def _row(desk: Desk, flow_run_id: str) -> RunRow:

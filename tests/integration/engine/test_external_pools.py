@@ -16,14 +16,14 @@ from headway.models.ledger.tables import TaskTypeRow
 from headway.models.values.run import RunStatus, Trigger
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.adoption import adopt
-from headway.scheduler.engine.external_pools import HandOver
+from headway.scheduler.engine.external_pools import ExternalPools
 from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
 from headway.scheduler.store import open_run_ledger
 from headway.scheduler.store.claims import give_back_unbegun
 from headway.scheduler.store.queries import run_history
-from headway.scheduler.store.tasks import load_book
+from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.runs.reset import reset
 from tests.support.databases import url_of
 from tests.support.installation import Desk
@@ -93,7 +93,7 @@ class Away:
 
     desk: Desk
     prefect: FakePrefect
-    watch: HandOver
+    watch: ExternalPools
 
     def claimed(self) -> str:
         """Its flow run's id, after a turn has claimed the run and it was handed over."""
@@ -111,7 +111,7 @@ class Away:
             row.work_pool, row.deployment_id = work_pool, "d-1"
             session.add(row)
 
-    def next_worker(self) -> HandOver:
+    def next_worker(self) -> ExternalPools:
         """The watch of worker-2, once worker-1 is silent."""
         self.desk.clock.move(minutes=2)
         self.desk.worker_lives("worker-2")
@@ -122,7 +122,7 @@ class Away:
         with writing(self.desk.engine) as session:
             return end_lost_runs(session, identify_self().host, self.desk.clock.now())
 
-    def round(self, watch: HandOver | None = None) -> bool:
+    def round(self, watch: ExternalPools | None = None) -> bool:
         return (watch or self.watch).round(self.desk.clock.now())
 
     def status(self) -> RunStatus:
@@ -139,8 +139,8 @@ def away(desk: Desk) -> Away:
     return away
 
 
-def watch_of(desk: Desk, prefect: FakePrefect, worker_id: str) -> HandOver:
-    return HandOver(desk.engine, url_of(desk.engine), prefect, worker_id, prefect.read_result)  # type: ignore[arg-type]
+def watch_of(desk: Desk, prefect: FakePrefect, worker_id: str) -> ExternalPools:
+    return ExternalPools(desk.engine, url_of(desk.engine), prefect, worker_id, prefect.read_result)  # type: ignore[arg-type]
 
 
 def test_a_run_elsewhere_is_told_in_the_ledger_with_counts_lines_and_receipts(away: Away) -> None:
@@ -525,7 +525,7 @@ def _born(away: Away) -> str:
     away.move_type("headway")
     with writing(away.desk.engine) as session:
         now = away.desk.clock.now()
-        assert adopt(session, load_book(session), "born", "d-1", {}, now, now).state == "held"
+        assert adopt(session, load_catalog(session), "born", "d-1", {}, now, now).state == "held"
     away.move_type("containers")
     (born,) = [run for run in away.desk.runs() if run.trigger is Trigger.PREFECT]
     name = "job0 (started in Prefect)"

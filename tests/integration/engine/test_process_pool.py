@@ -95,7 +95,7 @@ def test_a_run_that_was_claimed_while_the_worker_stops_waits_for_another(
     warm = Warm()
     monkeypatch.setattr(module, "WarmServer", lambda *given: warm)
     if stopped == "before it is begun":
-        monkeypatch.setattr(loop, "_lead_exporters", lambda orders, book: loop._no_starts.set())
+        monkeypatch.setattr(loop, "_lead_exporters", lambda orders, catalog: loop._no_starts.set())
         loop._turn(quick_desk.clock.now())
     else:
 

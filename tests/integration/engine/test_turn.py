@@ -8,7 +8,7 @@ from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.planning.rules import judge
 from headway.scheduler.store import workers
 from headway.scheduler.store.boards import load_board
-from headway.scheduler.store.tasks import load_book, save_types
+from headway.scheduler.store.tasks import load_catalog, save_types
 from tests.support.databases import TYPES
 from tests.support.installation import Desk
 
@@ -22,7 +22,7 @@ def _at(cron: str, zone: str = "America/New_York") -> str:
 def _holds(desk: Desk, name: str) -> list[str]:
     """The rules that hold the task's waiting run."""
     with reading(desk.engine) as session:
-        picture = load_board(session, load_book(session), desk.clock.now(), problem=None)
+        picture = load_board(session, load_catalog(session), desk.clock.now(), problem=None)
     run = next(run for run in picture.waiting if run.task.name == name)
     return [hold.rule.value for hold in judge(run, picture.board, desk.clock.now())]
 
@@ -275,11 +275,11 @@ def test_the_running_process_keeps_the_parameters_it_started_with(desk: Desk) ->
 def test_a_turn_sees_an_edit_that_its_caller_has_not_seen_yet(desk: Desk) -> None:
     desk.tasks(f"name: a, type: data_export, {_at('0 8 * * *')}, parameters: {{rows: 3}}")
     with reading(desk.engine) as session:
-        old_book = load_book(session)
+        old_catalog = load_catalog(session)
     desk.tasks(f"name: a, type: data_export, {_at('0 8 * * *')}, parameters: {{rows: 4}}")
     now = desk.clock.set("2026-11-24T08:00-05:00")
     with writing(desk.engine) as session:
-        turn = take_turn(session, old_book, worker_id="w", database_url="", now=now, problem=None)
+        turn = take_turn(session, old_catalog, worker_id="w", database_url="", now=now, problem=None)
     assert turn.orders[0].parameters["rows"] == 4
 
 
@@ -289,8 +289,8 @@ def test_a_type_that_was_taken_from_prefect_keeps_its_tasks(desk: Desk) -> None:
         save_types(session, TYPES[:4], desk.clock.now())
     assert desk.task("a").type == "job0"
     with reading(desk.engine) as session:
-        book = load_book(session)
-        assert set(book.world.types) == {one.name for one in TYPES[:4]} | {"job0"}
+        catalog = load_catalog(session)
+        assert set(catalog.resolved.types) == {one.name for one in TYPES[:4]} | {"job0"}
 
 
 def test_a_turn_says_when_it_is_worth_taking_the_next(desk: Desk) -> None:

@@ -24,7 +24,7 @@ from headway.scheduler.store import settings
 from headway.scheduler.store.claims import claim_run
 from headway.scheduler.store.run_ends import Ending, end_run
 from headway.scheduler.store.run_writer import StoredRunLedger, open_run_ledger
-from headway.scheduler.store.tasks import as_run, chain_book, load_book, save_types
+from headway.scheduler.store.tasks import as_run, load_catalog, load_chain_catalog, save_types
 from tests.support.clock import FixedClock, utc
 from tests.support.databases import url_of, waits_for_a_lock
 from tests.support.installation import Desk
@@ -34,13 +34,13 @@ DUE = utc("2026-11-23T16:00")
 
 def _claim(session: Session, name: str, claim: str = "c1", max_running: int = 4) -> bool:
     """Claim the task's waiting run as a worker would, whatever the rules say."""
-    book = load_book(session)
+    catalog = load_catalog(session)
     uid = session.exec(select(TaskRow.uid).where(TaskRow.name == name)).one()
     row = session.exec(select(RunRow).where(RunRow.task_uid == uid).order_by(col(RunRow.id))).first()
     assert row is not None and uid is not None
     return claim_run(
         session,
-        as_run(row, book.tasks[uid]),
+        as_run(row, catalog.tasks[uid]),
         claim=claim,
         worker_id="w",
         max_running=max_running,
@@ -168,12 +168,12 @@ def _race(engine: Engine, workers: int, count: int = 500) -> None:
         own = make_engine(url_of(engine))
         mine: list[int] = []
         with reading(own) as session:
-            book = load_book(session)
+            catalog = load_catalog(session)
         all_began.wait(60)
         while True:
             try:
                 with writing(own) as session:
-                    turn = take_turn(session, book, worker_id=worker_id, database_url="", now=DUE, problem=None)
+                    turn = take_turn(session, catalog, worker_id=worker_id, database_url="", now=DUE, problem=None)
             except (
                 OperationalError
             ):  # SQLite's lock is not fair: on a busy machine one may wait in vain, and asks again
@@ -284,9 +284,9 @@ def test_of_a_run_that_is_gone_nothing_can_be_written(desk: Desk) -> None:
 def test_a_worker_that_was_overtaken_cannot_end_the_run(desk: Desk) -> None:
     run_id, claim = _stale(desk, "claimed anew")
     with writing(desk.engine) as session:
-        book = chain_book(session, 1)
+        catalog = load_chain_catalog(session, 1)
         ending = Ending(RunStatus.FAILED, error="its process died")
-        assert not end_run(session, book, run_id, ending, now=DUE, who="worker-1", claim=claim)
+        assert not end_run(session, catalog, run_id, ending, now=DUE, who="worker-1", claim=claim)
     assert desk.run("a").status is RunStatus.STARTING
 
 

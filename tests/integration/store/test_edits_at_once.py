@@ -12,7 +12,7 @@ from headway.models.ledger.database import reading, writing
 from headway.privileges import OPERATOR
 from headway.scheduler.planning.definitions import load_text
 from headway.scheduler.store.settings import wait_for_turn
-from headway.scheduler.store.tasks import load_book, section
+from headway.scheduler.store.tasks import load_catalog, section
 from headway.scheduler.usecases.tasks.apply import apply
 from headway.scheduler.usecases.tasks.save_task import save_task
 from headway.scheduler.usecases.tasks.task_state import delete_task, set_state
@@ -58,10 +58,10 @@ def test_each_edit_has_a_version_of_its_own(desk: Desk) -> None:
     """Else a worker that has seen the first never looks for the second."""
     desk.tasks(f"name: a, type: job0, {HOURLY}", f"name: b, type: job1, {HOURLY}")
     with reading(desk.engine) as session:
-        before = load_book(session).version
+        before = load_catalog(session).version
     _while_one_edits(desk, _disable(desk, "a"), _disable(desk, "b"))
     with reading(desk.engine) as session:
-        assert load_book(session).version == before + 2
+        assert load_catalog(session).version == before + 2
 
 
 def test_the_second_editor_of_a_task_is_told(desk: Desk) -> None:
@@ -96,7 +96,7 @@ def test_two_edits_cannot_make_a_loop_of_steps_together(desk: Desk) -> None:
     _while_one_edits(desk, after("a", "b"), after("b", "a"))
     assert "L6" in found
     with reading(desk.engine) as session:
-        assert len(load_book(session).tasks) == 2
+        assert len(load_catalog(session).tasks) == 2
 
 
 def test_who_disables_what_another_deletes_is_told(desk: Desk) -> None:

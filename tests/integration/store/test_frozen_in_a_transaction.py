@@ -14,7 +14,7 @@ from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.execution.ledger_port import LogLine
 from headway.scheduler.store.run_ends import Ending, end_run
 from headway.scheduler.store.run_writer import StoredRunLedger, open_run_ledger
-from headway.scheduler.store.tasks import chain_book, load_book
+from headway.scheduler.store.tasks import load_catalog, load_chain_catalog
 from tests.support.clock import FixedClock
 from tests.support.databases import url_of, waits_for_a_lock
 from tests.support.installation import Desk
@@ -44,7 +44,7 @@ def test_a_turn_that_stands_still_is_undone_and_the_others_go_on(desk: Desk, mon
     with pytest.raises(SQLAlchemyError), writing(desk.engine) as frozen:
         turn = take_turn(
             frozen,
-            load_book(frozen),
+            load_catalog(frozen),
             worker_id="worker-1",
             database_url=url_of(desk.engine),
             now=desk.clock.now(),
@@ -87,7 +87,7 @@ def test_a_run_cannot_be_overtaken_while_it_writes(
     def cancel() -> None:
         with writing(desk.engine) as session:
             ending = Ending(RunStatus.CANCELLED)
-            end_run(session, chain_book(session, 1), order.run_id, ending, now=desk.clock.now(), who="olga")
+            end_run(session, load_chain_catalog(session, 1), order.run_id, ending, now=desk.clock.now(), who="olga")
 
     canceller = threading.Thread(target=cancel)
 

@@ -13,7 +13,7 @@ from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.store.queries.run_history import last_lines
 from headway.scheduler.store.run_ends import cancel_waiting
 from headway.scheduler.store.run_writer import open_run_ledger
-from headway.scheduler.store.tasks import chain_book
+from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.usecases.tasks.task_state import set_state
 from tests.support.clock import utc
 from tests.support.databases import url_of
@@ -282,9 +282,9 @@ def test_a_waiting_step_that_is_cancelled_skips_those_behind_it(desk: Desk) -> N
     run_id = desk.run("two").id
     assert run_id is not None
     with writing(desk.engine) as session:
-        book = chain_book(session, desk.task("two").uid or 0)
-        assert cancel_waiting(session, book, run_id, now=desk.clock.now(), who="ann", why="not today")
-        assert not cancel_waiting(session, book, run_id, now=desk.clock.now(), who="ann", why="not today")
+        catalog = load_chain_catalog(session, desk.task("two").uid or 0)
+        assert cancel_waiting(session, catalog, run_id, now=desk.clock.now(), who="ann", why="not today")
+        assert not cancel_waiting(session, catalog, run_id, now=desk.clock.now(), who="ann", why="not today")
     assert desk.run("two").status is CANCELLED
     assert desk.run("three").status is RunStatus.SKIPPED and "'two'" in desk.run("three").message
 

@@ -13,7 +13,7 @@ from headway.blocks.transfer import TransferError
 from headway.flows.shared import delivery
 from headway.flows.shared.result import announce_rename
 from headway.scheduler.execution.ledger_port import ExitCode, RunLedger
-from headway.scheduler.execution.retrying_ledger import GuardedLedger, LedgerDown
+from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.run_output import RunOutput
 
 
@@ -54,9 +54,9 @@ class Away:
         return True
 
 
-def guarded(ledger: Any) -> tuple[GuardedLedger, list[int]]:
+def guarded(ledger: Any) -> tuple[RetryingLedger, list[int]]:
     left: list[int] = []
-    return GuardedLedger(ledger, leave=left.append), left
+    return RetryingLedger(ledger, leave=left.append), left
 
 
 def running(ledger: RunLedger) -> bool:

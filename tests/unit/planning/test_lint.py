@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from headway.models.values.finding import Finding, Level
-from headway.scheduler.planning.catalog import build
 from headway.scheduler.planning.definitions import load_text
 from headway.scheduler.planning.lint import lint
+from headway.scheduler.planning.resolved_definitions import build
 from headway.scheduler.planning.task_types import TaskType
 from tests.support.clock import utc
 

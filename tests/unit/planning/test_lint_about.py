@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from headway.scheduler.planning.catalog import build
 from headway.scheduler.planning.definitions import Definitions
 from headway.scheduler.planning.lint import lint
+from headway.scheduler.planning.resolved_definitions import build
 from headway.scheduler.planning.task_types import TaskType
 
 TYPES = {name: TaskType(name, group) for name, group in (("a", "a"), ("b", "b"), ("c", "a"))}

@@ -18,7 +18,7 @@ from headway.scheduler.execution.ledger_port import Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity, end_group, identify_self
 from headway.scheduler.store import workers
 from headway.scheduler.store.run_writer import open_run_ledger
-from headway.scheduler.store.tasks import Book
+from headway.scheduler.store.tasks import Catalog
 from headway.scheduler.usecases.tasks.task_state import set_state
 from tests.support.databases import url_of
 from tests.support.installation import Desk, task_named
@@ -197,12 +197,12 @@ def test_a_run_that_another_worker_has_retried_meanwhile_is_not_ended(
     """Two workers find the same lost run: the second of them looked before the first had it started again."""
     row = _running(desk, process, "2026-11-23T16:00")
     assert end_group(process, grace_seconds=0)
-    before = lost_runs.chain_book
+    before = lost_runs.load_chain_catalog
 
-    def overtaken(session: Session, uid: int) -> Book:
+    def overtaken(session: Session, uid: int) -> Catalog:
         session.execute(text("UPDATE run SET claim = 'of another attempt' WHERE id = :run"), {"run": row.id})
         return before(session, uid)
 
-    monkeypatch.setattr(lost_runs, "chain_book", overtaken)
+    monkeypatch.setattr(lost_runs, "load_chain_catalog", overtaken)
     assert _end_lost(desk, "2026-11-23T16:01") == []
     assert desk.run("a").status is RunStatus.RUNNING

@@ -8,7 +8,7 @@ import pytest
 from headway.models.ledger.database import reading, writing
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
-from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL, Standstill
+from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL, StoppedProcesses
 from headway.scheduler.execution.process_identity import ProcessIdentity, identify_self
 from headway.scheduler.store import workers
 from headway.scheduler.store.queries import run_history
@@ -42,8 +42,8 @@ def lines(desk: Desk) -> list[str]:
 
 
 def test_it_is_told_after_a_minute_once_and_again_when_it_goes_on(running: Desk, process: ProcessIdentity) -> None:
-    look, clock = Standstill(running.engine, identify_self().host), running.clock
-    another = Standstill(running.engine, identify_self().host)
+    look, clock = StoppedProcesses(running.engine, identify_self().host), running.clock
+    another = StoppedProcesses(running.engine, identify_self().host)
     assert look.round(clock.now()) == []
     stop(process)
     assert look.round(clock.now()) == another.round(clock.now()) == []
@@ -72,6 +72,6 @@ def test_it_is_told_after_a_minute_once_and_again_when_it_goes_on(running: Desk,
 
 def test_a_process_of_another_host_is_nobody_elses_business(running: Desk, process: ProcessIdentity) -> None:
     stop(process)
-    look = Standstill(running.engine, "elsewhere")
+    look = StoppedProcesses(running.engine, "elsewhere")
     assert look.round(running.clock.now()) == look.round(running.clock.move(minutes=5)) == []
     assert running.run("a").message == ""

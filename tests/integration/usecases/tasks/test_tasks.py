@@ -19,7 +19,7 @@ from headway.scheduler.planning.rules import RULES
 from headway.scheduler.planning.turn import Planned
 from headway.scheduler.store.run_ends import Ending, end_run
 from headway.scheduler.store.run_writer import open_run_ledger
-from headway.scheduler.store.tasks import chain_book, load_book, save_types
+from headway.scheduler.store.tasks import load_catalog, load_chain_catalog, save_types
 from headway.scheduler.usecases.ahead.forecast_stored import forecast_stored
 from headway.scheduler.usecases.runs.why import Why, earliest_if_run_now, why
 from headway.scheduler.usecases.tasks.find_task import find_task
@@ -183,8 +183,8 @@ def test_why_keeps_a_steps_distance_before_it_has_a_row(desk: Desk) -> None:
     assert _held(_why(desk, "two")) == {"spacing": "17:00"}
     with reading(desk.engine) as session:
         uid = desk.task("two").uid or 0
-        earliest = earliest_if_run_now(session, desk.clock, load_book(session), uid, frozenset())
-        overridden = earliest_if_run_now(session, desk.clock, load_book(session), uid, frozenset({"spacing"}))
+        earliest = earliest_if_run_now(session, desk.clock, load_catalog(session), uid, frozenset())
+        overridden = earliest_if_run_now(session, desk.clock, load_catalog(session), uid, frozenset({"spacing"}))
     assert (hours_and_minutes(earliest), hours_and_minutes(overridden)) == ("17:00", "16:00")
 
 
@@ -206,11 +206,11 @@ def test_what_history_has_taught_is_foreseen_at_once(desk: Desk) -> None:
     """Runs are learned from without anybody changing a definition; a book that somebody keeps has yesterday's."""
     desk.tasks("name: a, type: job0, schedule: {cron: '20 16 * * *'}, timezone: UTC", windows=DAILY)
     with reading(desk.engine) as session:
-        kept = load_book(session)
+        kept = load_catalog(session)
     desk.change(desk.task("a"), learned_duration=timedelta(minutes=20))
     desk.worker_lives()
     with reading(desk.engine) as session:
-        told = why(session, desk.clock, OPERATOR, task_named(session, "a"), book=kept)
+        told = why(session, desk.clock, OPERATOR, task_named(session, "a"), catalog=kept)
     assert hours_and_minutes(told.earliest_start_at) == "17:30"
 
 
@@ -232,8 +232,8 @@ def test_why_says_who_keeps_a_group_that_a_lost_run_left(desk: Desk) -> None:
     desk.run_now("a")
     desk.turn()
     with writing(desk.engine) as session:
-        book, now = chain_book(session, 1), desk.clock.now()
-        end_run(session, book, 1, Ending(RunStatus.FAILED), now=now, who="t", keep_process=True, keep_group=True)
+        catalog, now = load_chain_catalog(session, 1), desk.clock.now()
+        end_run(session, catalog, 1, Ending(RunStatus.FAILED), now=now, who="t", keep_process=True, keep_group=True)
     desk.turn("2026-11-23T16:00")
     told = _why(desk, "b")
     assert _held(told) == {"group": None} and told.earliest_start_at is None

@@ -20,7 +20,7 @@ from headway.scheduler.planning.windows import Calendar
 
 
 @dataclass(frozen=True)
-class World:
+class ResolvedDefinitions:
     """Tasks, windows and limits that belong together; `findings` are the errors that kept a task out."""
 
     tasks: Mapping[int, Task]
@@ -38,7 +38,7 @@ def build(
     uids: Mapping[str, int] | None = None,
     estimates: Mapping[int, timedelta] | None = None,
     check: Collection[str] | None = None,
-) -> World:
+) -> ResolvedDefinitions:
     """The world that definitions describe. Without stored `uids` a task's UID is its position, from 1.
 
     estimates: what history knows of tasks without an expected duration, by UID. check: the tasks whose parameters
@@ -67,7 +67,7 @@ def build(
     _drop_orphans(sections, tasks)
     calendar = Calendar(definitions.windows_or_default(settings.timezone))
     linked = link(tasks.values())
-    return World(linked, calendar, limits, types, settings, tuple(findings))
+    return ResolvedDefinitions(linked, calendar, limits, types, settings, tuple(findings))
 
 
 def _problems(section: TaskSection, types: Mapping[str, TaskType]) -> list[str]:
