@@ -9,6 +9,7 @@ import typer
 from headway.cli.common import brief, engine, instant, print_json, print_table, read, say, shown, task_of, wide, write
 from headway.clock import SystemClock
 from headway.errors import InvalidInput, Refused
+from headway.models.ledger.tables import id_of
 from headway.models.values.actor import Privilege
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.scheduler.planning.plan_document import instant as iso
@@ -88,7 +89,7 @@ def reset(task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Fini
         if not sys.stdin.isatty():
             raise InvalidInput("reset asks before it finishes; give --yes where nobody can answer")
         typer.confirm("Finish?", abort=True)
-    status = finish(engine(), SystemClock(), actor, row.uid or 0, shown=preview.run_id)
+    status = finish(engine(), SystemClock(), actor, id_of(row), shown=preview.run_id)
     say(f"Reset. Run {preview.run_id}: {SHOWN_AS[status]}; process ID 0.")
     following = ", then the following steps: --follow" if preview.skipped else ""
     say(f"Run it again now: headway run '{preview.task}'{following}")
@@ -146,7 +147,7 @@ def log(
     table = []
     for row, name in rows:
         most = [str(row.id), brief(row.started_at or row.due_at, zone), name, SHOWN_AS[row.status]]
-        more = [duration(row), _size(row), row.object, row.type, steps[row.id or 0]] if wide() else []
+        more = [duration(row), _size(row), row.object, row.type, steps[id_of(row)]] if wide() else []
         table.append([*most, str(row.processed), str(row.errors), *more, _trouble(row)])
     headers = ["Run", "Start time", "Task", "Result", "Done", "Errors"]
     headers += ["mm:ss", "KB", "Object", "Type", "Step", "Error"] if wide() else ["Error"]

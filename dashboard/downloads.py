@@ -16,7 +16,7 @@ from headway.dashboard.data import engine
 from headway.dashboard.words import LEVELS, duration, in_zone, size_kb
 from headway.errors import SchedulerError
 from headway.models.ledger.database import reading
-from headway.models.ledger.tables import AuditRow, RunRow
+from headway.models.ledger.tables import AuditRow, RunRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.privileges import require
@@ -164,7 +164,7 @@ def cells(run: RunRow, name: str, step: str, zone: str) -> list[object]:
 
 def _csv(actor: Actor, query: LogQuery, zone: str) -> Iterator[str]:
     pages = pages_of_log(engine(), actor, query)
-    rows = (cells(run, name, page.steps[run.id or 0], zone) for page in pages for run, name in page.rows)
+    rows = (cells(run, name, page.steps[id_of(run)], zone) for page in pages for run, name in page.rows)
     return _as_csv(COLUMNS, rows)
 
 

@@ -6,7 +6,7 @@ from sqlmodel import Session
 from headway.dashboard import ui, words
 from headway.dashboard.data import CLOCK
 from headway.errors import Refused
-from headway.models.ledger.tables import TaskRow
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.rule import OVERRIDABLE, RuleId
 from headway.scheduler.usecases.runs.run_now import Asked, run_now
@@ -38,7 +38,7 @@ def buttons(view: TaskView, zone: str) -> None:
         st.switch_page("app_pages/define.py", query_params={"task": str(row.uid)})
     if not view.has_run:
         if places[5].button("Delete", key="delete", width="stretch", help="Only a task that never ran"):
-            _delete(row.uid or 0, row.name)
+            _delete(id_of(row), row.name)
 
 
 def task_of(session: Session, uid: int) -> TaskRow:
@@ -59,7 +59,7 @@ def start_in_words(uid: int, rules: frozenset[str], zone: str) -> str:
 
 def _expected(view: TaskView, rules: frozenset[str], zone: str) -> str:
     """As `start_in_words`; a run that is in the way and overdue to end may take longer than the forecast thinks."""
-    told = start_in_words(view.row.uid or 0, rules, zone)
+    told = start_in_words(id_of(view.row), rules, zone)
     in_the_way = next((hold for rule, hold in view.why.verdicts if hold and rule in _OF_OTHER_RUNS), None)
     return f"when its way is free: {in_the_way.reason}" if told == _AT_ONCE and in_the_way else told
 
@@ -67,7 +67,7 @@ def _expected(view: TaskView, rules: frozenset[str], zone: str) -> str:
 @st.dialog("Run now")
 def _run_now(view: TaskView, zone: str) -> None:
     """As soon as possible, under the same rules; says when that will be before anybody clicks."""
-    uid = view.row.uid or 0
+    uid = id_of(view.row)
     st.text(f"{view.row.name}\nIt means: as soon as possible, under the same rules as everything else.")
     if view.line.needs_reset:
         st.error("It failed and needs a reset first.")
@@ -109,7 +109,7 @@ def _change(view: TaskView, told: str, *, enabled: bool | None = None, historica
     if view.line.process_id:
         _confirm(view, told, enabled, historical)
     else:
-        _set(view.row.uid or 0, told, enabled, historical, confirmed=False)
+        _set(id_of(view.row), told, enabled, historical, confirmed=False)
 
 
 @st.dialog("It is running")
@@ -119,7 +119,7 @@ def _confirm(view: TaskView, told: str, enabled: bool | None, historical: bool |
         "process. The running process keeps the parameters it started with."
     )
     if st.button("Change it all the same", key="change_confirmed", type="primary"):
-        _set(view.row.uid or 0, told, enabled, historical, confirmed=True)
+        _set(id_of(view.row), told, enabled, historical, confirmed=True)
 
 
 def _set(uid: int, told: str, enabled: bool | None, historical: bool | None, *, confirmed: bool) -> None:

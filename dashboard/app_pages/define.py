@@ -14,7 +14,7 @@ from headway.dashboard.define.parameter_form import Form
 from headway.dashboard.define.side import asks_for_confirmation, broken, difference, lint_card, preview_of
 from headway.dashboard.define.state import begins_with, forget, key, opened, put, version_at_opening
 from headway.errors import InvalidInput
-from headway.models.ledger.tables import TaskRow
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import WindowPolicy
@@ -144,7 +144,7 @@ def _save(session: Session, actor: Actor, found: TaskSection, version: int | Non
     applied: Applied = save_task(session, CLOCK, actor, found, version=version, confirmed=confirmed)
     if applied.errors:
         raise InvalidInput([finding.message for finding in applied.errors])
-    return find_task(session, found.name).uid or 0
+    return id_of(find_task(session, found.name))
 
 
 def overtaken(name: str) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from headway.dashboard import ui, words
-from headway.models.ledger.tables import RunLogRow
+from headway.models.ledger.tables import RunLogRow, id_of
 from headway.models.values.pickup import PickUp
 from headway.models.values.run import ACTIVE, SHOWN_AS, RunStatus
 from headway.scheduler.usecases.log.browse_log import ERROR, LineQuery, RunReport, picked_up, run_lines, run_report
@@ -137,7 +137,7 @@ def pages(run_id: int, which: LineQuery, zone: str) -> None:
             starts.pop()
             st.rerun()
         if on.button("Next lines", key="run_on", disabled=not more, width="stretch"):
-            starts.append(lines[_PAGE - 1].id or 0)
+            starts.append(id_of(lines[_PAGE - 1]))
             st.rerun()
 
 
@@ -164,7 +164,7 @@ def log(report: RunReport, zone: str) -> None:
     only, search, download = st.columns([1, 3, 1.4], vertical_alignment="bottom")
     errors = only.checkbox("Errors only", key="run_errors")
     word = search.text_input("Search in the log", key="run_search", placeholder="Text in a line")
-    run_id = report.run.id or 0
+    run_id = id_of(report.run)
     address = f"/download/run/{run_id}.txt"
     download.link_button("Download the log", address, icon=":material/download:", width="stretch")
     which = LineQuery(errors, word.strip())

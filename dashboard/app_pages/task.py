@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from headway.dashboard import task_buttons, ui, words
 from headway.dashboard.data import CLOCK
-from headway.models.ledger.tables import RunRow
+from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.instant import FOREVER
 from headway.models.values.rule import Hold
 from headway.models.values.run import SHOWN_AS
@@ -171,7 +171,7 @@ def starts(view: TaskView, zone: str) -> None:
 
 
 def history(view: TaskView, zone: str) -> None:
-    uid = view.row.uid or 0
+    uid = id_of(view.row)
     runs = ui.fetch(runs_of_task, uid)
     st.markdown("#### Recent runs")
     if not runs:

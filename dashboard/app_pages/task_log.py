@@ -10,6 +10,7 @@ import streamlit as st
 from headway.dashboard import ui, words
 from headway.dashboard.data import CLOCK
 from headway.dashboard.downloads import COLUMNS, cells, parameters_of
+from headway.models.ledger.tables import id_of
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.scheduler.planning.local_time import to_utc
 from headway.scheduler.planning.local_time import zone as known_zone
@@ -81,7 +82,7 @@ def turned_to(query: LogQuery) -> list[Key]:
 
 
 def table(page: LogPage, zone: str) -> None:
-    rows = [[*cells(run, name, page.steps[run.id or 0], zone), f"/run?run={run.id}"] for run, name in page.rows]
+    rows = [[*cells(run, name, page.steps[id_of(run)], zone), f"/run?run={run.id}"] for run, name in page.rows]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "Report Detail"])
     st.container(key="log_table").dataframe(
         ui.styled(frame, lambda row: style(page.rows[row][0].status, page.rows[row][0].errors)),

@@ -5,7 +5,7 @@ import streamlit as st
 
 from headway.dashboard import ui, words
 from headway.dashboard.data import CLOCK
-from headway.models.ledger.tables import UserRow
+from headway.models.ledger.tables import UserRow, id_of
 from headway.models.values.actor import Privilege
 from headway.scheduler.usecases.people.people import add_user, grant, revoke, users
 from headway.scheduler.usecases.people.sign_in import active_sessions, end_sessions
@@ -59,7 +59,7 @@ def change_privilege(name: str, privilege: Privilege, wanted: bool) -> None:
 
 def access(user: UserRow) -> None:
     st.markdown("#### Access")
-    uid = user.id or 0
+    uid = id_of(user)
     reset, lock, end = st.columns(3)
     if reset.button("Reset password", key="users_reset", width="stretch"):
         ui.act(

@@ -51,7 +51,8 @@ def loaded(board: DayBoard, axis: Axis, lanes: Sequence[str], *, by_task: bool) 
         layers += _bars(board.bars, axis, lanes, by_task=by_task)
     layers += _now(board.now, axis)
     chart = alt.layer(*layers).resolve_scale(color="independent")
-    return chart.properties(height=len(lanes) * _LANE_PIXELS + _AROUND_PIXELS)
+    drawn: alt.LayerChart = chart.properties(height=len(lanes) * _LANE_PIXELS + _AROUND_PIXELS)
+    return drawn
 
 
 def lane_of(bar: Bar, *, by_task: bool) -> str:
@@ -195,13 +196,14 @@ def _row(bar: Bar, axis: Axis, by_task: bool) -> dict[str, Any]:
 def _slots(slots: Sequence[Slot], axis: Axis, lanes: Sequence[str]) -> alt.Chart:
     rows = [row for row in slot_rows(slots, axis) if row["lane"] in lanes]
     chart = alt.Chart(pd.DataFrame(rows)).mark_bar(height={"band": 0.7})
-    return chart.encode(
+    drawn: alt.Chart = chart.encode(
         x=_x(axis),
         x2="to:Q",
         y=_y(lanes),
         color=_colour([str(row["Result"]) for row in rows]),
         tooltip=["Type:N", "When:N", "Runs:N"],
     )
+    return drawn
 
 
 def slot_rows(slots: Sequence[Slot], axis: Axis) -> list[dict[str, Any]]:

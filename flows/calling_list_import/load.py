@@ -206,7 +206,10 @@ def _merge(connection: sa.Connection, staging: ListStaging, list_uid: int, now: 
         "now": now if postgresql else stored(now),
     }
     ours = "record.list_uid = :list_uid AND record.key = s.key"
-    run = lambda statement: connection.execute(sa.text(statement), values)  # noqa: E731
+
+    def run(statement: str) -> None:
+        connection.execute(sa.text(statement), values)
+
     run(f"UPDATE record SET {changes}, updated_at = :now FROM {staged} AS s WHERE {ours}")
     new = EMPTY | given
     run(

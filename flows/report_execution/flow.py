@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from prefect import flow, get_run_logger, task
-from prefect.states import State
+from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from headway.blocks.database.block import Database, ResultStream

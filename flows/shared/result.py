@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect.artifacts import Artifact
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Completed, State
+from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from headway.blocks.transfer import DeliveryKey

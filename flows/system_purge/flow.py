@@ -15,7 +15,7 @@ from collections import deque
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger, task
-from prefect.states import State
+from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field
 
 from headway.blocks.transfer import TransferError

@@ -2,13 +2,13 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
@@ -68,7 +68,8 @@ def sqlite_module() -> ModuleType:
     try:
         import pysqlite3.dbapi2 as bundled
 
-        return bundled
+        module: ModuleType = bundled
+        return module
     except ImportError:
         return sqlite3
 
@@ -150,6 +151,12 @@ def writing(engine: Engine) -> Iterator[Session]:
             # would go back to the pool with the lock, for good.
             connection.rollback()
             raise
+
+
+def count_changed(session: Session, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
+    """Execute an UPDATE or DELETE; how many rows it changed."""
+    result = cast("CursorResult[Any]", session.execute(statement, parameters))
+    return result.rowcount
 
 
 def migrate(engine: Engine) -> None:

@@ -335,3 +335,14 @@ class SignInThrottleRow(_Row, table=True):
     failures: int = 0
     last_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False, index=True))
     blocked_until: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+
+
+Numbered = TaskRow | RunRow | RunEventRow | RunLogRow | RunFileRow | WindowRow | UserRow | AuditRow | SignInRow
+
+
+def id_of(row: Numbered) -> int:
+    """The number that the database gave a row: its ID, of a task its UID. ValueError where it was never stored."""
+    number = row.uid if isinstance(row, TaskRow) else row.id
+    if number is None:
+        raise ValueError(f"a {type(row).__name__} has no number before it is stored")
+    return number

@@ -264,4 +264,5 @@ def _current_environment() -> dict[str, str]:
 
 
 def _secret(value: Any) -> str | None:
-    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    plain: str | None = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    return plain

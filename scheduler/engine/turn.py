@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlmodel import Session, select
 
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import Run
 from headway.models.values.task import Task
 from headway.scheduler.execution.warm_server import StartOrder
@@ -123,7 +123,7 @@ def start_order(
     """All that whoever executes the run has to know of it."""
     task, task_row = catalog.tasks[row.task_uid], catalog.rows[row.task_uid]
     return StartOrder(
-        run_id=row.id or 0,
+        run_id=id_of(row),
         attempt=attempt,
         claim=claim,
         database_url=database_url,

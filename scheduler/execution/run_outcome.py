@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from headway.scheduler.execution.ledger_port import Outcome
 
 if TYPE_CHECKING:
-    from prefect.states import State
+    from prefect.client.schemas.objects import State
 
 _LONGEST_ERROR = 500
 
@@ -19,7 +19,7 @@ def outcome_of(returned: Any) -> Outcome:
     Counts are read from an object's attributes or a mapping's keys: processed, errors, bytes, files
     and summary. A Prefect state says by its type how it ended, and has the counts in its data.
     """
-    from prefect.states import State
+    from prefect.client.schemas.objects import State
 
     if isinstance(returned, State):
         return _outcome_of_state(returned)

@@ -329,9 +329,8 @@ def _raise_terminated(number: int, frame: object) -> NoReturn:
 
 def _result_of(running: Any) -> "State[Any]":
     """Waits for an async flow, exhausts a generator flow."""
-    if inspect.iscoroutine(running):
-        return asyncio.run(running)
-    return running
+    state: State[Any] = asyncio.run(running) if inspect.iscoroutine(running) else running
+    return state
 
 
 def _loggers() -> list[str]:

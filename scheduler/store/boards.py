@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.tables import LockRow, RunRow, TaskRow
+from headway.models.ledger.tables import LockRow, RunRow, TaskRow, id_of
 from headway.models.values.run import Failure, Run, RunStatus
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
@@ -75,7 +75,7 @@ def load_board(
         board.active_by_group.setdefault(group, run)
     lost = {group: run for group, (run, ended) in locked.items() if ended}
     waiting = [run for run in runs if run.status is RunStatus.WAITING]
-    return LoadedBoard(board, waiting, {row.id or 0: row for row in rows}, lost)
+    return LoadedBoard(board, waiting, {id_of(row): row for row in rows}, lost)
 
 
 def _locked_groups(session: Session, catalog: Catalog) -> dict[str, tuple[Run, bool]]:

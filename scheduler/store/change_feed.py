@@ -31,7 +31,8 @@ class ChangeFeed:
                 return False
             self._version = version
             newest = driver.execute(_NEWEST).fetchone()
-        changed, self._seen = newest != self._seen, newest
+        changed = bool(newest != self._seen)
+        self._seen = newest
         return changed
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import case, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.tables import LockRow, RunRow, TaskRow
+from headway.models.ledger.tables import LockRow, RunRow, TaskRow, id_of
 from headway.models.values.run import ACTIVE, Run, RunStatus, Trigger
 from headway.scheduler.store.transitions import UNSEEN, record_transition
 
@@ -158,4 +158,4 @@ def give_back_unbegun(session: Session, worker_id: str, begun: Collection[str], 
     ).all()
     unheard = [row for row in rows if row.claim not in begun]
     why = "its worker did not hear that it had claimed it"
-    return [row.id or 0 for row in unheard if record_not_started(session, row, why, now, worker_id)]
+    return [id_of(row) for row in unheard if record_not_started(session, row, why, now, worker_id)]

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.database import count_changed
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import RunStatus, Trigger
 from headway.models.values.task import CatchUp, Task
 from headway.scheduler.planning.occurrences import next_occurrence, occurrences
@@ -27,7 +28,7 @@ def account_for_dues(session: Session, catalog: Catalog, now: datetime) -> bool:
     yet may be the wrong thing to start.)
     """
     rows = session.exec(_DUE.limit(MOST_AT_ONCE), params={"now": now}).all()
-    known = [(row, catalog.tasks[row.uid or 0]) for row in rows if row.uid in catalog.tasks]
+    known = [(row, catalog.tasks[id_of(row)]) for row in rows if row.uid in catalog.tasks]
     room = MOST_AT_ONCE
     for row, task in known:
         if room <= 0:
@@ -45,7 +46,7 @@ def account_before_edit(session: Session, catalog: Catalog, uids: set[int], stop
     use; what they missed is not run any more.
     """
     for row in session.exec(_DUE, params={"now": now}).all():
-        task = catalog.tasks.get(row.uid or 0)
+        task = catalog.tasks.get(id_of(row))
         if task is None or row.uid not in uids:
             continue
         dues = _newly_due(session, task, row, now)
@@ -65,13 +66,13 @@ def _newly_due(session: Session, task: Task, row: TaskRow, now: datetime, most: 
     if most is not None and task.catch_up is CatchUp.ALL and len(dues) > most:
         dues = dues[:most]
         until = dues[-1]
-    result = session.execute(
+    accounted = (
         update(TaskRow)
         .where(col(TaskRow.uid) == row.uid, col(TaskRow.accounted_at) == row.accounted_at)
-        .values(accounted_at=until + _TICK, next_due_at=next_occurrence(task, until)),
-        execution_options=UNSEEN,
+        .values(accounted_at=until + _TICK, next_due_at=next_occurrence(task, until))
+        .execution_options(**UNSEEN)
     )
-    return dues if result.rowcount == 1 else []  # type: ignore[attr-defined]
+    return dues if count_changed(session, accounted) == 1 else []
 
 
 def _come_due(session: Session, task: Task, row: TaskRow, dues: list[datetime], now: datetime) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
+from headway.models.ledger.database import count_changed
 from headway.models.ledger.tables import ChoreRow, RunEventRow, RunFileRow, RunRow, TaskRow
 from headway.models.values.pickup import PickUp
 from headway.scheduler.planning.local_time import length_in_words
@@ -30,12 +31,8 @@ def take_chore(session: Session, name: str, worker_id: str, now: datetime, for_a
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     made = dialect.insert(ChoreRow).values(name=name, next_at=now, worker_id="").on_conflict_do_nothing()
     session.execute(made)
-    taken = session.execute(
-        update(ChoreRow)
-        .where(col(ChoreRow.name) == name, col(ChoreRow.next_at) <= now)
-        .values(next_at=now + for_at_most, worker_id=worker_id)
-    )
-    return bool(taken.rowcount == 1)  # type: ignore[attr-defined]
+    due = update(ChoreRow).where(col(ChoreRow.name) == name, col(ChoreRow.next_at) <= now)
+    return count_changed(session, due.values(next_at=now + for_at_most, worker_id=worker_id)) == 1
 
 
 def finish_chore(session: Session, name: str, worker_id: str, next_at: datetime) -> None:
@@ -118,12 +115,8 @@ def mark_overdue(session: Session, after: timedelta, looked_at: list[RunFileRow]
 
 
 def _move_on(session: Session, file: RunFileRow, what: PickUp, now: datetime) -> bool:
-    moved = session.execute(
-        update(RunFileRow)
-        .where(col(RunFileRow.id) == file.id, col(RunFileRow.pickup) == PickUp.LYING)
-        .values(pickup=what, pickup_at=now)
-    )
-    return bool(moved.rowcount == 1)  # type: ignore[attr-defined]
+    lying = update(RunFileRow).where(col(RunFileRow.id) == file.id, col(RunFileRow.pickup) == PickUp.LYING)
+    return count_changed(session, lying.values(pickup=what, pickup_at=now)) == 1
 
 
 def _note(session: Session, run_id: int, why: str, now: datetime) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import ACTIVE, FINISHED_WELL, RunStatus, Trigger
 from headway.scheduler.store.chain_runs import continue_chain
 from headway.scheduler.store.claims import free_locks, record_back_to_waiting
@@ -161,7 +161,7 @@ def cancel_unwanted(session: Session, catalog: Catalog, uid: int, *, now: dateti
         return []
     why = "the task was marked historical" if task.historical else "the task was disabled"
     rows = session.exec(select(RunRow).where(RunRow.task_uid == uid, RunRow.status == RunStatus.WAITING)).all()
-    unwanted = [row.id or 0 for row in rows if _is_unwanted(row, task_row)]
+    unwanted = [id_of(row) for row in rows if _is_unwanted(row, task_row)]
     for run_id in unwanted:
         end_waiting(session, run_id, RunStatus.CANCELLED, now=now, who=who, why=why)
     return unwanted

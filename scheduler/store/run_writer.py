@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import insert, update
 from sqlmodel import Session, col
 
-from headway.models.ledger.database import make_engine, reading, writing
+from headway.models.ledger.database import count_changed, make_engine, reading, writing
 from headway.models.ledger.tables import RunFileRow, RunLogRow, RunRow
 from headway.models.values.pickup import PickUp
 from headway.models.values.run import ACTIVE, RunStatus
@@ -176,7 +176,7 @@ class StoredRunLedger:
         if only_without_process:
             statement = statement.where(col(RunRow.process_id) == 0)
         with writing(self._engine) as session:
-            return bool(session.execute(statement.values(**values)).rowcount == 1)  # type: ignore[attr-defined]
+            return count_changed(session, statement.values(**values)) == 1
 
 
 def _whole(value: object) -> int:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlmodel import Session, col, delete, select
 
-from headway.models.ledger.tables import ReleaseRow, SettingRow, WindowRow
+from headway.models.ledger.tables import ReleaseRow, SettingRow, WindowRow, id_of
 from headway.models.values.window import DEFAULT_WINDOWS
 from headway.scheduler.planning.definitions import DAYS, SettingsSection, WindowSection
 
@@ -104,7 +104,7 @@ def load_windows(session: Session) -> list[WindowSection]:
             start=row.start,
             end=row.end,
             timezone=row.timezone,
-            released=released.get(row.id or 0, []),
+            released=released.get(id_of(row), []),
         )
         for row in session.exec(select(WindowRow).order_by(col(WindowRow.id))).all()
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import Session, col, func, select
 
-from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow
+from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow, id_of
 from headway.models.values.run import Run, RunStatus, Trigger
 from headway.models.values.task import Task
 from headway.scheduler.planning.definitions import Definitions, ScheduleSection, TaskSection
@@ -120,11 +120,11 @@ def load_catalog(session: Session, known: Catalog | None = None) -> Catalog:
         return known
     rows = task_rows(session)
     definitions = load_definitions(session, rows)
-    uids = {row.name: row.uid or 0 for row in rows}
-    estimates = {row.uid or 0: row.learned_duration for row in rows if row.learned_duration is not None}
+    uids = {row.name: id_of(row) for row in rows}
+    estimates = {id_of(row): row.learned_duration for row in rows if row.learned_duration is not None}
     resolved = build(definitions, load_types(session), uids=uids, estimates=estimates, check=())
     deployed_at = session.exec(select(func.max(TaskTypeRow.updated_at))).one()
-    return Catalog(version, resolved, {row.uid or 0: row for row in rows}, deployed_at)
+    return Catalog(version, resolved, {id_of(row): row for row in rows}, deployed_at)
 
 
 def load_chain_catalog(session: Session, uid: int) -> Catalog:
@@ -141,8 +141,8 @@ def load_chain_catalog(session: Session, uid: int) -> Catalog:
     definitions = Definitions(
         settings=stored_settings.load_settings(session), windows=[], tasks=[section(one, names) for one in rows]
     )
-    resolved = build(definitions, load_types(session), uids={one.name: one.uid or 0 for one in rows}, check=())
-    return Catalog(-1, resolved, {one.uid or 0: one for one in rows})
+    resolved = build(definitions, load_types(session), uids={one.name: id_of(one) for one in rows}, check=())
+    return Catalog(-1, resolved, {id_of(one): one for one in rows})
 
 
 def write(row: TaskRow, draft: TaskSection, uids: Mapping[str, int]) -> None:
@@ -192,7 +192,7 @@ def as_run(row: RunRow, task: Task) -> Run:
         RunStatus(row.status),
         row.started_at,
         row.ended_at,
-        row.id or 0,
+        id_of(row),
         row.attempt,
         row.follow,
         frozenset(row.overrides),

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
+from headway.models.ledger.database import count_changed
 from headway.models.ledger.tables import RunEventRow, RunRow, TaskRow
 from headway.models.values.run import TRANSITIONS, RunStatus
 from headway.models.values.task import Task
@@ -47,8 +48,7 @@ def record_transition(
     if under_claim is not None:
         statement = statement.where(_RUN.c.claim == under_claim)
     texts = {name: storable(value) for name, value in values.items() if isinstance(value, str)}
-    result = session.execute(statement.values(status=after, **{**values, **texts}))
-    if result.rowcount != 1:  # type: ignore[attr-defined]
+    if count_changed(session, statement.values(status=after, **{**values, **texts})) != 1:
         return False
     session.execute(
         _EVENT, {"run_id": run_id, "at": now, "before": was, "after": after, "who": who, "why": storable(why)}

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
+from headway.models.ledger.database import count_changed
 from headway.models.ledger.tables import RunRow, WorkerRow
 from headway.models.values.run import ACTIVE
 from headway.scheduler.execution.process_identity import ProcessIdentity, is_alive
@@ -64,8 +65,7 @@ def say_hello(session: Session, worker_id: str, process: ProcessIdentity, now: d
 
 def beat(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:
     """The worker lives; False if its row is gone or it was declared stopped."""
-    result = session.execute(_SIGN, {"worker": worker_id, "now": now, "problem": problem})
-    return bool(result.rowcount == 1)  # type: ignore[attr-defined]
+    return count_changed(session, _SIGN, {"worker": worker_id, "now": now, "problem": problem}) == 1
 
 
 def show_life(session: Session, worker_id: str, now: datetime, problem: str | None) -> bool:

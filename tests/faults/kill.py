@@ -11,7 +11,7 @@ from collections import Counter
 
 from headway.clock import SystemClock
 from headway.models.ledger.database import reading
-from headway.models.ledger.tables import RunRow
+from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL
@@ -93,7 +93,7 @@ def false_rows(runs: list[RunRow], marks: list[Mark], killed_at: dict[str, float
     ended = {mark.run_id: mark.at for mark in marks if mark.what == "ended"}
     false, unheard = [], 0
     for row in runs:
-        end, killed = ended.get(row.id or 0), killed_at.get(row.worker_id or "")
+        end, killed = ended.get(id_of(row)), killed_at.get(row.worker_id or "")
         if row.status is RunStatus.COMPLETED:
             continue
         if row.status is not RunStatus.FAILED:

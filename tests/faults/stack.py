@@ -20,7 +20,7 @@ from sqlmodel import col, select
 
 from headway.clock import SystemClock
 from headway.models.ledger.database import make_engine, migrate, reading, sqlite_module, writing
-from headway.models.ledger.tables import LockRow, RunRow, TaskRow, WorkerRow
+from headway.models.ledger.tables import LockRow, RunRow, TaskRow, WorkerRow, id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.process_identity import ProcessIdentity, is_alive
@@ -280,7 +280,7 @@ class Stack:
             found.append(f"locks left: {locks}")
         began, ended = (Counter(mark.run_id for mark in self.all_marks() if mark.what == what) for what in WHAT)
         for row in runs:
-            found += self._problems_of(row, began[row.id or 0], ended[row.id or 0])
+            found += self._problems_of(row, began[id_of(row)], ended[id_of(row)])
         return found
 
     @staticmethod

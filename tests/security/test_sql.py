@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from headway.blocks.database.block import Database, DatabaseError
 from headway.models.ledger.database import make_engine, sqlite_module, writing
-from headway.models.ledger.tables import SignInRow, UserRow
+from headway.models.ledger.tables import SignInRow, UserRow, id_of
 from headway.scheduler.prefect_side.ledger_block import keep_ledger_block
 from tests.integration.prefect_side.test_ledger_block import Shelf
 from tests.security import hostile_sql as sql
@@ -245,7 +245,7 @@ def ledger(database: Engine, monkeypatch: pytest.MonkeyPatch) -> Target:
         user = UserRow(name="ann", password_hash=PASSWORD_HASH, created_at=at)
         session.add_all([user, UserRow(name="bob", password_hash=PASSWORD_HASH, created_at=at)])
         session.flush()
-        session.add(SignInRow(token_hash=TOKEN_HASH, user_id=user.id or 0, stamp="x", created_at=at, seen_at=at))
+        session.add(SignInRow(token_hash=TOKEN_HASH, user_id=id_of(user), stamp="x", created_at=at, seen_at=at))
     shelf = Shelf()
     keep_ledger_block(shelf)
     return Target(shelf.block_made, database, Path())

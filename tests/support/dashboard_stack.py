@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 from headway.models.ledger.database import make_engine, migrate, reading, writing
-from headway.models.ledger.tables import RunFileRow, RunLogRow, RunRow, TaskRow, UserRow
+from headway.models.ledger.tables import RunFileRow, RunLogRow, RunRow, TaskRow, UserRow, id_of
 from headway.models.values.actor import Privilege
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.privileges import OPERATOR
@@ -102,7 +102,7 @@ class World:
     def tasks(self, *tasks: dict[str, object]) -> None:
         self.define(tasks=list(tasks))
         with reading(self.engine) as session:
-            self.uids = {row.name: row.uid or 0 for row in session.exec(select(TaskRow)).all()}
+            self.uids = {row.name: id_of(row) for row in session.exec(select(TaskRow)).all()}
 
     def windows(self, *names: str) -> None:
         """Windows of these names, each on Sundays from three to four."""

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlmodel import select
 
 from headway.models.ledger.database import make_engine, reading, writing
-from headway.models.ledger.tables import AuditRow, RunRow, TaskRow
+from headway.models.ledger.tables import AuditRow, RunRow, TaskRow, id_of
 from headway.models.values.run import RunStatus, Trigger
 from headway.scheduler.store.claims import claim_run
 from headway.scheduler.store.run_ends import Ending, end_run
@@ -57,7 +57,7 @@ class Ledger:
             catalog = load_catalog(session)
             row = session.exec(select(TaskRow).where(TaskRow.name == name)).one()
             run = add_run(
-                session, catalog.tasks[row.uid or 0], row, due_at=due_at, trigger=trigger, now=due_at, who="test"
+                session, catalog.tasks[id_of(row)], row, due_at=due_at, trigger=trigger, now=due_at, who="test"
             )
             assert run is not None and run.id is not None
             return run.id

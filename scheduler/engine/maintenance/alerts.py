@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.database import count_changed, reading, writing
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.models.values.task import OnFailure
 from headway.scheduler.prefect_side.mail import send_mail
@@ -46,7 +46,7 @@ def alert_long_running(engine: Engine, now: datetime) -> list[int]:
         assert row.id is not None
         with writing(engine) as session:
             mark = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.alerted_at).is_(None))
-            if session.execute(mark.values(alerted_at=now)).rowcount != 1:  # type: ignore[attr-defined]
+            if count_changed(session, mark.values(alerted_at=now)) != 1:
                 continue
         hours = limit.total_seconds() / 3600
         subject = f"Headway: '{name}' has been in progress for more than {hours:g} h"
@@ -81,12 +81,12 @@ def alert_failures(engine: Engine, now: datetime) -> list[int]:
         subject, text = _told(ours)
         log.warning("%s", subject)
         send_mail(settings.alert_recipients, subject, text)
-    return [run.id or 0 for run, _ in ours]
+    return [id_of(run) for run, _ in ours]
 
 
 def _mark_failure(session: Session, run_id: int | None, now: datetime) -> bool:
     mark = update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.failure_alerted_at).is_(None))
-    return bool(session.execute(mark.values(failure_alerted_at=now)).rowcount == 1)  # type: ignore[attr-defined]
+    return count_changed(session, mark.values(failure_alerted_at=now)) == 1
 
 
 def _told(failed: Sequence[tuple[RunRow, TaskRow]]) -> tuple[str, str]:

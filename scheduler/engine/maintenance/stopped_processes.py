@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import RunLogRow, RunRow, TaskRow
+from headway.models.ledger.database import count_changed, reading, writing
+from headway.models.ledger.tables import RunLogRow, RunRow, TaskRow, id_of
 from headway.models.values.run import ACTIVE
 from headway.scheduler.execution.process_identity import is_stopped
 from headway.scheduler.prefect_side.mail import send_mail
@@ -38,16 +38,16 @@ class StoppedProcesses:
                 .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
                 .where(col(RunRow.status).in_(ACTIVE), RunRow.process_host == self._host, RunRow.process_id != 0)
             ).all()
-        stopped = [row.id or 0 for row, _ in active if (process := process_of(row)) and is_stopped(process)]
+        stopped = [id_of(row) for row, _ in active if (process := process_of(row)) and is_stopped(process)]
         self._since = {run_id: self._since.get(run_id, now) for run_id in stopped}
         told = []
         for row, name in active:
-            since, known = self._since.get(row.id or 0), row.message.startswith(STANDS_STILL)
+            since, known = self._since.get(id_of(row)), row.message.startswith(STANDS_STILL)
             if since is not None and not known and now - since >= TOLD_AFTER:
                 text = _in_words(row, since)
                 if self._tell(row, text, logging.ERROR, now):
                     self._alert(name, f"run {row.id} of '{name}': {text}")
-                    told.append(row.id or 0)
+                    told.append(id_of(row))
             elif since is None and known:
                 self._tell(row, "", logging.INFO, now)
         return told
@@ -64,7 +64,7 @@ class StoppedProcesses:
             if not _set_message(session, row, message):
                 return False
             line = message or "its process goes on"
-            session.add(RunLogRow(run_id=row.id or 0, at=now, level=level, logger=_LOGGER, message=line))
+            session.add(RunLogRow(run_id=id_of(row), at=now, level=level, logger=_LOGGER, message=line))
             return True
 
 
@@ -75,7 +75,7 @@ def _set_message(session: Session, row: RunRow, message: str) -> bool:
         col(RunRow.status).in_(ACTIVE),
         RunRow.message == row.message,  # type: ignore[arg-type]
     )
-    return bool(session.execute(mine.values(message=message)).rowcount == 1)  # type: ignore[attr-defined]
+    return count_changed(session, mine.values(message=message)) == 1
 
 
 def _in_words(row: RunRow, since: datetime) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
-from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow
+from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow, id_of
 from headway.scheduler.planning.step_label import has_steps, step_shown
 
 
@@ -16,7 +16,7 @@ def steps_of(session: Session, runs: Sequence[RunRow]) -> dict[int, str]:
     tasks = select(TaskRow.uid, TaskRow.parameters).where(col(TaskRow.type).in_(schemas))
     of_task = dict(session.exec(tasks).all()) if schemas and any(run.parameters is None for run in runs) else {}
     return {
-        run.id or 0: step_shown(
+        id_of(run): step_shown(
             run.step,
             of_task.get(run.task_uid) if run.parameters is None else run.parameters,
             schemas.get(run.type),

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, or_, select, tuple_
 
 from headway.errors import InvalidInput
 from headway.models.ledger.database import reading
-from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
+from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.pickup import PickUp
 from headway.models.values.run import RAN, RunStatus
@@ -86,7 +86,7 @@ def browse_log(
     rows = list(session.exec(statement).all())
     if len(rows) > limit:
         rows, last = rows[:limit], rows[limit - 1][0]
-        end = (last.sorted_at, last.id or 0)
+        end = (last.sorted_at, id_of(last))
         return LogPage(rows, end, steps_of(session, [run for run, _ in rows]))
     looked_to = end[0] if end is not None else None
     return LogPage(rows, end, steps_of(session, [run for run, _ in rows]), looked_to)
@@ -221,7 +221,7 @@ def all_lines(engine: Engine, actor: Actor, run_id: int) -> Iterator[RunLogRow]:
         yield from lines
         if not lines:
             return
-        after = lines[-1].id or 0
+        after = id_of(lines[-1])
 
 
 def runs_of_task(session: Session, actor: Actor, uid: int, *, limit: int = 20) -> list[RunRow]:

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, func, select
 from headway.clock import Clock
 from headway.errors import InvalidInput
 from headway.models.columns import UtcDateTime
-from headway.models.ledger.database import reading, writing
+from headway.models.ledger.database import count_changed, reading, writing
 from headway.models.ledger.tables import LockRow, RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow, TaskTypeRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
@@ -213,7 +213,7 @@ def _delete_lines(engine: Engine, ids: list[int]) -> int:
     part = select(RunLogRow.id).where(col(RunLogRow.run_id).in_(ids)).limit(CHUNK_LINES)
     while True:
         with writing(engine) as session:
-            count = session.execute(delete(RunLogRow).where(col(RunLogRow.id).in_(part))).rowcount  # type: ignore[attr-defined]
+            count = count_changed(session, delete(RunLogRow).where(col(RunLogRow.id).in_(part)))
         deleted += count
         if count < CHUNK_LINES:
             return deleted

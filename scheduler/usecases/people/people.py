@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from headway.clock import Clock
 from headway.errors import InvalidInput, NobodyThere, Refused
-from headway.models.ledger.tables import GrantRow, UserRow
+from headway.models.ledger.tables import GrantRow, UserRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.store import audit
@@ -52,7 +52,7 @@ def grant(session: Session, clock: Clock, actor: Actor, name: str, privilege: Pr
     before = sorted(_privileges(session, user))
     if privilege in before:
         return False
-    session.add(GrantRow(user_id=user.id or 0, privilege=privilege))
+    session.add(GrantRow(user_id=id_of(user), privilege=privilege))
     _record(session, clock, actor, "grant privilege", name, before, sorted([*before, privilege]))
     return True
 

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from headway.clock import Clock
 from headway.errors import InvalidInput
-from headway.models.ledger.database import reading, writing
+from headway.models.ledger.database import count_changed, reading, writing
 from headway.models.ledger.tables import GrantRow, SignInRow, SignInThrottleRow, UserRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
@@ -279,7 +279,7 @@ def _open(session: Session, now: datetime, user: UserRow, address: str) -> str:
 def _end(session: Session, now: datetime, *, key: str | None = None, user_id: int | None = None) -> int:
     statement = update(SignInRow).where(col(SignInRow.ended_at).is_(None)).values(ended_at=now)
     which = col(SignInRow.token_hash) == key if key is not None else col(SignInRow.user_id) == user_id
-    return int(session.execute(statement.where(which)).rowcount)  # type: ignore[attr-defined]
+    return count_changed(session, statement.where(which))
 
 
 def _privileges(session: Session, user: UserRow) -> list[Privilege]:
@@ -334,7 +334,8 @@ def _counted(session: Session, now: datetime, key: str) -> SignInThrottleRow:
     made = dialect.insert(SignInThrottleRow).values(key=key, failures=0, last_at=now, blocked_until=now)
     kept = made.on_conflict_do_update(index_elements=["key"], set_={"failures": col(SignInThrottleRow.failures)})
     found = kept.returning(SignInThrottleRow)
-    return session.execute(found, execution_options={"populate_existing": True}).scalar_one()
+    row: SignInThrottleRow = session.execute(found, execution_options={"populate_existing": True}).scalar_one()
+    return row
 
 
 def _delay(kind: str, failures: int) -> timedelta:

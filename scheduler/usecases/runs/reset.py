@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from headway.clock import Clock
 from headway.errors import Refused
 from headway.models.ledger.database import writing
-from headway.models.ledger.tables import LockRow, RunLogRow, RunRow, TaskRow
+from headway.models.ledger.tables import LockRow, RunLogRow, RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.models.values.task import OnFailure
@@ -154,7 +154,7 @@ def _finish(
 ) -> RunStatus:
     now = clock.now()
     ending = Ending(RunStatus.CANCELLED, message=f"reset by {actor.name}")
-    catalog = load_chain_catalog(session, task.uid or 0)
+    catalog = load_chain_catalog(session, id_of(task))
     end_run(session, catalog, run_id, ending, now=now, who=actor.name)
     cancel_waiting(
         session, catalog, run_id, now=now, who=actor.name, why=ending.message

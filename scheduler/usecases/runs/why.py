@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from headway.clock import Clock
-from headway.models.ledger.tables import TaskRow
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.rule import Hold, RuleId
 from headway.models.values.run import Run, Trigger
@@ -60,7 +60,7 @@ def why(
     now = clock.now()
     catalog = load_catalog(session, catalog)
     loaded = load_board(session, catalog, now, whole=True)
-    task = loaded.board.tasks.get(task_row.uid or 0)
+    task = loaded.board.tasks.get(id_of(task_row))
     if task is None:
         found = [one.message for one in catalog.resolved.findings if task_row.name in one.tasks]
         return Why(task_row.name, None, None, None, (), "; ".join(found) or "see `headway plan`")

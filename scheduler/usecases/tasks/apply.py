@@ -12,7 +12,7 @@ from sqlmodel import Session, and_, col, select
 
 from headway.clock import Clock
 from headway.errors import Refused
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.finding import Finding, Level
 from headway.privileges import require, require_for_type
@@ -89,7 +89,7 @@ def apply(
     edited = {
         change.name for change in changes if change.kind == "task"
     }  # others' errors are not for this edit to mend
-    learned = {row.uid or 0: row.learned_duration for row in rows.values() if row.learned_duration is not None}
+    learned = {id_of(row): row.learned_duration for row in rows.values() if row.learned_duration is not None}
     resolved = build(merged, types, uids=uids, estimates=learned, check=edited)
     applied = Applied(changes, lint(resolved, now, about=about), _running(session, changes), resolved)
     if applied.errors or dry_run or not changes:
@@ -147,7 +147,7 @@ def _merge(stored: Definitions, given: Definitions) -> Definitions:
 
 def _uids(merged: Definitions, rows: dict[str, TaskRow]) -> dict[str, int]:
     """Stored UIDs; new tasks get stand-ins behind them until they are written."""
-    uids = {name: row.uid or 0 for name, row in rows.items()}
+    uids = {name: id_of(row) for name, row in rows.items()}
     following = max(uids.values(), default=0)
     for one in merged.tasks or []:
         if one.name not in uids:
@@ -216,7 +216,7 @@ def _write(
             rows[name] = _new_row(drafts[name], now)
             session.add(rows[name])
             session.flush()
-    uids = {name: row.uid or 0 for name, row in rows.items()}
+    uids = {name: id_of(row) for name, row in rows.items()}
     for name in changed:
         row = rows[name]
         stored_tasks.write(row, drafts[name], uids)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement
 from sqlmodel import Session, case, col, func, or_, select
 
 from headway.clock import Clock
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.instant import FOREVER
 from headway.models.values.run import ACTIVE, RunStatus
@@ -162,10 +162,10 @@ def lines_of(
         if one.task_uid in wanted:
             open_rows.setdefault(one.task_uid, one)
     waiting = {run.id: run for run in loaded.waiting}
-    last = run_history.last_runs(session, [row.uid or 0 for row in rows])
+    last = run_history.last_runs(session, [id_of(row) for row in rows])
     lines = []
     for row in rows:
-        uid = row.uid or 0
+        uid = id_of(row)
         run = open_rows.get(uid)
         reason = ""
         if run is not None and run.status is RunStatus.WAITING and run.id in waiting:

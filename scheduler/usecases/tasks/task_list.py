@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from headway.clock import Clock
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import ACTIVE, SHOWN_AS, RunStatus
 from headway.privileges import require
@@ -59,10 +59,10 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
     for row in sorted(loaded.rows.values(), key=lambda row: (row.status not in ACTIVE, row.retry_at or row.due_at)):
         open_runs.setdefault(row.task_uid, row)
     runs = {run.id: run for run in loaded.waiting}
-    last = run_history.last_runs(session, [task.uid or 0 for task in tasks])
+    last = run_history.last_runs(session, [id_of(task) for task in tasks])
     lines = []
     for task in tasks:
-        uid = task.uid or 0
+        uid = id_of(task)
         run = open_runs.get(uid)
         reason = ""
         if run is not None and run.id in runs:
@@ -74,7 +74,7 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
 
 def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, catalog: Catalog, reason: str) -> TaskLine:
     """The line of one task, with its open run and its last one."""
-    known, task_type = catalog.tasks.get(task.uid or 0), catalog.resolved.types.get(task.type)
+    known, task_type = catalog.tasks.get(id_of(task)), catalog.resolved.types.get(task.type)
     step = known.step if known else 1
     # A run in progress keeps the parameters it started with, whatever was edited since.
     parameters = task.parameters if run is None or run.parameters is None else run.parameters
@@ -84,7 +84,7 @@ def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, catalog: C
     state = SHOWN_AS[run.status] if run is not None else ("Scheduled" if next_start_at else "")
     kept = next((one for one in (run, last) if one is not None and one.process_id), None)
     return TaskLine(
-        uid=task.uid or 0,
+        uid=id_of(task),
         name=task.name,
         type=task.type,
         object=task.object,

@@ -6,7 +6,7 @@ from sqlmodel import Session, col, select
 
 from headway.clock import Clock
 from headway.errors import Refused
-from headway.models.ledger.tables import TaskRow
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit, settings
@@ -58,8 +58,8 @@ def set_state(
     settings.definitions_changed(session)
     session.flush()
     catalog = load_catalog(session)
-    cancel_unwanted(session, catalog, task.uid or 0, now=now, who=actor.name)
-    known = catalog.tasks.get(task.uid or 0)
+    cancel_unwanted(session, catalog, id_of(task), now=now, who=actor.name)
+    known = catalog.tasks.get(id_of(task))
     if known is not None:
         reschedule(task, known, now)
         session.add(task)

@@ -12,7 +12,7 @@ from headway.clock import SystemClock
 from headway.dashboard import words
 from headway.errors import InvalidInput, NotAllowed, Refused
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import AuditRow, RunRow, UserRow
+from headway.models.ledger.tables import AuditRow, RunRow, UserRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
@@ -223,7 +223,7 @@ def test_occurrences_are_told_reserved_or_released(world: World) -> None:
 
 def test_passwords_are_reset_and_users_locked_but_not_the_last_manager_nor_oneself(world: World) -> None:
     with writing(world.engine) as session:
-        ids = {user.name: user.id or 0 for user in session.exec(select(UserRow)).all()}
+        ids = {user.name: id_of(user) for user in session.exec(select(UserRow)).all()}
         root = Actor("root", frozenset(Privilege), ids["root"])
         assert len(reset_password(session, CLOCK, root, ids["ann"])) >= 12
         assert session.get_one(UserRow, ids["ann"]).must_change_password

@@ -15,7 +15,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from headway.dashboard import data, downloads
 from headway.dashboard.sign_in import guard, routes
 from headway.models.ledger.database import writing
-from headway.models.ledger.tables import GrantRow, UserRow
+from headway.models.ledger.tables import GrantRow, UserRow, id_of
 from headway.models.values.actor import Privilege
 from headway.scheduler.usecases.people import people
 from tests.support.databases import PostgresForTests, url_of
@@ -37,7 +37,7 @@ def database(postgres_server: PostgresForTests, monkeypatch: pytest.MonkeyPatch)
         user = UserRow(name="ann", password_hash=hashed, must_change_password=False, created_at=now)
         session.add(user)
         session.flush()
-        session.add(GrantRow(user_id=user.id or 0, privilege=Privilege.VIEW))
+        session.add(GrantRow(user_id=id_of(user), privilege=Privilege.VIEW))
     monkeypatch.setenv("HEADWAY_DATABASE_URL", url_of(engine))
     data.engine.cache_clear()
     yield engine

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import TaskTypeRow
+from headway.models.ledger.tables import TaskTypeRow, id_of
 from headway.models.values.run import RunStatus, Trigger
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.adoption import adopt
@@ -165,8 +165,8 @@ def test_a_run_elsewhere_is_told_in_the_ledger_with_counts_lines_and_receipts(aw
     assert (run.status, run.processed, run.errors, run.bytes) == (RunStatus.COMPLETED_WITH_ERRORS, 7, 2, 12)
     assert run.message == "7 rows" and run.process_id == 0 and not away.desk.locks()
     with reading(away.desk.engine) as session:
-        lines = [(line.level, line.message) for line in run_history.run_lines(session, run.id or 0)]
-        assert [file.path for file in run_history.run_files(session, run.id or 0)] == ["/in/a.csv", "/in/b.csv"]
+        lines = [(line.level, line.message) for line in run_history.run_lines(session, id_of(run))]
+        assert [file.path for file in run_history.run_files(session, id_of(run))] == ["/in/a.csv", "/in/b.csv"]
     assert lines == [(20, "half way"), (40, "a bad row")]
     assert not away.round()
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from headway.models.ledger.tables import id_of
 from headway.models.values.run import RunStatus
 from headway.scheduler.engine import service as module
 from headway.scheduler.engine.service import SchedulerLoop
@@ -83,7 +84,7 @@ def test_a_run_waits_again_where_no_warm_process_can_be_made(
     loop._turn(quick_desk.clock.now())
     assert isinstance(loop._warm, Warm)
     assert [order.attempt for order in loop._warm.begun] == [1]
-    assert [event.after for event in quick_desk.events(quick_desk.run("a").id or 0)] == [
+    assert [event.after for event in quick_desk.events(id_of(quick_desk.run("a")))] == [
         *("waiting", "starting", "waiting", "starting")
     ]
 

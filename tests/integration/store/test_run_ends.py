@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
@@ -282,7 +283,7 @@ def test_a_waiting_step_that_is_cancelled_skips_those_behind_it(desk: Desk) -> N
     run_id = desk.run("two").id
     assert run_id is not None
     with writing(desk.engine) as session:
-        catalog = load_chain_catalog(session, desk.task("two").uid or 0)
+        catalog = load_chain_catalog(session, id_of(desk.task("two")))
         assert cancel_waiting(session, catalog, run_id, now=desk.clock.now(), who="ann", why="not today")
         assert not cancel_waiting(session, catalog, run_id, now=desk.clock.now(), who="ann", why="not today")
     assert desk.run("two").status is CANCELLED

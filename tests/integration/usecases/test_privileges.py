@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 from headway.clock import Clock, SystemClock
 from headway.errors import InvalidInput, NotAllowed
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import AuditRow, GrantRow, TaskRow, UserRow
+from headway.models.ledger.tables import AuditRow, GrantRow, TaskRow, UserRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR, may
@@ -89,7 +89,7 @@ ACTS = {
     "why": Act(VIEW, lambda s, c, a: why.why(s, c, a, _task(s))),
     "forecast_stored": Act(VIEW, lambda s, c, a: forecast_stored.forecast_stored(s, c, a, c.now(), c.now())),
     "show_task": Act(VIEW, lambda s, c, a: show_task.show_task(s, c, a, 1)),
-    "state_of": Act(VIEW, lambda s, c, a: show_task.state_of(s, a, _task(s).uid or 0)),
+    "state_of": Act(VIEW, lambda s, c, a: show_task.state_of(s, a, id_of(_task(s)))),
     "earliest_start": Act(VIEW, lambda s, c, a: show_task.earliest_start(s, c, a, 1)),
     "overview": Act(VIEW, lambda s, c, a: browse_tasks.overview(s, c, a)),
     "browse_tasks": Act(VIEW, lambda s, c, a: browse_tasks.browse_tasks(s, c, a, browse_tasks.TaskQuery())),
@@ -205,7 +205,7 @@ def _people(desk: Desk) -> None:
         ann = UserRow(name="ann", created_at=desk.clock.now())
         session.add(ann)
         session.flush()
-        session.add(GrantRow(user_id=ann.id or 0, privilege=VIEW))
+        session.add(GrantRow(user_id=id_of(ann), privilege=VIEW))
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -261,7 +261,7 @@ def test_looking_leaves_no_trace(peopled: Desk, name: str) -> None:
 
 @pytest.mark.parametrize("granted", SETS)
 def test_a_reset_takes_task_management(peopled: Desk, granted: frozenset[Privilege]) -> None:
-    uid = peopled.task("failed").uid or 0
+    uid = id_of(peopled.task("failed"))
     if granted & GRANTS[MANAGE]:
         reset.reset(peopled.engine, peopled.clock, Actor("bob", granted), uid)
         assert peopled.task("failed").failed_run_id is None

@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from headway.errors import InvalidInput, NotAllowed, Refused
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow
+from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
@@ -227,7 +227,7 @@ def test_it_goes_in_small_steps_and_says_how_far_it_is(desk: Desk, monkeypatch: 
 
     def others_may_write(_seconds: float) -> None:
         with writing(desk.engine) as session:  # would wait for its lock for ever if the purge had a transaction open
-            session.add(RunEventRow(run_id=desk.run("c").id or 0, at=desk.clock.now(), after="x", who="x"))
+            session.add(RunEventRow(run_id=id_of(desk.run("c")), at=desk.clock.now(), after="x", who="x"))
 
     retention = Retention(30)
     show = lambda done, of: told.append((done, of))  # noqa: E731

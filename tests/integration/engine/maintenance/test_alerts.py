@@ -9,6 +9,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from prefect_email import EmailServerCredentials
 
+from headway.models.ledger.tables import id_of
 from headway.models.values.run import RunStatus
 from headway.scheduler.engine.maintenance.alerts import alert_failures, alert_long_running
 from headway.scheduler.prefect_side import mail
@@ -45,7 +46,7 @@ def _start(desk: Desk) -> int:
     desk.tasks("name: a, type: job0")
     desk.run_now("a")
     assert desk.turn() == ["a"]
-    return desk.run("a").id or 0
+    return id_of(desk.run("a"))
 
 
 def test_a_run_over_the_limit_is_mailed_once(desk: Desk, inbox: _Inbox) -> None:
@@ -93,7 +94,7 @@ def _fail(desk: Desk, name: str = "a", error: str = "Expected file did not arriv
     desk.run_now(name)
     assert desk.turn() == [name]
     assert desk.end(name, RunStatus.FAILED, error=error)
-    return desk.runs(name)[-1].id or 0
+    return id_of(desk.runs(name)[-1])
 
 
 def test_a_failed_run_is_mailed_once_with_its_error_and_what_to_do(desk: Desk, inbox: _Inbox) -> None:

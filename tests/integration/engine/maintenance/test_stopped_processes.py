@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL, StoppedProcesses
@@ -38,7 +39,7 @@ def stop(process: ProcessIdentity) -> None:
 
 def lines(desk: Desk) -> list[str]:
     with reading(desk.engine) as session:
-        return [line.message for line in run_history.run_lines(session, desk.run("a").id or 0)]
+        return [line.message for line in run_history.run_lines(session, id_of(desk.run("a")))]
 
 
 def test_it_is_told_after_a_minute_once_and_again_when_it_goes_on(running: Desk, process: ProcessIdentity) -> None:

@@ -12,7 +12,7 @@ from sqlmodel import select
 from headway.flows.system_purge import flow as module
 from headway.flows.system_purge.flow import PurgeRule, system_purge
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import AuditRow, RunLogRow, RunRow
+from headway.models.ledger.tables import AuditRow, RunLogRow, RunRow, id_of
 from headway.models.values.run import RunStatus, Trigger
 from tests.support.databases import url_of
 from tests.support.flow_world import Ran, run
@@ -38,7 +38,7 @@ def filled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setenv("HEADWAY_DATABASE_URL", url_of(desk.engine))
     monkeypatch.setattr(module.purge, "retry_delay_seconds", 0)
     desk.tasks("name: a, type: job0", "name: b, type: job1")
-    uid = desk.task("a").uid or 0
+    uid = id_of(desk.task("a"))
     with writing(desk.engine) as session:
         for number in range(10):
             at = NOW - timedelta(days=100 - 10 * number)
@@ -56,7 +56,7 @@ def filled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
             )
             session.add(row)
             session.flush()
-            session.add(RunLogRow(run_id=row.id or 0, at=at, level=20, message="a line"))
+            session.add(RunLogRow(run_id=id_of(row), at=at, level=20, message="a line"))
     desk.run_now("b")
     desk.turn()
     return desk

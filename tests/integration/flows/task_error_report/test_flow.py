@@ -21,7 +21,7 @@ from headway.flows.task_error_report import flow as module
 from headway.flows.task_error_report import groups, page
 from headway.flows.task_error_report.flow import task_error_report
 from headway.models.ledger.database import writing
-from headway.models.ledger.tables import RunFileRow, RunLogRow, RunRow
+from headway.models.ledger.tables import RunFileRow, RunLogRow, RunRow, id_of
 from headway.models.values.run import RunStatus, Trigger
 from headway.scheduler.planning.parameters import problems_in
 from headway.scheduler.prefect_side.ledger_block import keep_ledger_block
@@ -125,10 +125,10 @@ class Office:
             session.add(row)
             session.flush()
             for text in lines:
-                line = RunLogRow(run_id=row.id or 0, at=at - timedelta(seconds=1), level=logging.ERROR, message=text)
+                line = RunLogRow(run_id=id_of(row), at=at - timedelta(seconds=1), level=logging.ERROR, message=text)
                 session.add(line)
-            session.add(RunLogRow(run_id=row.id or 0, at=at, level=logging.INFO, message="all went well"))
-            return row.id or 0
+            session.add(RunLogRow(run_id=id_of(row), at=at, level=logging.INFO, message="all went well"))
+            return id_of(row)
 
     def failed(self, task: str, ago: float, error: str, *lines: str, needs_reset: bool = False) -> int:
         run_id = self.ended(task, ago, *lines, status=RunStatus.FAILED, error=error)
@@ -142,7 +142,7 @@ class Office:
             row.process_id = 4711
             session.add(row)
             session.flush()
-            run_id = row.id or 0
+            run_id = id_of(row)
         self.desk.change(self.desk.task(task), **facts)
         return run_id
 
@@ -150,7 +150,7 @@ class Office:
         found = self.desk.task(task)
         due = at - timedelta(days=400, seconds=next(self.numbers))
         return RunRow(
-            task_uid=found.uid or 0,
+            task_uid=id_of(found),
             type=found.type,
             due_at=due,
             trigger=Trigger.SCHEDULE,
@@ -168,7 +168,7 @@ class Office:
                 row = self._row("report", self.now - timedelta(minutes=ago), RunStatus.RUNNING)
                 session.add(row)
                 session.flush()
-                run_id = row.id or 0
+                run_id = id_of(row)
         self.run_id = run_id
         ran = run(
             task_error_report,

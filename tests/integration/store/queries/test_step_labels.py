@@ -7,7 +7,7 @@ from sqlmodel import Session, select
 
 from headway.flows.campaign_trigger.flow import campaign_trigger
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import TaskRow
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.planning.task_types import TaskType
@@ -51,7 +51,7 @@ def in_list(centre: Desk) -> dict[str, str]:
         shown = {line.name: line.step_shown for line in lines}
         assert {line.name: line.step_shown for line in browsed} == shown
         for row in session.exec(select(TaskRow)).all():
-            assert show_task(session, centre.clock, OPERATOR, row.uid or 0).line.step_shown == shown[row.name]
+            assert show_task(session, centre.clock, OPERATOR, id_of(row)).line.step_shown == shown[row.name]
         return shown
 
     return steps(centre, read)
@@ -63,10 +63,10 @@ def in_log(centre: Desk) -> list[tuple[str, str]]:
         page = browse_log(session, OPERATOR, LogQuery(newest_first=False))
         assert steps_of(session, [run for run, _ in page.rows]) == page.steps
         for run, _ in page.rows:
-            assert run_report(session, OPERATOR, run.id or 0).step_shown == page.steps[run.id or 0]
+            assert run_report(session, OPERATOR, id_of(run)).step_shown == page.steps[id_of(run)]
     (downloaded,) = pages_of_log(centre.engine, OPERATOR, LogQuery(newest_first=False))
     assert downloaded.steps == page.steps
-    return [(name, page.steps[run.id or 0]) for run, name in page.rows]
+    return [(name, page.steps[id_of(run)]) for run, name in page.rows]
 
 
 def test_the_list_shows_which_step_a_task_takes(centre: Desk) -> None:

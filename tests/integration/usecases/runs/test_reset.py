@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from headway.errors import Refused
 from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
@@ -76,7 +77,7 @@ def _preview(desk: Desk, name: str = "a") -> ResetPreview:
 
 
 def _reset(desk: Desk, name: str = "a") -> RunStatus:
-    return reset(desk.engine, desk.clock, OPERATOR, desk.task(name).uid or 0)
+    return reset(desk.engine, desk.clock, OPERATOR, id_of(desk.task(name)))
 
 
 def test_a_running_run_is_cancelled_with_its_whole_process_group(

@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from headway.errors import InvalidInput, Refused
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import TaskRow
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.rule import RuleId
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
@@ -182,7 +182,7 @@ def test_why_keeps_a_steps_distance_before_it_has_a_row(desk: Desk) -> None:
     desk.end("one")
     assert _held(_why(desk, "two")) == {"spacing": "17:00"}
     with reading(desk.engine) as session:
-        uid = desk.task("two").uid or 0
+        uid = id_of(desk.task("two"))
         earliest = earliest_if_run_now(session, desk.clock, load_catalog(session), uid, frozenset())
         overridden = earliest_if_run_now(session, desk.clock, load_catalog(session), uid, frozenset({"spacing"}))
     assert (hours_and_minutes(earliest), hours_and_minutes(overridden)) == ("17:00", "16:00")
