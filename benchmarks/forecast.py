@@ -92,7 +92,7 @@ def hopeless(count: int) -> World:
 
 
 def _task(uid: int, group: str, expression: str, estimate: timedelta | None) -> Task:
-    return Task(uid, f"task {uid}", "sleep", group, schedule=Cron(expression), estimate=estimate)
+    return Task(uid=uid, name=f"task {uid}", type="sleep", group=group, schedule=Cron(expression), estimate=estimate)
 
 
 def _changed(task: Task, changes: Mapping[str, object]) -> Task:

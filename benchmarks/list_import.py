@@ -105,7 +105,18 @@ def _import(url: str, file: str) -> dict[str, float]:
         for task in ("put_error_file", "load_rows"):  # the functions themselves, without an engine around them
             setattr(product, task, getattr(product, task).fn)
         rules = product.Rules(
-            "People", "replace", Mapping(), [], [], FileFormat(), "US", "reject", "reject", "", False, False
+            calling_list="People",
+            policy="replace",
+            mapping=Mapping(),
+            key_columns=[],
+            required_columns=[],
+            format=FileFormat(),
+            region="US",
+            invalid_phones="reject",
+            duplicates="reject",
+            reject_limit="",
+            allow_empty=False,
+            create_list=False,
         )
         started = time.perf_counter()
         with work_folder() as work:

@@ -59,7 +59,9 @@ def main() -> int:
 def install(engine: Engine, tasks: int, waiting: int) -> None:
     """Tasks that come due daily; the first ones' runs wait, held by the windows (it is 05:30 in New York then)."""
     migrate(engine)
-    kinds = [TaskType(f"kind{n}", f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(KINDS)]
+    kinds = [
+        TaskType(name=f"kind{n}", group=f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(KINDS)
+    ]
     task = {
         "window": "avoid",
         "on_failure": "hold",

@@ -51,7 +51,7 @@ class RemoteFile:
     modified_at: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Receipt:
     """Proof of one transfer.
 

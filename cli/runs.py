@@ -9,7 +9,6 @@ import typer
 from headway.cli.common import brief, engine, instant, print_json, print_table, read, say, shown, task_of, wide, write
 from headway.clock import SystemClock
 from headway.errors import InvalidInput, Refused
-from headway.models.ledger.tables import id_of
 from headway.models.values.actor import Privilege
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.scheduler.planning.plan_document import instant as iso
@@ -76,6 +75,7 @@ def _wait_for(run_id: int) -> None:
 
 def reset(task: str = _TASK, yes: bool = typer.Option(False, "--yes", help="Finish without asking.")) -> None:
     """Reset a task that failed or is running: shows why it failed and what will happen, then asks."""
+    from headway.models.ledger.tables import id_of
     from headway.scheduler.store.settings import load_settings
     from headway.scheduler.usecases.runs.reset import preview_reset
     from headway.scheduler.usecases.runs.reset import reset as finish
@@ -123,6 +123,7 @@ def log(
     if run:
         _report(run, as_json)
         return
+    from headway.models.ledger.tables import id_of
     from headway.privileges import require
     from headway.scheduler.store.queries.run_history import LogFilter, task_log
     from headway.scheduler.store.queries.step_labels import steps_of

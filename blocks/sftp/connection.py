@@ -81,7 +81,7 @@ class HostKey:
         return RSA_SIGNATURES if self.type == "ssh-rsa" else (self.type,)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Login:
     """Where to connect and as whom. Never shows its secrets."""
 

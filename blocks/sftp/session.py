@@ -87,8 +87,9 @@ class SftpSession:
             # It is delivered; only whether the receiver has taken it already could not be seen.
             consumed, attempts = False, self._attempts
         return Receipt(
-            name, delivery.path, delivery.source.bytes, delivery.sha256, self._host_key, attempts,
-            started_at, datetime.now(UTC), consumed, delivery.verified,
+            name=name, path=delivery.path, bytes=delivery.source.bytes, sha256=delivery.sha256,
+            host_key=self._host_key, attempts=attempts,
+            started_at=started_at, ended_at=datetime.now(UTC), consumed=consumed, verified=delivery.verified,
         )  # fmt: skip
 
     def fetch(self, folder: str, name: str, local: Path, *, on_progress: Progress | None = None) -> Receipt:
@@ -103,8 +104,9 @@ class SftpSession:
         finally:
             fetch.discard()
         return Receipt(
-            name, fetch.path, fetch.bytes, fetch.sha256, self._host_key, attempts,
-            started_at, datetime.now(UTC), False, "size",
+            name=name, path=fetch.path, bytes=fetch.bytes, sha256=fetch.sha256,
+            host_key=self._host_key, attempts=attempts,
+            started_at=started_at, ended_at=datetime.now(UTC), consumed=False, verified="size",
         )  # fmt: skip
 
     def list(self, folder: str, pattern: str = "*") -> list[RemoteFile]:

@@ -49,7 +49,7 @@ def controls(today: date) -> tuple[date, int, str | None, str]:
 @st.fragment(run_every=_REFRESH_SECONDS)
 def board(axis: Axis, kind: str | None, search: str) -> None:
     slot = timedelta(minutes=15) if axis.days == 1 else timedelta(hours=2)
-    query = BoardQuery(axis.start, axis.end, slot, kind, search)
+    query = BoardQuery(start=axis.start, end=axis.end, slot=slot, type=kind, search=search)
 
     def look(ahead: Ahead | None) -> DayBoard:
         return ui.fetch(

@@ -10,7 +10,7 @@ _DAY = timedelta(days=1)
 _HALF_HOUR = timedelta(minutes=30)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Axis:
     """`[start, end)` in UTC: whole local days of a zone."""
 
@@ -59,7 +59,9 @@ def axis_of(day: date, days: int, zone: str) -> Axis:
     """From the day's local midnight to the midnight so many days later."""
     where = known_zone(zone)
     start = to_utc(datetime.combine(day, time()), where)
-    return Axis(start, to_utc(datetime.combine(day + days * _DAY, time()), where), day, days, zone)
+    return Axis(
+        start=start, end=to_utc(datetime.combine(day + days * _DAY, time()), where), first=day, days=days, zone=zone
+    )
 
 
 def monday_of(day: date) -> date:

@@ -95,7 +95,7 @@ class Form:
         if known.get("variants"):
             known, key = self._variant(name, known, value, key)
         items = self._known(known.get("items") or {}, {}) if known.get("type") == "array" else {}
-        field = Field(_label(name, known), _about(known), known, items, key)
+        field = Field(label=_label(name, known), about=_about(known), known=known, items=items, key=key)
         if known.get("type") == "object" and known.get("properties") and not known.get("block_type_slug"):
             return self._nested(field, value, path)
         shown = self._block(field, value) if _block_type(known) else draw(field, value)

@@ -16,7 +16,7 @@ _LONG_TEXTS = ("query", "body", "text", "template", "sql")
 _EMPTY = "(none)"
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Field:
     """One parameter: how it is called, its schema, that of its items where it is a list, its widget's key."""
 

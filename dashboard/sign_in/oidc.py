@@ -30,7 +30,7 @@ class OidcError(Exception):
     """The provider's answer is no sign-in; the message is for the person who tried."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Provider:
     """HEADWAY_OIDC_ISSUER and the rest. claim: which claim is the user's name here."""
 
@@ -82,12 +82,12 @@ def provider() -> Provider | None:
         )
     _must_be_safe(issuer)
     return Provider(
-        issuer,
-        client_id,
-        secret,
-        os.environ.get("HEADWAY_OIDC_CLAIM") or Provider.claim,
-        os.environ.get("HEADWAY_OIDC_LABEL") or Provider.label,
-        os.environ.get("HEADWAY_OIDC_SCOPE") or Provider.scope,
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=secret,
+        claim=os.environ.get("HEADWAY_OIDC_CLAIM") or Provider.claim,
+        label=os.environ.get("HEADWAY_OIDC_LABEL") or Provider.label,
+        scope=os.environ.get("HEADWAY_OIDC_SCOPE") or Provider.scope,
     )
 
 

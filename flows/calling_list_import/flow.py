@@ -58,7 +58,7 @@ TASK_TYPE = "calling_list_import"
 READING_SHARE = 60.0  # of the progress, in percent; loading is the rest
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Rules:
     """What the parameters ask of each row and of the load."""
 
@@ -143,24 +143,33 @@ def calling_list_import(
     target = load_database(database)
     place = place_of(source, importer, drop_folder, folder, sftp_server)
     rules = Rules(
-        calling_list,
-        policy,
-        mapping,
-        key_columns,
-        required_columns,
-        file,
-        region,
-        invalid_phones,
-        duplicates,
-        reject_limit,
-        allow_empty,
-        create_list,
+        calling_list=calling_list,
+        policy=policy,
+        mapping=mapping,
+        key_columns=key_columns,
+        required_columns=required_columns,
+        format=file,
+        region=region,
+        invalid_phones=invalid_phones,
+        duplicates=duplicates,
+        reject_limit=reject_limit,
+        allow_empty=allow_empty,
+        create_list=create_list,
     )
     find_list(target, rules)
     lateness = Lateness(alert_mail)
     late = Late(timedelta(minutes=alert_minutes), lateness.tell) if on_missing == "alert" else None
     waiting: OnMissing = "wait" if on_missing == "alert" else on_missing
-    files = Source(place, file_name, waiting, wait_minutes, after, archive_folder, which == "newest", late)
+    files = Source(
+        place=place,
+        file_name=file_name,
+        on_missing=waiting,
+        wait_minutes=wait_minutes,
+        after=after,
+        archive_folder=archive_folder,
+        newest=which == "newest",
+        late=late,
+    )
 
     def import_one(name: str, work: Path) -> tuple[Load, Receipt | None]:
         return import_file(place, name, work, rules, target)
@@ -197,7 +206,7 @@ class Lateness:
         self.errors += len(receipt["refused"])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FileImport:
     """One fetched file on its way into the list, by one way or the other."""
 
@@ -241,8 +250,12 @@ def import_file(place: Place, name: str, work: Path, rules: Rules, target: Datab
     shape = find_list(target, rules)
     with open_text(work / "source", rules.format.encoding) as text:
         columns = open_blocks(text, rules.format).columns
-    layout = layout_of(columns, rules.mapping, shape, rules.required_columns) if columns else Layout([], [], [])
-    file = FileImport(place, name, work, rules, target, shape, layout)
+    layout = (
+        layout_of(columns, rules.mapping, shape, rules.required_columns)
+        if columns
+        else Layout(columns=[], fields=[], key=[])
+    )
+    file = FileImport(place=place, name=name, work=work, rules=rules, target=target, shape=shape, layout=layout)
     try:
         load = load_straight(file)
     except NotStraight as reason:
@@ -282,7 +295,11 @@ def load_staged(file: FileImport) -> Load:
         settle_bad_rows(file, staging, repeated, left_out)
         load = file.note(staging, repeated)
         replaces, updates = rules.policy == "replace", rules.policy == "update"
-        load_rows(file.target, staging, Order(file.full_shape, replaces, updates, rules.allow_empty, load))
+        load_rows(
+            file.target,
+            staging,
+            Order(shape=file.full_shape, replace=replaces, update=updates, allow_empty=rules.allow_empty, load=load),
+        )
     return load
 
 
@@ -311,7 +328,13 @@ def find_list(target: Database, rules: Rules) -> ListShape:
             )
         if not rules.key_columns:
             raise InputRefused(f"key_columns is empty: the new calling list '{rules.calling_list}' needs its key.")
-        return ListShape(None, rules.calling_list, [], rules.key_columns, rules.required_columns)
+        return ListShape(
+            uid=None,
+            name=rules.calling_list,
+            columns=[],
+            key_columns=rules.key_columns,
+            required_columns=rules.required_columns,
+        )
     own_key = found["key_columns"]
     if rules.key_columns not in ([], own_key) and rules.policy != "replace" and own_key:
         raise InputRefused(
@@ -321,12 +344,24 @@ def find_list(target: Database, rules: Rules) -> ListShape:
     key_columns = rules.key_columns or own_key
     if not key_columns:
         raise InputRefused(f"The calling list '{rules.calling_list}' has no key yet: name its fields in key_columns.")
-    return ListShape(found["uid"], found["name"], found["columns"], key_columns, found["required_columns"])
+    return ListShape(
+        uid=found["uid"],
+        name=found["name"],
+        columns=found["columns"],
+        key_columns=key_columns,
+        required_columns=found["required_columns"],
+    )
 
 
 def shape_of_new(shape: ListShape, layout: Layout) -> ListShape:
     """The shape of a list that has no fields yet: it takes those of the file."""
-    return ListShape(shape.uid, shape.name, layout.list_columns, shape.key_columns, shape.required_columns)
+    return ListShape(
+        uid=shape.uid,
+        name=shape.name,
+        columns=layout.list_columns,
+        key_columns=shape.key_columns,
+        required_columns=shape.required_columns,
+    )
 
 
 def sort_rows(file: FileImport, staging: ListStaging, good_ones: TakesGoodRows) -> LeftOutNumbers:

@@ -33,7 +33,7 @@ class Mapping(BaseModel):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class ListShape:
     """A calling list as it is, or as it is to be made (`uid` is None)."""
 
@@ -44,7 +44,7 @@ class ListShape:
     required_columns: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Layout:
     """Places (from 0) of a file's columns. `fields`: (name in the record, place). None: the file has no such column."""
 
@@ -86,7 +86,14 @@ def layout_of(columns: Sequence[str], mapping: Mapping, shape: ListShape, requir
     # How the file writes a number is kept with the record: the number itself is stored as E.164 only.
     raw = {column: column for column in phones if column not in fields}
     kept = [(name, places[column]) for column, name in {**fields, **raw}.items()]
-    return Layout([*columns], kept, key, [*dict.fromkeys(needed)], [places[column] for column in phones], **single)
+    return Layout(
+        columns=[*columns],
+        fields=kept,
+        key=key,
+        required=[*dict.fromkeys(needed)],
+        phones=[places[column] for column in phones],
+        **single,
+    )
 
 
 def _fields(columns: Sequence[str], mapping: Mapping, shape: ListShape) -> dict[str, str]:

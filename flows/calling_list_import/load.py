@@ -27,7 +27,7 @@ SQLITE_CACHE_KIB = 16_384
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Order:
     """What is to be done with the list. `load` is the row of `file_load` that says it was done."""
 

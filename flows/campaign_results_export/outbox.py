@@ -28,7 +28,7 @@ Send = Callable[["Pending", Path], list[dict[str, Any]]]
 """Delivers a file; returns the receipts."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Pending:
     """A file that is kept, delivered or not (then `receipts` is empty)."""
 
@@ -65,15 +65,15 @@ class Outbox:
             rows = connection.execute(sa.select(EXPORT).where(*theirs, *where).order_by(EXPORT.c.uid)).all()
         return [
             Pending(
-                row.uid,
-                row.run_key,
-                row.file_name,
-                row.ready_name,
-                row.processed,
-                row.sha256,
-                Reached(row.reached_at, row.reached_uid),
-                row.delivered_at is not None,
-                row.receipts,
+                uid=row.uid,
+                run_key=row.run_key,
+                file_name=row.file_name,
+                ready_name=row.ready_name,
+                processed=row.processed,
+                sha256=row.sha256,
+                mark=Reached(row.reached_at, row.reached_uid),
+                delivered=row.delivered_at is not None,
+                receipts=row.receipts,
             )
             for row in rows
         ]

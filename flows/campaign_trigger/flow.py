@@ -95,7 +95,7 @@ def _stopped(facts: CampaignFacts) -> str:
     return f", since {facts.local(facts.stopped_at)}" if facts.stopped_at else ""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Work:
     """What a campaign has to dial. Each record is counted once: completed, else excluded, else without number."""
 

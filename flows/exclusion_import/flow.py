@@ -40,7 +40,7 @@ MAX_ACCOUNT_CHARACTERS = 60
 READING_SHARE = 60.0  # of the progress, in percent; loading is the rest
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Rules:
     """What the parameters ask of each row and of the load."""
 
@@ -100,9 +100,24 @@ def exclusion_import(
     unbraced(file_name)
     target = load_writable(database)
     place = place_of(source, importer, drop_folder, folder)
-    rules = Rules(exclusion_list, policy, account_column, comment_column, file, allow_empty, create_list)
+    rules = Rules(
+        exclusion_list=exclusion_list,
+        policy=policy,
+        account_column=account_column,
+        comment_column=comment_column,
+        format=file,
+        allow_empty=allow_empty,
+        create_list=create_list,
+    )
     check_list(target, rules)
-    files = Source(place, file_name, on_missing, wait_minutes, after, archive_folder)
+    files = Source(
+        place=place,
+        file_name=file_name,
+        on_missing=on_missing,
+        wait_minutes=wait_minutes,
+        after=after,
+        archive_folder=archive_folder,
+    )
 
     def import_one(name: str, work: Path) -> tuple[Load, Receipt | None]:
         return import_file(place, name, work, rules, target)

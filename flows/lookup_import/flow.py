@@ -35,7 +35,7 @@ TASK_TYPE = "lookup_import"
 READING_SHARE = 60.0  # of the progress, in percent; loading is the rest
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Rules:
     """What the parameters ask of each row and of the load."""
 
@@ -93,8 +93,23 @@ def lookup_import(
     unbraced(file_name)
     target = load_database(database)
     place = place_of(source, importer, drop_folder, folder)
-    rules = Rules(lookup, policy, key_columns, required_columns, file, allow_empty, create_table)
-    files = Source(place, file_name, on_missing, wait_minutes, after, archive_folder)
+    rules = Rules(
+        lookup=lookup,
+        policy=policy,
+        key_columns=key_columns,
+        required_columns=required_columns,
+        format=file,
+        allow_empty=allow_empty,
+        create_table=create_table,
+    )
+    files = Source(
+        place=place,
+        file_name=file_name,
+        on_missing=on_missing,
+        wait_minutes=wait_minutes,
+        after=after,
+        archive_folder=archive_folder,
+    )
 
     def import_one(name: str, work: Path) -> tuple[Load, Receipt | None]:
         return import_file(place, name, work, rules, target)

@@ -110,7 +110,7 @@ class FrontMatter(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Report:
     """A report as its files say."""
 
@@ -135,7 +135,7 @@ def read_report(path: Path) -> Report:
         front, sql = split(path.read_text(encoding="utf-8"))
         template = path.with_name(f"{name}.html.j2")
         shown = template.read_text(encoding="utf-8") if template.is_file() else None
-        return Report(name, path, front_matter(front), sql, shown)
+        return Report(name=name, path=path, about=front_matter(front), sql=sql, template=shown)
     except UnicodeDecodeError:
         raise ReportRefused(f"Report '{name}' ({path.name}): it, or its template, is not UTF-8 text.") from None
     except OSError as error:

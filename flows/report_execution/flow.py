@@ -109,7 +109,14 @@ def report_execution(
     server = load_server(sftp.block) if sftp else None
     if mail:
         load_mail_block(mail.block)
-    plan = Plan(chosen, heading_of(chosen, values, bound, clock), clock.zone, format, row_limit, paper)
+    plan = Plan(
+        report=chosen,
+        heading=heading_of(chosen, values, bound, clock),
+        zone=clock.zone,
+        format=format,
+        row_limit=row_limit,
+        paper=paper,
+    )
     with work_folder() as folder:
         wants_file, wants_page = bool(sftp) or body != "table", bool(mail) and body != "attachment"
         made = write_report(database, query, plan, folder, wants_file, wants_page)
@@ -173,7 +180,7 @@ def heading_of(report: Report, values: dict[str, Any], bound: dict[str, Bound], 
     return Heading(report.title, " ".join(report.about.description.split()), facts)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Plan:
     """How the report is to be written."""
 

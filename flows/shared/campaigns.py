@@ -24,7 +24,7 @@ def load_writable(name: str) -> Database:
     return block
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class CampaignFacts:
     """A campaign as it was read. Instants are aware UTC; `opens` and `closes` are HH:MM in `timezone`."""
 

@@ -40,7 +40,7 @@ ImportOne = Callable[[str, Path], tuple[Load, Receipt | None]]
 """Loads the fetched file `work folder / source`; returns the load and the receipt of the error file."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Source:
     """Which files a run takes, and what becomes of them."""
 

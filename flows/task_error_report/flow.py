@@ -125,13 +125,13 @@ def read_ledger(
                     late.add(line.run_id)
         groups = grouping.result(good_runs(connection, period))
         report = ErrorReport(
-            period,
-            zone,
-            lookback_days,
-            troubles(connection, now),
-            groups,
-            lines,
-            rows.rows,
-            never_started(connection, period),
+            period=period,
+            zone=zone,
+            lookback_days=lookback_days,
+            troubles=troubles(connection, now),
+            groups=groups,
+            lines=lines,
+            in_csv=rows.rows,
+            never_started=never_started(connection, period),
         )
     return report, covers_of(period, sorted(late), lines), sent

@@ -23,7 +23,7 @@ Key = tuple[int, str]
 """Task UID and signature."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Group:
     """Errors that are alike. text: of the last one. resolved_at: when a run ended well after it; None: none has."""
 
@@ -94,7 +94,15 @@ class Grouping:
             return found
         if len(groups) >= MOST_GROUPS:
             return None
-        groups[key] = Group(line.task, line.type, text_of(line), line.at, line.at, line.run_id, line.run_ended_at)
+        groups[key] = Group(
+            task=line.task,
+            type=line.type,
+            text=text_of(line),
+            first_at=line.at,
+            last_at=line.at,
+            last_run_id=line.run_id,
+            last_run_ended_at=line.run_ended_at,
+        )
         return groups[key]
 
     def result(self, good: Mapping[int, GoodRuns]) -> Groups:

@@ -82,7 +82,7 @@ class OwnRun:
     started_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class ErrorLine:
     """One error line of the task log. A failed run that logged none has one of its own, with why it failed."""
 
@@ -97,7 +97,7 @@ class ErrorLine:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Trouble:
     """A task that somebody has to look at. since: since when it is so."""
 
@@ -195,14 +195,14 @@ def _lines(after: sa.ColumnElement[bool], until: datetime) -> sa.Select[Any]:
 def _line(row: Any) -> ErrorLine:
     failure = (row.error or "It failed, and nobody knows why.") if row.status == "failed" else None
     return ErrorLine(
-        row.at or row.ended_at,
-        row.task_uid,
-        row.name,
-        row.type,
-        row.run_id,
-        row.ended_at,
-        failure,
-        row.message if row.message is not None else failure or "",
+        at=row.at or row.ended_at,
+        task_uid=row.task_uid,
+        task=row.name,
+        type=row.type,
+        run_id=row.run_id,
+        run_ended_at=row.ended_at,
+        failure=failure,
+        text=row.message if row.message is not None else failure or "",
     )
 
 
@@ -246,7 +246,7 @@ def _to_reset(connection: sa.Connection) -> Iterator[Trouble]:
     for row in connection.execute(statement):
         process = f" Process ID {row.process_id} is not proven gone." if row.process_id else ""
         text = f"{row.error or 'It failed.'}{process}"
-        yield Trouble(row.name, row.type, row.id, row.ended_at, "needs a reset", text)
+        yield Trouble(task=row.name, type=row.type, run_id=row.id, since=row.ended_at, what="needs a reset", text=text)
 
 
 def _stuck(connection: sa.Connection, now: datetime) -> Iterator[Trouble]:
@@ -272,7 +272,7 @@ def _stuck(connection: sa.Connection, now: datetime) -> Iterator[Trouble]:
             continue
         text = f"in progress for {in_words(lasted)}" + (f", usually {in_words(usual)}" if usual else "")
         text += f"; process ID {row.process_id}"
-        yield Trouble(row.name, row.type, row.id, row.started_at, "stuck", text)
+        yield Trouble(task=row.name, type=row.type, run_id=row.id, since=row.started_at, what="stuck", text=text)
 
 
 def _long_running(connection: sa.Connection) -> timedelta:

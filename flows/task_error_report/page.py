@@ -27,7 +27,7 @@ CSV_BYTES = 10_000_000
 CSV_HEADER = ("Log date/time", "Task", "Type", "Run", "Group", "Log text", "UTC")
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class ErrorReport:
     """Everything that the report says. lines: how many error lines; in_csv: how many of them the CSV has."""
 

@@ -11,7 +11,9 @@ from headway.text import shown
 _SERVER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 # What Windows allows in no file name; '/' would be a second kind of separator.
 _FORBIDDEN = set('<>:"|?*/')
-_EXAMPLE = r"write it as \\server\share\folder, with exactly two leading backslashes, for example \\flexftp\acme\import"
+_EXAMPLE = (
+    r"it needs exactly two leading backslashes; write it as \\server\share\folder, for example \\flexftp\acme\import"
+)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Trigger(enum.StrEnum):
     PREFECT = "prefect"  # somebody started the deployment in Prefect itself
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Run:
     """One execution on a board. The only value here that changes: the board moves it along its life."""
 

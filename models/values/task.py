@@ -26,7 +26,7 @@ class CatchUp(enum.StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Task:
     """What the rules know of a task. `step`, `root` and `successors` are filled by `planning.chains.link`."""
 

@@ -15,7 +15,7 @@ class WindowPolicy(enum.StrEnum):
     ALLOW = "allow"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Window:
     """A weekly maintenance window: wall times of its own zone; `end <= start` means the next day.
 
@@ -35,6 +35,6 @@ EVERY_DAY = frozenset(range(7))
 
 
 DEFAULT_WINDOWS = (
-    Window("Monday maintenance", frozenset({0}), time(0, 1), time(2, 0)),
-    Window("Daily maintenance", EVERY_DAY, time(5, 0), time(6, 0)),
+    Window(name="Monday maintenance", days=frozenset({0}), start=time(0, 1), end=time(2, 0)),
+    Window(name="Daily maintenance", days=EVERY_DAY, start=time(5, 0), end=time(6, 0)),
 )

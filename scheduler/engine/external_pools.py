@@ -98,7 +98,7 @@ class ExternalPools:
                 labels=order.labels,
             )
         except PrefectRefused as error:
-            ledger.ended(Outcome("failed", error=f"Prefect did not take it: {error}"))
+            ledger.ended(Outcome(kind="failed", error=f"Prefect did not take it: {error}"))
         else:
             self._bind(ledger, order.run_id, order.flow_run_id, flow_run_id)
         finally:
@@ -209,7 +209,7 @@ class ExternalPools:
         ledger = StoredRunLedger(self._url, row.id, row.claim)
         try:
             if state is None:
-                return ledger.ended(Outcome("cancelled", message="Its flow run was deleted in Prefect."))
+                return ledger.ended(Outcome(kind="cancelled", message="Its flow run was deleted in Prefect."))
             if state.type in ("RUNNING", "CANCELLING") and row.status is RunStatus.STARTING:
                 ledger.running()
             self._copy_lines(ledger, row)
@@ -244,9 +244,9 @@ class ExternalPools:
     def _outcome(self, flow_run_id: str, state: FlowRunState, *, patient: bool) -> Outcome | None:
         """How it ended; None: what it returned could not be read just now, and there is time to try again."""
         if state.type == "CANCELLED":
-            return Outcome("cancelled", message=state.message or "Cancelled in Prefect.")
+            return Outcome(kind="cancelled", message=state.message or "Cancelled in Prefect.")
         if state.type != "COMPLETED":
-            return Outcome("failed", error=state.message or f"Prefect ended it as {state.name}.")
+            return Outcome(kind="failed", error=state.message or f"Prefect ended it as {state.name}.")
         result: Any = self._prefect.left_result(flow_run_id)
         if result is None:
             try:
@@ -256,7 +256,7 @@ class ExternalPools:
                 if patient:
                     return None
         message = str(result.get("summary") or "") if isinstance(result, dict) else ""
-        return Outcome("completed", message=state.message or message, **counts_of(result))
+        return Outcome(kind="completed", message=state.message or message, **counts_of(result))
 
     def _end_what_was_reset(self) -> None:
         """Flow runs that go on although their run here is over: somebody reset it. Their pool is told to end them.

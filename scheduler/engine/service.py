@@ -304,7 +304,7 @@ class SchedulerLoop:
             ours = row.claim == exited.claim and row.status in ACTIVE
             if ours:
                 status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
-                ending = Ending(status, error=None if asked_by else exited.describe(), message=exited.describe())
+                ending = Ending(status=status, error=None if asked_by else exited.describe(), message=exited.describe())
                 catalog = load_chain_catalog(session, row.task_uid)
                 now = self._clock.now()
                 who = asked_by or self.worker_id

@@ -37,7 +37,7 @@ class LogLine:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Outcome:
     """How a run ended, in the flow's own words."""
 

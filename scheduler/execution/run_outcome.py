@@ -23,22 +23,22 @@ def outcome_of(returned: Any) -> Outcome:
 
     if isinstance(returned, State):
         return _outcome_of_state(returned)
-    return Outcome("completed", message=_text(_read(returned, "summary")), **counts_of(returned))
+    return Outcome(kind="completed", message=_text(_read(returned, "summary")), **counts_of(returned))
 
 
 def failure_of(error: BaseException) -> Outcome:
     """The outcome of a flow that raised this; permanent if the exception has that attribute, and true."""
-    return Outcome("failed", error=one_line(error), permanent=getattr(error, "permanent", False) is True)
+    return Outcome(kind="failed", error=one_line(error), permanent=getattr(error, "permanent", False) is True)
 
 
 def state_failure(state: "State[Any]") -> Outcome:
     """The outcome of a flow that Prefect ended in this state without a word of the flow's own."""
     message = " ".join((state.message or "").split())
     if state.is_cancelled() or state.is_cancelling():
-        return Outcome("cancelled", message=message or "Cancelled in Prefect.")
+        return Outcome(kind="cancelled", message=message or "Cancelled in Prefect.")
     if isinstance(state.data, BaseException):
         return failure_of(state.data)
-    return Outcome("failed", error=(message or f"Prefect ended it as {state.name}.")[:_LONGEST_ERROR])
+    return Outcome(kind="failed", error=(message or f"Prefect ended it as {state.name}.")[:_LONGEST_ERROR])
 
 
 def one_line(error: BaseException) -> str:
@@ -73,7 +73,7 @@ def _outcome_of_state(state: "State[Any]") -> Outcome:
     if not state.is_completed():
         return state_failure(state)
     message = state.message or _text(_read(state.data, "summary"))
-    return Outcome("completed", message=message, **counts_of(state.data))
+    return Outcome(kind="completed", message=message, **counts_of(state.data))
 
 
 def counts_of(result: Any) -> dict[str, Any]:

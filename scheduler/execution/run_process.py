@@ -154,8 +154,8 @@ class _Execution:
         if self._captured is not None:
             return self._captured
         if reason := self._why_ended():
-            return Outcome("failed", error=f"Ended by SIGTERM: {reason}.")
-        return Outcome("cancelled", message="Ended by SIGTERM.")
+            return Outcome(kind="failed", error=f"Ended by SIGTERM: {reason}.")
+        return Outcome(kind="cancelled", message="Ended by SIGTERM.")
 
     # ------------------------------------------------------------------ the run
 
@@ -171,7 +171,7 @@ class _Execution:
         except (_NotStarted, Twin):
             raise
         except Gone:
-            return Outcome("cancelled", message="Its flow run was deleted in Prefect.")
+            return Outcome(kind="cancelled", message="Its flow run was deleted in Prefect.")
         except Exception as error:
             return self._failure_to_start(error)
         except BaseException as error:
@@ -246,7 +246,7 @@ class _Execution:
         state = client.read_flow_run(flow_run.id).state
         if state is not None and is_cancelled(state):
             return state_failure(state)
-        return Outcome("failed", error=f"Prefect did not let it go on: {one_line(refused)}")
+        return Outcome(kind="failed", error=f"Prefect did not let it go on: {one_line(refused)}")
 
     def _watched(self, flow: "Flow[..., Any]") -> "Flow[..., Any]":
         """The same flow, whose function tells us when it is called, and with what it ends.

@@ -26,7 +26,7 @@ class WarmServerGone(Exception):
     """This warm server takes no more runs; start a new one."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class StartOrder:
     """All that a run's process has to know."""
 
@@ -50,7 +50,7 @@ class StartOrder:
     """Of the flow run: what the flow may know of its task, the same for each attempt."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Exited:
     """A run's process is gone. Exit codes: headway.scheduler.execution.ledger_port.ExitCode.
 
@@ -235,7 +235,9 @@ class WarmServer:
             # They had a TERM when their parent died; this waits for them, and makes sure.
             if orphan.process is not None:
                 end_group(orphan.process, ORPHAN_GRACE_SECONDS)
-            self._report(Exited(orphan.run_id, orphan.claim, _pid_of(orphan), None, None))
+            self._report(
+                Exited(run_id=orphan.run_id, claim=orphan.claim, pid=_pid_of(orphan), exit_code=None, signal=None)
+            )
         if self._process is not None:
             self._process.wait()
         self._gone.set()

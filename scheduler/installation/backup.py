@@ -54,7 +54,7 @@ def back_up(home: Path, target: Path) -> Backup:
         with whole_or_gone(partial):
             files = [entry for path in _files(home) if (entry := _copy(home, path, partial)) is not None]
             made_at = datetime.now(UTC).isoformat(timespec="seconds")
-            backup = Backup(str(home), made_at, files, outside)
+            backup = Backup(home=str(home), made_at=made_at, files=files, outside=outside)
             write_manifest(partial, backup)
             partial.replace(target)
             sync(target.parent)

@@ -32,7 +32,7 @@ class Entry:
     mode: int
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Backup:
     """What a back-up holds. `outside`: what belongs to the installation and lies elsewhere, in words."""
 

@@ -181,7 +181,7 @@ def sync_importer_path(prefect: PrefectApi | None = None) -> bool:
 # Up
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Child:
     """A process of ours that is kept up until it is stopped."""
 
@@ -263,7 +263,7 @@ class Stack:
         """Worker and dashboard."""
         logs = home() / "logs"
         for name, module in (("worker", ["headway.cli", "worker"]), ("dashboard", ["headway.dashboard"])):
-            child = Child(name, [sys.executable, "-m", *module], logs / f"{name}.log")
+            child = Child(name=name, command=[sys.executable, "-m", *module], log_path=logs / f"{name}.log")
             child.start()
             self.children.append(child)
 

@@ -88,5 +88,5 @@ def next_steps(run: Run, tasks: Mapping[int, Task]) -> Sequence[Run]:
             continue
         assert isinstance(task.schedule, After)
         due_at = max(run.started_at + task.schedule.spacing, run.ended_at)
-        made.append(Run(task, due_at, Trigger.CHAIN))
+        made.append(Run(task=task, due_at=due_at, trigger=Trigger.CHAIN))
     return made

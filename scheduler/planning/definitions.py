@@ -178,12 +178,12 @@ class WindowSection(_Section):
 
     def window(self, default_timezone: str) -> Window:
         return Window(
-            self.name,
-            frozenset(DAYS.index(day) for day in self.days),
-            self.start,
-            self.end,
-            self.timezone or default_timezone,
-            frozenset(self.released),
+            name=self.name,
+            days=frozenset(DAYS.index(day) for day in self.days),
+            start=self.start,
+            end=self.end,
+            timezone=self.timezone or default_timezone,
+            released=frozenset(self.released),
         )
 
 

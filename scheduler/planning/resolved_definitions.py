@@ -19,7 +19,7 @@ from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.planning.windows import Calendar
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class ResolvedDefinitions:
     """Tasks, windows and limits that belong together; `findings` are the errors that kept a task out."""
 
@@ -67,7 +67,9 @@ def build(
     _drop_orphans(sections, tasks)
     calendar = Calendar(definitions.windows_or_default(settings.timezone))
     linked = link(tasks.values())
-    return ResolvedDefinitions(linked, calendar, limits, types, settings, tuple(findings))
+    return ResolvedDefinitions(
+        tasks=linked, calendar=calendar, limits=limits, types=types, settings=settings, findings=tuple(findings)
+    )
 
 
 def _problems(section: TaskSection, types: Mapping[str, TaskType]) -> list[str]:

@@ -19,7 +19,7 @@ SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
 """The Prefect block (type and name) of the server and folder that exporters deliver to."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class TaskType:
     """A task type. parameter_schema: the flow's JSON schema, or None where it is not at hand."""
 
@@ -46,7 +46,9 @@ class TaskType:
         except InvalidInput as error:
             raise InvalidInput(f"deployment '{name}': {error}") from None
         groups = [tag.removeprefix(GROUP_TAG) for tag in tags if tag.startswith(GROUP_TAG)]
-        return cls(name, groups[0] if groups else name, exporter=EXPORTER_TAG in tags, tags=tuple(tags), **facts)
+        return cls(
+            name=name, group=groups[0] if groups else name, exporter=EXPORTER_TAG in tags, tags=tuple(tags), **facts
+        )
 
 
 OWN_PREFECT_YAML = Path(__file__).resolve().parents[2] / "prefect.yaml"

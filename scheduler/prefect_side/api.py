@@ -28,7 +28,7 @@ _TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _OUR_KEY = re.compile(r"\d{1,18}:\d+")
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Deployment:
     """A deployment of the work pool: one task type."""
 

@@ -18,7 +18,7 @@ _LEARN_FROM = 20
 _LEARN_AT_LEAST = 3
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Ending:
     """How a run ended: its final status and what is known of it."""
 
@@ -138,7 +138,7 @@ def refuse_run(session: Session, catalog: Catalog, run_id: int, error: str, *, n
         started_at=now,
         sorted_at=now,
     )
-    ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=True)
+    ending = Ending(status=RunStatus.FAILED, message=error, error=error, permanent=True)
     return moved and end_run(session, catalog, run_id, ending, now=now, who=who)
 
 

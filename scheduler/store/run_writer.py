@@ -122,7 +122,9 @@ class StoredRunLedger:
             row = session.get(RunRow, self._run_id, with_for_update=True)
             if row is not None and row.cancel_asked_by and status is RunStatus.FAILED:
                 status = RunStatus.CANCELLED  # what failed is its tidying up after it was told to end
-            ending = Ending(status, outcome.message, outcome.error, values, permanent=outcome.permanent)
+            ending = Ending(
+                status=status, message=outcome.message, error=outcome.error, values=values, permanent=outcome.permanent
+            )
             who = (row.cancel_asked_by if row is not None and status is RunStatus.CANCELLED else None) or "run"
             if row is not None and row.status is RunStatus.STARTING and status in _ENDS_FROM_RUNNING:
                 self._pass_through_running(session)

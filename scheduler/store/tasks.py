@@ -39,8 +39,8 @@ class Catalog:
 def load_types(session: Session) -> dict[str, TaskType]:
     return {
         row.name: TaskType(
-            row.name,
-            row.group_name,
+            name=row.name,
+            group=row.group_name,
             exporter=row.exporter,
             description=row.description,
             entrypoint=row.entrypoint,
@@ -186,16 +186,16 @@ def by_name(session: Session, name: str) -> TaskRow | None:
 def as_run(row: RunRow, task: Task) -> Run:
     """A ledger row as the rules see it. A run that waits for a retry is due at the end of its delay."""
     return Run(
-        task,
-        row.retry_at or row.due_at,
-        Trigger(row.trigger),
-        RunStatus(row.status),
-        row.started_at,
-        row.ended_at,
-        id_of(row),
-        row.attempt,
-        row.follow,
-        frozenset(row.overrides),
+        task=task,
+        due_at=row.retry_at or row.due_at,
+        trigger=Trigger(row.trigger),
+        status=RunStatus(row.status),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        id=id_of(row),
+        attempt=row.attempt,
+        follow=row.follow,
+        overrides=frozenset(row.overrides),
     )
 
 

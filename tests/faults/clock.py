@@ -151,7 +151,7 @@ class Machine:
         self.running = [one for one in self.running if one.ends_at > self.true]
         for one in over:
             with writing(self.engine) as session:
-                catalog, ending = load_chain_catalog(session, one.uid), Ending(RunStatus.COMPLETED)
+                catalog, ending = load_chain_catalog(session, one.uid), Ending(status=RunStatus.COMPLETED)
                 if not end_run(session, catalog, one.run_id, ending, now=self.clock.at, who="run", claim=one.claim):
                     self.found.append(f"run {one.run_id} ended well, and the ledger would not have it")
             self.workers[one.worker].exited(one.run_id, one.claim)

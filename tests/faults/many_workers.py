@@ -156,7 +156,7 @@ class Worker:
         if not self._insist(ledger.running):
             return self._mark("fenced", run_id)
         self._mark("began", run_id)
-        ended = self._insist(lambda: ledger.ended(Outcome("completed", processed=1)))
+        ended = self._insist(lambda: ledger.ended(Outcome(kind="completed", processed=1)))
         return self._mark("ended" if ended else "fenced", run_id)
 
     def _insist(self, write: Any) -> bool:
@@ -175,7 +175,9 @@ class Worker:
 def install(engine: Engine, tasks: int) -> None:
     """So many tasks in half as many groups, `catch_up: all`, as many running at a time."""
     kinds = max(2, tasks // 2)
-    types = [TaskType(f"kind{n}", f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(kinds)]
+    types = [
+        TaskType(name=f"kind{n}", group=f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(kinds)
+    ]
     sections = [
         TaskSection(name=f"task {n}", type=f"kind{n % kinds}", window="allow", catch_up="all", timezone="UTC")  # type: ignore[arg-type]
         for n in range(tasks)

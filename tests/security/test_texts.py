@@ -180,7 +180,7 @@ def test_a_run_s_log_as_a_file_steers_no_terminal_and_forges_no_line() -> None:
 
 def test_the_error_reports_table_begins_no_formula(tmp_path: Path) -> None:
     at = utc("2026-11-22")
-    line = ErrorLine(at, 1, "", "data_export", 1, at, None, "")
+    line = ErrorLine(at=at, task_uid=1, task="", type="data_export", run_id=1, run_ended_at=at, failure=None, text="")
     with ErrorCsv(tmp_path / "errors.csv", "UTC", 1000) as report:
         for text in TEXTS:
             report.add(replace(line, task=text, text=text), text)

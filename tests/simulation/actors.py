@@ -293,7 +293,9 @@ class SimProcess(Owner):
             self.worker.children.remove(self)
         if self.worker.alive:
             code, number = self.exit
-            exited = Exited(self.order.run_id, self.order.claim, self.pid, code, number)
+            exited = Exited(
+                run_id=self.order.run_id, claim=self.order.claim, pid=self.pid, exit_code=code, signal=number
+            )
             self.worker.heard(exited, self.on_exit)
         else:
             self.stage.trouble()
@@ -345,7 +347,7 @@ class SimProcess(Owner):
             self.in_flow = False
             if self.outcome is None:
                 why = self.term[0]
-                self.outcome = Outcome("failed", error=why) if why else Outcome("cancelled", message="ended")
+                self.outcome = Outcome(kind="failed", error=why) if why else Outcome(kind="cancelled", message="ended")
             self._record(ledger)
 
     def _flow(self, ledger: RetryingLedger) -> None:
@@ -382,10 +384,10 @@ class SimProcess(Owner):
     def _ending(self) -> Outcome:
         luck = self.stage.hub.chance.random()
         if luck < 0.75:
-            return Outcome("completed", processed=3)
+            return Outcome(kind="completed", processed=3)
         if luck < 0.85:
-            return Outcome("completed", errors=2)
-        return Outcome("failed", error="no such list", permanent=luck > 0.95)
+            return Outcome(kind="completed", errors=2)
+        return Outcome(kind="failed", error="no such list", permanent=luck > 0.95)
 
     def _sleep(self, length: timedelta) -> None:
         until = self.stage.hub.now + length

@@ -65,7 +65,10 @@ class Life:
         self.worker = LoopByHand(engine, self.clock, self._begin)
 
     def _define(self, count: int) -> None:
-        types = [TaskType(f"kind{n}", f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}") for n in range(count // 4)]
+        types = [
+            TaskType(name=f"kind{n}", group=f"kind{n}", entrypoint="f.x.e", deployment_id=f"d{n}")
+            for n in range(count // 4)
+        ]
         tasks: list[TaskSection] = []
         for number in range(count):
             tasks.append(self._task(number, len(types), tasks))
@@ -117,7 +120,7 @@ class Life:
             _, run_id, claim, uid = heapq.heappop(self._ends)
             with writing(self.engine) as session:
                 session.execute(text("UPDATE run SET status = 'running' WHERE id = :id"), {"id": run_id})
-                ending = Ending(RunStatus.COMPLETED)
+                ending = Ending(status=RunStatus.COMPLETED)
                 assert end_run(
                     session, load_chain_catalog(session, uid), run_id, ending, now=now, who="run", claim=claim
                 )

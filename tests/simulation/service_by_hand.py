@@ -67,7 +67,7 @@ class LoopByHand:
 
     def exited(self, run_id: int, claim: str) -> None:
         """The process of a run that it started has recorded its end, and is gone."""
-        self.loop._on_exit(Exited(run_id, claim, 0, ExitCode.RECORDED, None))
+        self.loop._on_exit(Exited(run_id=run_id, claim=claim, pid=0, exit_code=ExitCode.RECORDED, signal=None))
 
     def leave(self) -> None:
         """Its turns end; nothing is said to the others."""

@@ -92,7 +92,7 @@ def cron(chance: random.Random) -> str:
 def _window(chance: random.Random) -> Window:
     days = chance.choice([EVERY_DAY, frozenset({chance.randint(0, 6)})])
     start = time(chance.randint(0, 23), chance.choice([0, 1, 30]))
-    return Window("another", days, start, time(chance.randint(0, 23), chance.choice([0, 15, 45])))
+    return Window(name="another", days=days, start=start, end=time(chance.randint(0, 23), chance.choice([0, 15, 45])))
 
 
 def section(world: SmallWorld, task: Task) -> TaskSection:

@@ -52,9 +52,9 @@ SCHEMA = {
     },
 }
 TYPES = [
-    TaskType("data_export", "data_export", description="A table as a file", parameter_schema=SCHEMA),
-    TaskType("lookup_import", "lookup_import", description="A file into a table", parameter_schema=SCHEMA),
-    TaskType("report_execution", "reports", description="A report by mail", parameter_schema=SCHEMA),
+    TaskType(name="data_export", group="data_export", description="A table as a file", parameter_schema=SCHEMA),
+    TaskType(name="lookup_import", group="lookup_import", description="A file into a table", parameter_schema=SCHEMA),
+    TaskType(name="report_execution", group="reports", description="A report by mail", parameter_schema=SCHEMA),
 ]
 HOSTILE = "<img src=x onerror=alert(1)> **bold** [x](javascript:alert(1)) :red[r] $x^2$ =1+1"
 
@@ -150,7 +150,7 @@ class World:
             if status in ACTIVE:
                 return run_id
             catalog = load_catalog(session)
-            ending = Ending(status, error or "done", error, dict(values), permanent=True)
+            ending = Ending(status=status, message=error or "done", error=error, values=dict(values), permanent=True)
             assert end_run(session, catalog, run_id, ending, now=started + took, who="run")
         self.clock.at = now
         return run_id

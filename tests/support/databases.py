@@ -36,12 +36,21 @@ _SCHEMA: dict[str, Any] = {
 }
 TYPES = (
     TaskType(
-        "data_export", "data_export", exporter=True, entrypoint="f.x.e", deployment_id="d1", parameter_schema=_SCHEMA
+        name="data_export",
+        group="data_export",
+        exporter=True,
+        entrypoint="f.x.e",
+        deployment_id="d1",
+        parameter_schema=_SCHEMA,
     ),
-    TaskType("lookup_import", "lookup_import", entrypoint="f.x.i", deployment_id="d2", parameter_schema=_SCHEMA),
-    TaskType("report_execution", "reports", entrypoint="f.x.r", deployment_id="d3", tags=("group:reports",)),
-    TaskType("task_error_report", "reports", entrypoint="f.x.t", deployment_id="d4", tags=("group:reports",)),
-    *(TaskType(f"job{n}", f"job{n}", entrypoint="f.x.j", deployment_id=f"j{n}") for n in range(6)),
+    TaskType(
+        name="lookup_import", group="lookup_import", entrypoint="f.x.i", deployment_id="d2", parameter_schema=_SCHEMA
+    ),
+    TaskType(name="report_execution", group="reports", entrypoint="f.x.r", deployment_id="d3", tags=("group:reports",)),
+    TaskType(
+        name="task_error_report", group="reports", entrypoint="f.x.t", deployment_id="d4", tags=("group:reports",)
+    ),
+    *(TaskType(name=f"job{n}", group=f"job{n}", entrypoint="f.x.j", deployment_id=f"j{n}") for n in range(6)),
 )
 """The task types of a fresh installation in these tests; `job0` to `job5` are for tasks that must not share a group."""
 

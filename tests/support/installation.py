@@ -86,7 +86,7 @@ class Desk:
                 session.add(row)
                 session.flush()
             catalog = load_chain_catalog(session, row.task_uid)
-            ending = Ending(status, **facts)
+            ending = Ending(status=status, **facts)
             return end_run(session, catalog, order.run_id, ending, now=self.clock.now(), who="run", claim=order.claim)
 
     def worker_lives(self, worker_id: str = "worker-1") -> None:

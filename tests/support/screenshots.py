@@ -51,9 +51,9 @@ FAILED = "TransferError: flexftp refused /acme/import/permits.csv: permission de
 def furnish(world: World) -> dict[str, int]:
     """A morning after a night in which one export failed; the runs by a short name."""
     schemas = {flow.name: parameter_schema(flow).model_dump() for flow in (data_export, lookup_import)}
-    types = [TaskType(name, name, parameter_schema=schema) for name, schema in schemas.items()]
+    types = [TaskType(name=name, group=name, parameter_schema=schema) for name, schema in schemas.items()]
     with writing(world.engine) as session:
-        save_types(session, [*types, TaskType("report_execution", "reports")], datetime.now(UTC))
+        save_types(session, [*types, TaskType(name="report_execution", group="reports")], datetime.now(UTC))
         apply(session, world.clock, OPERATOR, load_text(SETTINGS, "settings"))
     world.worker()
     world.user("olga", *Privilege)

@@ -116,7 +116,16 @@ def windows(draw: st.DrawFn, zone: str, day: date) -> list[Window]:
             end = start  # 24 hours
         where = draw(ZONE) if draw(SMALL[1]) else zone
         released = frozenset(day + timedelta(days=ahead) for ahead in draw(DAYS_FROM_NIGHT))
-        made.append(Window(f"window {number}", draw(DAYS_OF_WEEK), start, end, where, released))
+        made.append(
+            Window(
+                name=f"window {number}",
+                days=draw(DAYS_OF_WEEK),
+                start=start,
+                end=end,
+                timezone=where,
+                released=released,
+            )
+        )
     return made
 
 
@@ -140,10 +149,10 @@ def task_lists(draw: st.DrawFn, zone: str, day: date) -> dict[int, Task]:
         group = draw(GROUP)
         made.append(
             Task(
-                uid,
-                f"task {uid}",
-                "sleep",
-                f"own {uid}" if group == "own" else group,
+                uid=uid,
+                name=f"task {uid}",
+                type="sleep",
+                group=f"own {uid}" if group == "own" else group,
                 schedule=schedule,
                 timezone=draw(ZONE) if draw(SMALL[1]) else zone,
                 enabled=draw(SMALL[7]) > 0,
@@ -165,7 +174,7 @@ def draw_run(draw: st.DrawFn, task: Task, number: int, start: datetime) -> Run:
     ago, apart = draw(AGO), timedelta(seconds=10 * number + 1)
     later = trigger is Trigger.CHAIN or (trigger is Trigger.SCHEDULE and number == 0)
     due_at = start + ago + apart if later and draw(YES_OR_NO) else start - ago - apart
-    run = Run(task, due_at, trigger, id=100 * task.uid + number, overrides=draw(OVERRIDES))
+    run = Run(task=task, due_at=due_at, trigger=trigger, id=100 * task.uid + number, overrides=draw(OVERRIDES))
     run.follow = trigger is not Trigger.MANUAL or draw(YES_OR_NO)
     return run
 
@@ -207,5 +216,5 @@ def worlds(draw: st.DrawFn, *, stored: bool = True) -> World:
                 free.pop(run.task.group, None)
         if free and draw(SMALL[4]) == 0:
             group, task = free.popitem()
-            world.lost[group] = Run(task, start - HOUR, status=RunStatus.FAILED, started_at=start - HOUR)
+            world.lost[group] = Run(task=task, due_at=start - HOUR, status=RunStatus.FAILED, started_at=start - HOUR)
     return world

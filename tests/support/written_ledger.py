@@ -100,7 +100,7 @@ class Ledger:
         """A run that has ended; its ID."""
         run_id = self.running(name, started_at)
         with writing(self.engine) as session:
-            ending = Ending(status, "", error, values, permanent=True)
+            ending = Ending(status=status, message="", error=error, values=values, permanent=True)
             assert end_run(session, load_catalog(session), run_id, ending, now=started_at + length, who="run")
         return run_id
 

@@ -40,7 +40,7 @@ def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts:
             error = "the worker that ran it died, and its process is gone with it"
         else:
             error = f"lost contact: its worker is silent, and process {row.process_id} is not proven gone"
-        ending = Ending(RunStatus.FAILED, message=error, error=error, permanent=not gone)
+        ending = Ending(status=RunStatus.FAILED, message=error, error=error, permanent=not gone)
         catalog = load_chain_catalog(session, row.task_uid)
         who, claim, keep = "scheduler", row.claim, not gone
         if end_run(session, catalog, row.id, ending, now=now, who=who, claim=claim, keep_process=keep, keep_group=keep):

@@ -20,7 +20,7 @@ Entry = tuple[Key, "Planned"]
 """A run in a queue."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Planned(Run):
     """A run of the forecast. `told`: (number of the turn, rank of the rule, hold), each rule once."""
 

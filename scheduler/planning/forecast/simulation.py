@@ -134,7 +134,7 @@ class Simulation:
 
     def _plan(self, task: Task, due_at: datetime, trigger: Trigger) -> Planned:
         self._count += 1
-        run = Planned(task, due_at, trigger)
+        run = Planned(task=task, due_at=due_at, trigger=trigger)
         run.key = (due_at, task.uid, self._count)
         self.rows.append(run)
         return run

@@ -11,7 +11,7 @@ from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, Run
 from headway.models.values.run import RAN, RunStatus
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class LogFilter:
     """Which runs of the task log: all parts must hold. `errors`: failed, with errors, missed or skipped only."""
 

@@ -22,7 +22,7 @@ from headway.scheduler.usecases.ahead.look_ahead import Ahead
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class BoardQuery:
     """Which runs of `[start, end)`; all parts must hold. slot: how long a stretch is summed up where they are too
     many for a bar each."""
@@ -34,7 +34,7 @@ class BoardQuery:
     search: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Bar:
     """One run. status: None for one that is only forecast; run_id: None where it has no row yet.
 
@@ -56,7 +56,7 @@ class Bar:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Slot:
     """How many runs of a type began in `[start_at, end_at)`, with that status (None: forecast)."""
 
@@ -67,7 +67,7 @@ class Slot:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class DayBoard:
     """Either `bars`, or `slots` where one bar a run would be too many; `runs` counts them in both cases.
 
@@ -107,12 +107,14 @@ def day_board(
     until = ahead.until if ahead is not None and query.end > now else None
     if past + len(shown) > most:
         slots = [*_ended_slots(session, query, where, first), *_slots(query, shown)]
-        return DayBoard(now, sum(one.count for one in slots), occurrences, slots=slots, forecast_until=until)
+        return DayBoard(
+            now=now, runs=sum(one.count for one in slots), occurrences=occurrences, slots=slots, forecast_until=until
+        )
     bars = sorted(
         [*_ended(session, [*where, *_began(first, query.end)], catalog, now), *shown],
         key=lambda bar: (bar.start_at, bar.uid),
     )
-    return DayBoard(now, len(bars), occurrences, bars=bars, forecast_until=until)
+    return DayBoard(now=now, runs=len(bars), occurrences=occurrences, bars=bars, forecast_until=until)
 
 
 def _own_task() -> ColumnElement[bool]:
@@ -161,15 +163,15 @@ def _ended(session: Session, where: Sequence[ColumnElement[bool]], catalog: Cata
     for row, name in session.exec(statement.order_by(col(RunRow.sorted_at), col(RunRow.id))).all():
         begins = row.started_at or row.due_at
         yield Bar(
-            name,
-            row.task_uid,
-            row.type,
-            row.step,
-            row.status,
-            row.id,
-            row.due_at,
-            begins,
-            begins if row.started_at is None else row.ended_at or max(begins, now),
+            task=name,
+            uid=row.task_uid,
+            type=row.type,
+            step=row.step,
+            status=row.status,
+            run_id=row.id,
+            due_at=row.due_at,
+            start_at=begins,
+            end_at=begins if row.started_at is None else row.ended_at or max(begins, now),
             starts=row.started_at is not None,
             next_from=_next_from(catalog, row.task_uid, row.started_at),
             reason=row.error or row.message or "",
@@ -191,7 +193,7 @@ def _ended_slots(
     for start, end in zip(edges, edges[1:], strict=False):
         begin = first if start == query.start else start  # the first slot has also what goes on since before it
         for kind, status, count in session.execute(statement.where(*_began(begin, end))):
-            yield Slot(kind, start, end, RunStatus(status), count)
+            yield Slot(type=kind, start_at=start, end_at=end, status=RunStatus(status), count=count)
 
 
 def _edges(query: BoardQuery) -> list[datetime]:
@@ -229,15 +231,15 @@ def _planned(catalog: Catalog, row: Planned, active: frozenset[int], now: dateti
     if row.outcome == "unplaced":
         reason = f"it finds no place within 192 hours: {reason}"
     return Bar(
-        row.task.name,
-        row.task.uid,
-        row.task.type,
-        row.task.step,
-        status,
-        row.id or None,
-        row.due_at,
-        begins,
-        max(ends, now) if status is RunStatus.RUNNING else ends,
+        task=row.task.name,
+        uid=row.task.uid,
+        type=row.task.type,
+        step=row.task.step,
+        status=status,
+        run_id=row.id or None,
+        due_at=row.due_at,
+        start_at=begins,
+        end_at=max(ends, now) if status is RunStatus.RUNNING else ends,
         starts=starts,
         next_from=_next_from(catalog, row.task.uid, begins if starts else None),
         reason=reason,
@@ -252,7 +254,7 @@ def _slots(query: BoardQuery, bars: Iterable[Bar]) -> Iterable[Slot]:
         key = (bar.type, position, bar.status)
         counts[key] = counts.get(key, 0) + 1
     for (kind, position, status), count in counts.items():
-        yield Slot(kind, edges[position], edges[position + 1], status, count)
+        yield Slot(type=kind, start_at=edges[position], end_at=edges[position + 1], status=status, count=count)
 
 
 def _next_from(catalog: Catalog, uid: int, started_at: datetime | None) -> datetime | None:

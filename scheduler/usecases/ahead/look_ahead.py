@@ -22,7 +22,7 @@ TASK_DAYS = 14_000
 the screen says so."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Ahead:
     """A forecast of everything, from `made_at` to `until`. version, event: what was known when it was made.
 
@@ -60,7 +60,14 @@ def look_ahead(
             return known
     loaded = load_board(session, catalog, now, whole=True)
     active = frozenset(run_id for run_id, row in loaded.rows.items() if row.status in ACTIVE)
-    return Ahead(catalog.version, event, now, until, from_now(catalog, loaded, now, until), active)
+    return Ahead(
+        version=catalog.version,
+        event=event,
+        made_at=now,
+        until=until,
+        rows=from_now(catalog, loaded, now, until),
+        active=active,
+    )
 
 
 def reach(catalog: Catalog, *, share: float = 1.0) -> timedelta:

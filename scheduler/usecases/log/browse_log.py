@@ -24,7 +24,7 @@ LOOKED_THROUGH = 100_000
 Key = tuple[datetime, int]
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class LogQuery:
     """Which ended runs; all parts must hold. newest_first: the log's order; False reverses it."""
 
@@ -141,7 +141,7 @@ class LineQuery:
     search: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class RunReport:
     """All about one run but its log lines. caused: the runs that its end made or kept from running.
 
@@ -171,7 +171,9 @@ def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
         .limit(50)
     ).all()
     events, files = run_history.run_events(session, run_id), run_history.run_files(session, run_id)
-    return RunReport(run, task, events, files, list(caused), steps_of(session, [run])[run_id])
+    return RunReport(
+        run=run, task=task, events=events, files=files, caused=list(caused), step_shown=steps_of(session, [run])[run_id]
+    )
 
 
 def picked_up(file: RunFileRow, shown: Callable[[datetime | None], str]) -> str:

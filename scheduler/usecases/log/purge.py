@@ -28,7 +28,7 @@ _LONGEST_PAUSE_SECONDS = 0.1
 _NEVER = datetime.min.replace(year=1900)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Purged:
     """How many runs went, or would go, by (type, result), and what stays although it is old enough.
 
@@ -174,7 +174,13 @@ def _counted(session: Session, retention: Retention, now: datetime, *, with_line
             found[kind, status.value] -= 1
     before = None if retention.days is None else now - timedelta(days=retention.days)
     lines = _count_lines(session, old, sorted(why)) if with_lines and found.total() else 0
-    return Purged(before, dict(sorted((+found).items())), lines, kept.total(), dict(sorted(kept.items())))
+    return Purged(
+        before=before,
+        runs=dict(sorted((+found).items())),
+        lines=lines,
+        kept=kept.total(),
+        kept_why=dict(sorted(kept.items())),
+    )
 
 
 def _count_lines(session: Session, old: ColumnElement[bool], kept: list[int]) -> int:

@@ -46,7 +46,7 @@ _WARNINGS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class ResetPreview:
     """What a reset is about, for a person to read before Finish."""
 
@@ -82,18 +82,20 @@ def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -
     ).all()
     catalog = load_chain_catalog(session, row.task_uid)
     return ResetPreview(
-        task.name,
-        row.id,
-        row.status,
-        row.error,
-        run_history.last_lines(session, row.id, LAST_LINES),
-        row.errors,
-        process,
-        _fate(session, row, clock.now()),
-        sorted(locks),
-        list(skipped),
-        [f"{one.path or one.name} ({one.bytes} bytes)" for one in run_history.run_files(session, row.id)],
-        next_occurrence(catalog.tasks[row.task_uid], clock.now()) if row.task_uid in catalog.tasks else None,
+        task=task.name,
+        run_id=row.id,
+        status=row.status,
+        error=row.error,
+        last_lines=run_history.last_lines(session, row.id, LAST_LINES),
+        errors=row.errors,
+        process=process,
+        fate=_fate(session, row, clock.now()),
+        locks=sorted(locks),
+        skipped=list(skipped),
+        delivered=[f"{one.path or one.name} ({one.bytes} bytes)" for one in run_history.run_files(session, row.id)],
+        next_start_at=next_occurrence(catalog.tasks[row.task_uid], clock.now())
+        if row.task_uid in catalog.tasks
+        else None,
     )
 
 
@@ -153,7 +155,7 @@ def _finish(
     session: Session, clock: Clock, actor: Actor, task: TaskRow, run_id: int, before: dict[str, object]
 ) -> RunStatus:
     now = clock.now()
-    ending = Ending(RunStatus.CANCELLED, message=f"reset by {actor.name}")
+    ending = Ending(status=RunStatus.CANCELLED, message=f"reset by {actor.name}")
     catalog = load_chain_catalog(session, id_of(task))
     end_run(session, catalog, run_id, ending, now=now, who=actor.name)
     cancel_waiting(

@@ -26,7 +26,7 @@ _HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=9))
 holds the start is right, and with many tasks the near ones cost a fraction of the last."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Why:
     """run_id: None where the run has no row yet. due_at: None where nothing is to come.
 
@@ -63,20 +63,27 @@ def why(
     task = loaded.board.tasks.get(id_of(task_row))
     if task is None:
         found = [one.message for one in catalog.resolved.findings if task_row.name in one.tasks]
-        return Why(task_row.name, None, None, None, (), "; ".join(found) or "see `headway plan`")
+        return Why(
+            task=task_row.name,
+            run_id=None,
+            due_at=None,
+            earliest_start_at=None,
+            verdicts=(),
+            problem="; ".join(found) or "see `headway plan`",
+        )
     waiting = sorted((run for run in loaded.waiting if run.task.uid == task.uid), key=lambda run: (run.due_at, run.id))
     run = waiting[0] if waiting else None
     if run is None and with_start and isinstance(task.schedule, After) and task.scheduled:
         return _next_step(catalog, loaded, task, now)
     if run is None:
         due_at = next_occurrence(task, now)
-        run = Run(task, due_at or now, Trigger.SCHEDULE if due_at else Trigger.MANUAL)
+        run = Run(task=task, due_at=due_at or now, trigger=Trigger.SCHEDULE if due_at else Trigger.MANUAL)
         verdicts = _verdicts(run, loaded, max(now, run.due_at))
         earliest = _earliest(catalog, loaded, run, now) if due_at and with_start else None
-        return Why(task_row.name, None, due_at, earliest, verdicts)
+        return Why(task=task_row.name, run_id=None, due_at=due_at, earliest_start_at=earliest, verdicts=verdicts)
     verdicts = _verdicts(run, loaded, now)
     earliest = _earliest(catalog, loaded, run, now) if with_start else None
-    return Why(task_row.name, run.id, run.due_at, earliest, verdicts)
+    return Why(task=task_row.name, run_id=run.id, due_at=run.due_at, earliest_start_at=earliest, verdicts=verdicts)
 
 
 def _next_step(catalog: Catalog, loaded: LoadedBoard, task: Task, now: datetime) -> Why:
@@ -92,8 +99,20 @@ def _next_step(catalog: Catalog, loaded: LoadedBoard, task: Task, now: datetime)
         row = next((one for one in found if one.task.uid == task.uid and one.outcome == "planned"), None)
         if row is not None:
             at = max(now, row.due_at)
-            return Why(task.name, None, row.due_at, row.started_at, _verdicts(Run(task, at, Trigger.CHAIN), loaded, at))
-    return Why(task.name, None, None, None, _verdicts(Run(task, now, Trigger.CHAIN), loaded, now))
+            return Why(
+                task=task.name,
+                run_id=None,
+                due_at=row.due_at,
+                earliest_start_at=row.started_at,
+                verdicts=_verdicts(Run(task=task, due_at=at, trigger=Trigger.CHAIN), loaded, at),
+            )
+    return Why(
+        task=task.name,
+        run_id=None,
+        due_at=None,
+        earliest_start_at=None,
+        verdicts=_verdicts(Run(task=task, due_at=now, trigger=Trigger.CHAIN), loaded, now),
+    )
 
 
 def earliest_if_run_now(
@@ -102,7 +121,7 @@ def earliest_if_run_now(
     """When a run asked for now would start, by the forecast; None if something only an event can clear holds it."""
     now = clock.now()
     loaded = load_board(session, catalog, now, whole=True)
-    run = Run(loaded.board.tasks[uid], now, Trigger.MANUAL, overrides=overrides)
+    run = Run(task=loaded.board.tasks[uid], due_at=now, trigger=Trigger.MANUAL, overrides=overrides)
     return _earliest(catalog, loaded, run, now)
 
 

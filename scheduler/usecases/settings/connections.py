@@ -80,7 +80,7 @@ class MailFields(_Fields):
     verify: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class _Block:
     slug: str
     name: str
@@ -93,21 +93,21 @@ class _Block:
 
 _BLOCKS = {
     Kind.SFTP: _Block(
-        SFTP_SLUG,
-        IMPORTER_BLOCK,
-        f"SFTP connection '{IMPORTER_BLOCK}'",
-        SftpFields,
-        ("password", "private_key", "private_key_passphrase"),
-        ("host", "port"),
-        ("known_host_key", "importer_path"),
+        slug=SFTP_SLUG,
+        name=IMPORTER_BLOCK,
+        title=f"SFTP connection '{IMPORTER_BLOCK}'",
+        fields=SftpFields,
+        secrets=("password", "private_key", "private_key_passphrase"),
+        where=("host", "port"),
+        kept=("known_host_key", "importer_path"),
     ),
     Kind.MAIL: _Block(
-        "email-server-credentials",
-        "headway-mail",
-        "mail connection",
-        MailFields,
-        ("password",),
-        ("smtp_server", "smtp_port", "smtp_type"),
+        slug="email-server-credentials",
+        name="headway-mail",
+        title="mail connection",
+        fields=MailFields,
+        secrets=("password",),
+        where=("smtp_server", "smtp_port", "smtp_type"),
     ),
 }
 

@@ -38,7 +38,7 @@ class TaskQuery:
     types: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Overview:
     """What an operator has to know first. All but the windows are counts.
 

@@ -39,7 +39,7 @@ class Slot:
     at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Preview:
     """findings: those that name the task. slot: only where something collides or a window is in the way."""
 
@@ -58,10 +58,22 @@ def preview_task(session: Session, clock: Clock, actor: Actor, section: TaskSect
     findings = [finding for finding in applied.findings if section.name in finding.tasks]
     task = next((one for one in applied.resolved.tasks.values() if one.name == section.name), None)
     if task is None:  # an error keeps it out of the world
-        return Preview(applied, findings, [], None, section.timezone or applied.resolved.settings.timezone)
+        return Preview(
+            applied=applied,
+            findings=findings,
+            starts=[],
+            slot=None,
+            timezone=section.timezone or applied.resolved.settings.timezone,
+        )
     disturbed = any(finding.id in _DISTURBS for finding in findings) and _moved(task, timedelta(0)) is not None
     slot = _free_slot(applied.resolved, task, now) if disturbed else None
-    return Preview(applied, findings, _starts(applied.resolved, task, now), slot, task.timezone)
+    return Preview(
+        applied=applied,
+        findings=findings,
+        starts=_starts(applied.resolved, task, now),
+        slot=slot,
+        timezone=task.timezone,
+    )
 
 
 def _starts(resolved: ResolvedDefinitions, task: Task, now: datetime) -> list[Coming]:

@@ -32,7 +32,7 @@ class NextStart:
     clock_changes: bool
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Step:
     """A task of the same chain, for its picture."""
 
@@ -43,7 +43,7 @@ class Step:
     spacing: timedelta | None
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class TaskView:
     """A task's row, its line as in the list, and what follows from both.
 
@@ -139,11 +139,11 @@ def _chain(task: Task, catalog: Catalog) -> list[Step]:
         return []
     return [
         Step(
-            one.uid,
-            one.name,
-            one.step,
-            one.schedule.predecessor if isinstance(one.schedule, After) else None,
-            one.schedule.spacing if isinstance(one.schedule, After) else None,
+            uid=one.uid,
+            name=one.name,
+            step=one.step,
+            after_uid=one.schedule.predecessor if isinstance(one.schedule, After) else None,
+            spacing=one.schedule.spacing if isinstance(one.schedule, After) else None,
         )
         for one in steps
     ]

@@ -18,7 +18,7 @@ from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.runs.reset import needs_reset
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class TaskLine:
     """One task of the list. state: Scheduled, or its open run's, or empty where nothing is to come.
 

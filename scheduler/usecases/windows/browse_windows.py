@@ -18,7 +18,7 @@ from headway.scheduler.store.tasks import Catalog, load_catalog
 _AHEAD = timedelta(days=400)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class ComingOccurrence:
     """One occurrence. released_by: who gave it back, None while it is reserved."""
 
@@ -52,7 +52,13 @@ def coming_occurrences(
         ahead = timedelta(days=count * 7 + 8)
         occurrences = list(occurrences_of(window, now, now + min(ahead, _AHEAD)))[:count]
         found += [
-            ComingOccurrence(one.window, one.day, one.start, one.end, released.get((window.name, one.day)))
+            ComingOccurrence(
+                window=one.window,
+                day=one.day,
+                start=one.start,
+                end=one.end,
+                released_by=released.get((window.name, one.day)),
+            )
             for one in occurrences
         ]
     return sorted(found, key=lambda one: (one.start, one.window.name))[:count]

@@ -27,7 +27,7 @@ _DAY = timedelta(days=1)
 _SHARE = 1.5  # whoever changes a window waits a moment for two forecasts rather than guess
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Moved:
     """One run whose start a change moves. before, after: None where the run does not start at all.
 
@@ -145,11 +145,11 @@ def _moved(before: Planned | None, after: Planned | None) -> Moved:
     others = [hold for one in (after, before) if one is not None for hold in one.holds]
     reasons = dict.fromkeys(hold.reason for hold in [*told, *others])
     return Moved(
-        row.task.name,
-        row.task.uid,
-        row.task.type,
-        row.due_at,
-        _start(before),
-        _start(after),
-        next(iter(reasons), ""),
+        task=row.task.name,
+        uid=row.task.uid,
+        type=row.task.type,
+        due_at=row.due_at,
+        before=_start(before),
+        after=_start(after),
+        reason=next(iter(reasons), ""),
     )

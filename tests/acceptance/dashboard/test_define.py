@@ -57,7 +57,7 @@ RICH: dict[str, Any] = {
 @pytest.fixture(scope="module", autouse=True)
 def _rich_type(served: Dashboard) -> None:
     with writing(served.world.engine) as session:
-        save_types(session, [*TYPES, TaskType("rich", "rich", parameter_schema=RICH)], datetime.now(UTC))
+        save_types(session, [*TYPES, TaskType(name="rich", group="rich", parameter_schema=RICH)], datetime.now(UTC))
 
 
 def fill(page: Page, label: str, text: str) -> None:

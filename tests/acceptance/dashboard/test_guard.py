@@ -108,7 +108,7 @@ def test_a_visitor_is_not_told_where_the_database_is(monkeypatch: pytest.MonkeyP
 
     for module in (guard, sign_in):
         monkeypatch.setattr(module, "engine", away)
-    with TestClient(guard.Guard(Starlette(routes=routes.ROUTES)), base_url="http://dash") as visitor:
+    with TestClient(guard.Guard(Starlette(routes=sign_in.ROUTES)), base_url="http://dash") as visitor:
         visitor.cookies.set(cookie_name(secure=False), "made up")
         answers = [
             visitor.get("/healthz"),

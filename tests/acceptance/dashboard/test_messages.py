@@ -20,7 +20,7 @@ from tests.support.dashboard_socket import Button, Shown, ask, drawn, messages, 
 from tests.support.dashboard_stack import Dashboard, dashboard
 
 EVERY_BUTTON_SHOWN = """
-from dashboard import ui
+from headway.dashboard import ui
 ui.allowed = lambda privilege: True
 from headway.dashboard.__main__ import main
 main()

@@ -122,7 +122,7 @@ def test_the_way_back_leads_to_no_other_site(signing_in: Any, served: Dashboard)
 def test_a_mail_address_counts_only_if_the_provider_has_verified_it(
     provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = oidc.Provider(provider.issuer, CLIENT_ID, CLIENT_SECRET, claim="email")
+    known = oidc.Provider(issuer=provider.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, claim="email")
     here = "http://127.0.0.1:1/login/callback"
 
     def signed_in(**claims: Any) -> str:

@@ -318,7 +318,7 @@ def test_what_keeps_a_worker_from_starting_leaves_it_as_it_is(loop: FakeLoop, mo
 
 _FOREGROUND = """
 import pathlib, sys
-from scheduler import worker
+from headway.scheduler.engine import prefect_worker
 
 class Loop:
     def stop(self, grace_seconds):
@@ -328,8 +328,8 @@ def start_loop():
     pathlib.Path(sys.argv[1]).write_text("started")
     return Loop()
 
-worker._start_loop = start_loop
-worker.run_worker("in the foreground")
+prefect_worker._start_loop = start_loop
+prefect_worker.run_worker("in the foreground")
 """
 
 

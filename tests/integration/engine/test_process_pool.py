@@ -124,7 +124,7 @@ def test_a_process_that_was_overtaken_says_nothing_of_the_run_that_follows(
     assert ledger.began(identify_self()) and ledger.bind("flow-of-attempt-2") and ledger.running()
     ledger.close()
 
-    loop._close(Exited(first.run_id, first.claim, 4711, ExitCode.CLAIM_LOST, None))
+    loop._close(Exited(run_id=first.run_id, claim=first.claim, pid=4711, exit_code=ExitCode.CLAIM_LOST, signal=None))
     assert quick_desk.run("a").status is RunStatus.RUNNING
     assert isinstance(loop._prefect, Prefect) and loop._prefect.told == []
 

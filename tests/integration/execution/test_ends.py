@@ -176,5 +176,5 @@ def test_a_module_that_cannot_be_imported_is_reported_and_harms_nobody(
 
 
 def test_a_lost_exit_is_told_apart_from_one_that_never_was() -> None:
-    assert "could not be started" in Exited(1, "c", 0, None, None).describe()
-    assert "was lost" in Exited(1, "c", 77, None, None).describe()
+    assert "could not be started" in Exited(run_id=1, claim="c", pid=0, exit_code=None, signal=None).describe()
+    assert "was lost" in Exited(run_id=1, claim="c", pid=77, exit_code=None, signal=None).describe()

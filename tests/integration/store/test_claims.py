@@ -213,7 +213,7 @@ def _many_due_tasks(engine: Engine, count: int) -> None:
         "cron": "0 * * * *",
     }
     with writing(engine) as session:
-        save_types(session, [TaskType(f"t{n}", f"t{n}", deployment_id="d") for n in range(count)], DUE)
+        save_types(session, [TaskType(name=f"t{n}", group=f"t{n}", deployment_id="d") for n in range(count)], DUE)
         settings.put(session, "max_running", 1000)
         for n in range(count):
             session.add(TaskRow(name=f"task {n}", type=f"t{n}", **facts))
@@ -229,10 +229,10 @@ WRITES: dict[str, Callable[[StoredRunLedger], bool]] = {
     "log": lambda ledger: ledger.log([LogLine(datetime.now(UTC), 40, "flow", "a line")]),
     "progress": lambda ledger: ledger.progress(50, 7),
     "receipt": lambda ledger: ledger.receipt({"name": "x.csv", "path": "/x.csv", "bytes": 3, "sha256": "ab"}),
-    "ended": lambda ledger: ledger.ended(Outcome("completed", processed=3)),
-    "ended with errors": lambda ledger: ledger.ended(Outcome("completed", errors=3)),
-    "ended failed": lambda ledger: ledger.ended(Outcome("failed", error="no")),
-    "ended cancelled": lambda ledger: ledger.ended(Outcome("cancelled")),
+    "ended": lambda ledger: ledger.ended(Outcome(kind="completed", processed=3)),
+    "ended with errors": lambda ledger: ledger.ended(Outcome(kind="completed", errors=3)),
+    "ended failed": lambda ledger: ledger.ended(Outcome(kind="failed", error="no")),
+    "ended cancelled": lambda ledger: ledger.ended(Outcome(kind="cancelled")),
     "not_started": lambda ledger: ledger.not_started("no"),
 }
 
@@ -285,7 +285,7 @@ def test_a_worker_that_was_overtaken_cannot_end_the_run(desk: Desk) -> None:
     run_id, claim = _stale(desk, "claimed anew")
     with writing(desk.engine) as session:
         catalog = load_chain_catalog(session, 1)
-        ending = Ending(RunStatus.FAILED, error="its process died")
+        ending = Ending(status=RunStatus.FAILED, error="its process died")
         assert not end_run(session, catalog, run_id, ending, now=DUE, who="worker-1", claim=claim)
     assert desk.run("a").status is RunStatus.STARTING
 

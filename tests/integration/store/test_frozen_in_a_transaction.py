@@ -86,7 +86,7 @@ def test_a_run_cannot_be_overtaken_while_it_writes(
 
     def cancel() -> None:
         with writing(desk.engine) as session:
-            ending = Ending(RunStatus.CANCELLED)
+            ending = Ending(status=RunStatus.CANCELLED)
             end_run(session, load_chain_catalog(session, 1), order.run_id, ending, now=desk.clock.now(), who="olga")
 
     canceller = threading.Thread(target=cancel)

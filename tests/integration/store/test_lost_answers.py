@@ -68,7 +68,7 @@ def test_a_process_that_repeats_a_write_whose_answer_was_lost_goes_on(desk: Desk
     assert [ledger.began(process), ledger.began(process)] == [True, True]
     assert not ledger.began(replace(process, pid=process.pid + 1))  # another process of the same claim
     assert [ledger.running(), ledger.running()] == [True, True]
-    assert [ledger.ended(Outcome("completed")), ledger.ended(Outcome("completed"))] == [True, True]
-    assert not ledger.ended(Outcome("failed", error="a late thought"))
+    assert [ledger.ended(Outcome(kind="completed")), ledger.ended(Outcome(kind="completed"))] == [True, True]
+    assert not ledger.ended(Outcome(kind="failed", error="a late thought"))
     ledger.close()
     assert [event.after for event in desk.events(order.run_id)] == ["waiting", "starting", "running", "completed"]

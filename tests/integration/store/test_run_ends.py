@@ -38,10 +38,10 @@ START = "2026-11-23T16:00"
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (Outcome("completed", processed=10), DONE),
-        (Outcome("completed", processed=10, errors=1), ERRORS),
-        (Outcome("failed", error="ValueError: no"), FAILED),
-        (Outcome("cancelled", message="stopped"), CANCELLED),
+        (Outcome(kind="completed", processed=10), DONE),
+        (Outcome(kind="completed", processed=10, errors=1), ERRORS),
+        (Outcome(kind="failed", error="ValueError: no"), FAILED),
+        (Outcome(kind="cancelled", message="stopped"), CANCELLED),
     ],
 )
 def test_a_run_ends_as_its_flow_says(desk: Desk, outcome: Outcome, status: RunStatus) -> None:
@@ -154,7 +154,7 @@ def test_what_fails_while_it_is_made_to_end_was_cancelled(desk: Desk) -> None:
     desk.turn()
     desk.change(desk.run("a"), cancel_asked_by="olga")
     ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
-    assert ledger.ended(Outcome("failed", error="the socket was closed while it tidied up"))
+    assert ledger.ended(Outcome(kind="failed", error="the socket was closed while it tidied up"))
     ledger.close()
     row = desk.run("a")
     assert (row.status, row.error) == (CANCELLED, "the socket was closed while it tidied up")
@@ -166,7 +166,7 @@ def test_a_permanent_failure_is_not_retried(desk: Desk) -> None:
     desk.run_now("a")
     desk.turn()
     ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
-    assert ledger.ended(Outcome("failed", error="login refused", permanent=True))
+    assert ledger.ended(Outcome(kind="failed", error="login refused", permanent=True))
     ledger.close()
     assert desk.run("a").status is FAILED
 
@@ -351,7 +351,7 @@ def test_a_text_that_no_database_takes_loses_neither_log_nor_result(desk: Desk, 
     assert ledger.running()
     assert ledger.log([LogLine(desk.clock.now(), 40, "flow", "before"), LogLine(desk.clock.now(), 40, "flow", hostile)])
     assert ledger.receipt({"name": hostile, "path": f"/import/{hostile}", "bytes": 1, "sha256": "ab"})
-    assert ledger.ended(Outcome("failed", message=hostile, error=f"FileNotFoundError: {hostile}", permanent=True))
+    assert ledger.ended(Outcome(kind="failed", message=hostile, error=f"FileNotFoundError: {hostile}", permanent=True))
     ledger.close()
     row = desk.run("a")
     shown = hostile.translate({0: "�", 0xDCE9: "�"})

@@ -122,7 +122,7 @@ ACTS = {
     "day_board": Act(
         VIEW,
         lambda s, c, a: day_board.day_board(
-            s, c, a, day_board.BoardQuery(c.now(), c.now() + timedelta(days=1), timedelta(hours=1))
+            s, c, a, day_board.BoardQuery(start=c.now(), end=c.now() + timedelta(days=1), slot=timedelta(hours=1))
         ),
     ),
     "connection": Act(VIEW, lambda s, c, a: connections.connection(a, NoBlocks(), connections.Kind.MAIL)),

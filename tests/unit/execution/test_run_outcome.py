@@ -19,7 +19,7 @@ class Result(BaseModel):
     summary: str = "Sent."
 
 
-FULL = Outcome("completed", 3, 1, 10, ({"name": "a.csv"},), "Sent.")
+FULL = Outcome(kind="completed", processed=3, errors=1, bytes=10, files=({"name": "a.csv"},), message="Sent.")
 
 
 @pytest.mark.parametrize(
@@ -28,18 +28,24 @@ FULL = Outcome("completed", 3, 1, 10, ({"name": "a.csv"},), "Sent.")
         (Result(), FULL),
         (Result().model_dump(), FULL),
         (SimpleNamespace(**Result().model_dump()), FULL),
-        (None, Outcome("completed")),
-        ("processed 3", Outcome("completed")),
-        (3, Outcome("completed")),
-        ([1, 2, 3], Outcome("completed")),  # a list's own 'count' and 'index' are no counts
-        ({"processed": [1, 2], "errors": ["row 7"]}, Outcome("completed", 2, 1)),  # lists are counted
-        ({"errors": True}, Outcome("completed")),  # a flag is no count
-        ({"files": "a.csv"}, Outcome("completed", files=("a.csv",))),
-        ({"files": 2}, Outcome("completed")),
-        (Completed(message="All in.", data={"processed": 2}), Outcome("completed", 2, message="All in.")),
-        (Failed(message="No\nlist."), Outcome("failed", error="No list.")),
-        (Failed(data=ValueError("x")), Outcome("failed", error="ValueError: x")),
-        (Cancelled(message="Enough."), Outcome("cancelled", message="Enough.")),
+        (None, Outcome(kind="completed")),
+        ("processed 3", Outcome(kind="completed")),
+        (3, Outcome(kind="completed")),
+        ([1, 2, 3], Outcome(kind="completed")),  # a list's own 'count' and 'index' are no counts
+        (
+            {"processed": [1, 2], "errors": ["row 7"]},
+            Outcome(kind="completed", processed=2, errors=1),
+        ),  # lists are counted
+        ({"errors": True}, Outcome(kind="completed")),  # a flag is no count
+        ({"files": "a.csv"}, Outcome(kind="completed", files=("a.csv",))),
+        ({"files": 2}, Outcome(kind="completed")),
+        (
+            Completed(message="All in.", data={"processed": 2}),
+            Outcome(kind="completed", processed=2, message="All in."),
+        ),
+        (Failed(message="No\nlist."), Outcome(kind="failed", error="No list.")),
+        (Failed(data=ValueError("x")), Outcome(kind="failed", error="ValueError: x")),
+        (Cancelled(message="Enough."), Outcome(kind="cancelled", message="Enough.")),
     ],
 )
 def test_outcomes_are_read_from_what_a_flow_returns(returned: Any, outcome: Outcome) -> None:

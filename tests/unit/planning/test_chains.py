@@ -14,7 +14,9 @@ HOUR = timedelta(hours=1)
 
 
 def task(uid: int, after: int | None = None) -> Task:
-    return Task(uid, f"task {uid}", "sleep", "group", schedule=After(after, HOUR) if after else None)
+    return Task(
+        uid=uid, name=f"task {uid}", type="sleep", group="group", schedule=After(after, HOUR) if after else None
+    )
 
 
 def shape(*tasks: Task) -> dict[int, tuple[int, int, tuple[int, ...]]]:
@@ -41,7 +43,7 @@ def test_predecessor_may_have_several_successors() -> None:
 
 
 def test_disabled_step_keeps_its_place() -> None:
-    middle = Task(2, "task 2", "sleep", "group", schedule=After(1, HOUR), enabled=False)
+    middle = Task(uid=2, name="task 2", type="sleep", group="group", schedule=After(1, HOUR), enabled=False)
     assert shape(task(1), middle, task(3, 2))[3] == (3, 1, ())
 
 

@@ -15,12 +15,12 @@ NOW = utc("2026-11-23T17:00")  # Monday noon in New York
 TYPES = {
     one.name: one
     for one in (
-        TaskType("job", "job"),
-        TaskType("other", "other"),
-        TaskType("report_execution", "reports"),
-        TaskType("task_error_report", "reports"),
-        TaskType("export", "export", exporter=True),
-        TaskType("strict", "strict", parameter_schema={"properties": {"rows": {"type": "integer"}}}),
+        TaskType(name="job", group="job"),
+        TaskType(name="other", group="other"),
+        TaskType(name="report_execution", group="reports"),
+        TaskType(name="task_error_report", group="reports"),
+        TaskType(name="export", group="export", exporter=True),
+        TaskType(name="strict", group="strict", parameter_schema={"properties": {"rows": {"type": "integer"}}}),
     )
 }
 NIGHT = "windows: [{name: Night, days: [mon, tue, wed, thu, fri, sat, sun], start: '05:00', end: '06:00'}]\n"

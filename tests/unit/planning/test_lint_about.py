@@ -11,7 +11,7 @@ from headway.scheduler.planning.lint import lint
 from headway.scheduler.planning.resolved_definitions import build
 from headway.scheduler.planning.task_types import TaskType
 
-TYPES = {name: TaskType(name, group) for name, group in (("a", "a"), ("b", "b"), ("c", "a"))}
+TYPES = {name: TaskType(name=name, group=group) for name, group in (("a", "a"), ("b", "b"), ("c", "a"))}
 NOW = datetime(2026, 3, 1, tzinfo=UTC)  # a week before the clocks change
 
 

@@ -24,7 +24,7 @@ CAIRO = ("Africa/Cairo", date(2026, 4, 24))  # no midnight
 
 
 def task(schedule: Schedule | None, zone: str = NEW_YORK) -> Task:
-    return Task(1, "task", "sleep", "group", schedule=schedule, timezone=zone)
+    return Task(uid=1, name="task", type="sleep", group="group", schedule=schedule, timezone=zone)
 
 
 MONTHLY = st.builds(

@@ -34,15 +34,15 @@ def ny(hour: int, minute: int = 0, day: int = 23) -> datetime:
 
 
 NOW = ny(8, 30)
-LOAD = Task(1, "Load customers", "list_import", "imports")
-EXPORT = Task(2, "Citations export", "data_export", "exports", schedule=After(1, 30 * MINUTE))
-REPORT = Task(3, "Daily report", "report_execution", "reports", schedule=After(2, HOUR))
-OTHER = Task(4, "Second import", "list_import", "imports")
+LOAD = Task(uid=1, name="Load customers", type="list_import", group="imports")
+EXPORT = Task(uid=2, name="Citations export", type="data_export", group="exports", schedule=After(1, 30 * MINUTE))
+REPORT = Task(uid=3, name="Daily report", type="report_execution", group="reports", schedule=After(2, HOUR))
+OTHER = Task(uid=4, name="Second import", type="list_import", group="imports")
 TASKS = link([LOAD, EXPORT, REPORT, OTHER])
 
 
 def run(uid: int, due_at: datetime = NOW, **more: Any) -> Run:
-    return Run(TASKS[uid], due_at, **more)
+    return Run(task=TASKS[uid], due_at=due_at, **more)
 
 
 def active(uid: int, started_at: datetime = NOW, status: RunStatus = RunStatus.RUNNING) -> Run:
@@ -73,9 +73,9 @@ def test_reset_holds_a_failed_task_until_somebody_looks() -> None:
 
 
 def test_reset_lets_a_task_go_that_continues_after_failures() -> None:
-    goes_on = Task(1, "Load customers", "list_import", "imports", on_failure=OnFailure.CONTINUE)
+    goes_on = Task(uid=1, name="Load customers", type="list_import", group="imports", on_failure=OnFailure.CONTINUE)
     failed = board(failures={1: Failure(run_id=17, ended_at=NOW)})
-    assert reset(Run(goes_on, NOW), failed, NOW) is None
+    assert reset(Run(task=goes_on, due_at=NOW), failed, NOW) is None
 
 
 # busy and group
@@ -131,7 +131,7 @@ def test_engine_says_what_is_wrong_with_it() -> None:
 
 # window
 
-EARLY = Window("Daily maintenance", EVERY_DAY, time(5), time(6))
+EARLY = Window(name="Daily maintenance", days=EVERY_DAY, start=time(5), end=time(6))
 WINDOW = [
     # policy, estimate in minutes, now, until (a rule's table is in test_windows), words of the reason
     ("avoid", None, ny(5, 15), ny(6), "inside the reserved maintenance window 'Daily maintenance'"),
@@ -146,34 +146,38 @@ WINDOW = [
 @pytest.mark.parametrize(("policy", "minutes", "now", "until", "says"), WINDOW)
 def test_window(policy: str, minutes: int | None, now: datetime, until: datetime | None, says: str) -> None:
     estimate = None if minutes is None else minutes * MINUTE
-    task = Task(1, "task", "sleep", "group", window=WindowPolicy(policy), estimate=estimate)
-    hold = window(Run(task, now), board(windows=(EARLY,)), now)
+    task = Task(uid=1, name="task", type="sleep", group="group", window=WindowPolicy(policy), estimate=estimate)
+    hold = window(Run(task=task, due_at=now), board(windows=(EARLY,)), now)
     assert told(hold) == (("window", until) if until else None)
     assert hold is None or says in hold.reason
 
 
 def test_due_0515_starts_0600_eastern() -> None:
-    task = Task(1, "task", "sleep", "group")
+    task = Task(uid=1, name="task", type="sleep", group="group")
     calendar = board(windows=DEFAULT_WINDOWS)
-    assert told(window(Run(task, ny(5, 15)), calendar, ny(5, 15))) == ("window", ny(6))
-    assert window(Run(task, ny(5, 15)), calendar, ny(6)) is None
+    assert told(window(Run(task=task, due_at=ny(5, 15)), calendar, ny(5, 15))) == ("window", ny(6))
+    assert window(Run(task=task, due_at=ny(5, 15)), calendar, ny(6)) is None
 
 
 def test_window_that_never_clears_has_no_until() -> None:
-    task = Task(1, "task", "sleep", "group", window=WindowPolicy.REQUIRE)
-    hold = window(Run(task, NOW), board(), NOW)
+    task = Task(uid=1, name="task", type="sleep", group="group", window=WindowPolicy.REQUIRE)
+    hold = window(Run(task=task, due_at=NOW), board(), NOW)
     assert told(hold) == ("window", None)
     assert hold is not None and "there is none" in hold.reason
-    always = Window("always", EVERY_DAY, time(3), time(3))
-    hold = window(Run(Task(1, "task", "sleep", "group"), NOW), board(windows=(always,)), NOW)
+    always = Window(name="always", days=EVERY_DAY, start=time(3), end=time(3))
+    hold = window(
+        Run(task=Task(uid=1, name="task", type="sleep", group="group"), due_at=NOW), board(windows=(always,)), NOW
+    )
     assert told(hold) == ("window", None)
     assert hold is not None and "no end of it is in sight" in hold.reason
 
 
 def test_released_window_is_free() -> None:
-    task = Task(1, "task", "sleep", "group")
-    given_back = Window("Daily maintenance", EVERY_DAY, time(5), time(6), released=frozenset({date(2026, 11, 23)}))
-    assert window(Run(task, ny(5, 15)), board(windows=(given_back,)), ny(5, 15)) is None
+    task = Task(uid=1, name="task", type="sleep", group="group")
+    given_back = Window(
+        name="Daily maintenance", days=EVERY_DAY, start=time(5), end=time(6), released=frozenset({date(2026, 11, 23)})
+    )
+    assert window(Run(task=task, due_at=ny(5, 15)), board(windows=(given_back,)), ny(5, 15)) is None
 
 
 # spacing
@@ -243,7 +247,7 @@ def everything_wrong() -> Board:
     return board(
         active(1, NOW - MINUTE),
         active(2, NOW - MINUTE),
-        windows=(Window("now", EVERY_DAY, time(8), time(9)),),
+        windows=(Window(name="now", days=EVERY_DAY, start=time(8), end=time(9)),),
         most=2,
         failures={2: Failure(run_id=5, ended_at=NOW)},
         engine_problem="Prefect cannot be reached",

@@ -26,7 +26,7 @@ def ny(hour: int, minute: int = 0) -> datetime:
 
 
 def task(uid: int, group: str | None = None, **more: Any) -> Task:
-    return Task(uid, f"task {uid}", "sleep", group or f"group {uid}", **more)
+    return Task(uid=uid, name=f"task {uid}", type="sleep", group=group or f"group {uid}", **more)
 
 
 def board(*tasks: Task, runs: tuple[Run, ...] = (), most: int = 4, windows: tuple[Window, ...] = ()) -> Board:
@@ -34,7 +34,7 @@ def board(*tasks: Task, runs: tuple[Run, ...] = (), most: int = 4, windows: tupl
 
 
 def due(one: Task, hour: int, minute: int = 0, **more: Any) -> Run:
-    return Run(one, ny(hour, minute), **more)
+    return Run(task=one, due_at=ny(hour, minute), **more)
 
 
 def uids(runs: list[Run]) -> list[int]:
@@ -159,7 +159,7 @@ def began(start: datetime | None, before: Run) -> bool:
 
 
 def ended(one: Task, status: RunStatus, minutes: int = 10, **more: Any) -> Run:
-    return Run(one, ny(8), status=status, started_at=ny(8), ended_at=ny(8) + minutes * MINUTE, **more)
+    return Run(task=one, due_at=ny(8), status=status, started_at=ny(8), ended_at=ny(8) + minutes * MINUTE, **more)
 
 
 CHAIN = link(

@@ -225,7 +225,14 @@ def test_default_windows(policy: str, minutes: int | None, now: datetime, clears
 
 
 def test_released_occurrence_holds_nobody_back_but_still_is_a_window() -> None:
-    daily = Window("daily", EVERY_DAY, time(5), time(6), NEW_YORK, frozenset({date(2026, 11, 25)}))
+    daily = Window(
+        name="daily",
+        days=EVERY_DAY,
+        start=time(5),
+        end=time(6),
+        timezone=NEW_YORK,
+        released=frozenset({date(2026, 11, 25)}),
+    )
     calendar = Calendar([daily])
     assert calendar.clears_at(WindowPolicy.AVOID, None, ny(25, 5, 30)) is None
     assert calendar.clears_at(WindowPolicy.AVOID, None, ny(26, 5, 30)) == ny(26, 6)
@@ -234,7 +241,14 @@ def test_released_occurrence_holds_nobody_back_but_still_is_a_window() -> None:
 
 
 def test_release_goes_by_the_local_date_of_the_start() -> None:
-    night = Window("night", EVERY_DAY, time(22), time(2), NEW_YORK, frozenset({date(2026, 11, 25)}))
+    night = Window(
+        name="night",
+        days=EVERY_DAY,
+        start=time(22),
+        end=time(2),
+        timezone=NEW_YORK,
+        released=frozenset({date(2026, 11, 25)}),
+    )
     avoid = Calendar([night]).clears_at
     assert avoid(WindowPolicy.AVOID, None, ny(26, 1)) is None  # began on the 25th
     assert avoid(WindowPolicy.AVOID, None, ny(25, 1)) == ny(25, 2)  # began on the 24th
@@ -242,8 +256,15 @@ def test_release_goes_by_the_local_date_of_the_start() -> None:
 
 
 def test_released_occurrence_under_a_reserved_one_frees_only_what_the_other_does_not_cover() -> None:
-    early = Window("early", EVERY_DAY, time(5), time(6), NEW_YORK, frozenset({date(2026, 11, 25)}))
-    late = Window("late", EVERY_DAY, time(5, 30), time(7), NEW_YORK)
+    early = Window(
+        name="early",
+        days=EVERY_DAY,
+        start=time(5),
+        end=time(6),
+        timezone=NEW_YORK,
+        released=frozenset({date(2026, 11, 25)}),
+    )
+    late = Window(name="late", days=EVERY_DAY, start=time(5, 30), end=time(7), timezone=NEW_YORK)
     calendar = Calendar([early, late])
     assert calendar.clears_at(WindowPolicy.AVOID, None, ny(25, 5, 15)) is None
     assert calendar.clears_at(WindowPolicy.AVOID, None, ny(25, 5, 45)) == ny(25, 7)
@@ -261,9 +282,15 @@ def test_no_windows_at_all() -> None:
 @pytest.mark.parametrize(
     "made",
     [
-        [Window("always", EVERY_DAY, time(3), time(3), NEW_YORK)],
-        [Window("day", EVERY_DAY, time(3), time(15)), Window("night", EVERY_DAY, time(15), time(3))],
-        [Window("day", EVERY_DAY, time(3), time(16)), Window("night", EVERY_DAY, time(15), time(4))],
+        [Window(name="always", days=EVERY_DAY, start=time(3), end=time(3), timezone=NEW_YORK)],
+        [
+            Window(name="day", days=EVERY_DAY, start=time(3), end=time(15)),
+            Window(name="night", days=EVERY_DAY, start=time(15), end=time(3)),
+        ],
+        [
+            Window(name="day", days=EVERY_DAY, start=time(3), end=time(16)),
+            Window(name="night", days=EVERY_DAY, start=time(15), end=time(4)),
+        ],
     ],
 )
 def test_windows_that_cover_everything_never_let_go(made: list[Window]) -> None:
@@ -274,13 +301,16 @@ def test_windows_that_cover_everything_never_let_go(made: list[Window]) -> None:
 
 
 def test_window_without_a_day_does_nothing() -> None:
-    calendar = Calendar([Window("never", frozenset(), time(3), time(4))])
+    calendar = Calendar([Window(name="never", days=frozenset(), start=time(3), end=time(4))])
     assert calendar.clears_at(WindowPolicy.AVOID, HOUR, ny(23, 3, 30)) is None
     assert calendar.clears_at(WindowPolicy.REQUIRE, HOUR, ny(23, 3, 30)) == FOREVER
 
 
 def test_touching_occurrences_merge_and_keep_their_names() -> None:
-    first, second = Window("first", EVERY_DAY, time(5), time(6)), Window("second", EVERY_DAY, time(6), time(7))
+    first, second = (
+        Window(name="first", days=EVERY_DAY, start=time(5), end=time(6)),
+        Window(name="second", days=EVERY_DAY, start=time(6), end=time(7)),
+    )
     found = [*occurrences_of(first, ny(23, 0), ny(24, 0)), *occurrences_of(second, ny(23, 0), ny(24, 0))]
     (span,) = merge(sorted(found))
     assert (span.start, span.end, span.names) == (ny(23, 5), ny(23, 7), ("first", "second"))
@@ -318,14 +348,14 @@ DST = [
 def test_occurrence_on_the_night_of_a_clock_change(
     zone: str, start: time, end: time, day: date, expected: list[tuple[str, str]]
 ) -> None:
-    window = Window("window", EVERY_DAY, start, end, zone)
+    window = Window(name="window", days=EVERY_DAY, start=start, end=end, timezone=zone)
     around = datetime.combine(day, time(), tzinfo=UTC)
     found = [one for one in occurrences_of(window, around - DAY, around + 2 * DAY) if one.day == day]
     assert [(f"{one.start:%d %H:%M}", f"{one.end:%d %H:%M}") for one in found] == expected
 
 
 def test_swallowed_occurrence_leaves_the_stretch_whole() -> None:
-    calendar = Calendar([Window("gap", EVERY_DAY, time(2), time(3), NEW_YORK)])
+    calendar = Calendar([Window(name="gap", days=EVERY_DAY, start=time(2), end=time(3), timezone=NEW_YORK)])
     before = datetime(2027, 3, 14, 6, 30, tzinfo=UTC)  # 01:30 EST
     assert calendar.clears_at(WindowPolicy.AVOID, 20 * HOUR, before) is None
     assert calendar.clears_at(WindowPolicy.REQUIRE, None, before) == datetime(2027, 3, 15, 6, tzinfo=UTC)

@@ -100,7 +100,7 @@ def test_a_run_may_end_by_itself_in_the_minute_after_its_worker_died(desk: Desk,
     assert desk.run("a").status is RunStatus.RUNNING
     order = desk.orders["a"]
     ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
-    assert ledger.ended(Outcome("completed"))
+    assert ledger.ended(Outcome(kind="completed"))
     ledger.close()
     assert (desk.run("a").status, desk.locks()) == (RunStatus.COMPLETED, set())
 
@@ -146,7 +146,7 @@ def test_the_words_of_a_lost_runs_process_come_too_late(desk: Desk, process: Pro
     _end_lost(desk, "2026-11-23T16:01")
     order = desk.orders["a"]
     ledger = open_run_ledger(url_of(desk.engine), order.run_id, order.claim)
-    assert not ledger.ended(Outcome("completed"))
+    assert not ledger.ended(Outcome(kind="completed"))
     ledger.close()
     assert desk.run("a").status is FAILED
 

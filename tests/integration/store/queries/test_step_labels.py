@@ -29,7 +29,7 @@ AFTER = f"name: then off, {_WHAT}, schedule: {{after: calls on, spacing: '01:00:
 def centre(desk: Desk) -> Desk:
     """An installation that has the type campaign_trigger with the flow's own schema, at 12:00 UTC."""
     schema: dict[str, Any] = campaign_trigger.parameters.model_dump()
-    added = TaskType("campaign_trigger", "campaign_trigger", deployment_id="c1", parameter_schema=schema)
+    added = TaskType(name="campaign_trigger", group="campaign_trigger", deployment_id="c1", parameter_schema=schema)
     with writing(desk.engine) as session:
         save_types(session, [*load_types(session).values(), added], desk.clock.now())
     desk.clock.set("2026-11-23T12:00")
@@ -97,7 +97,7 @@ def test_a_type_without_a_schema_shows_the_number(centre: Desk) -> None:
     centre.tasks(START)
     with writing(centre.engine) as session:
         types = [one for one in load_types(session).values() if one.name != "campaign_trigger"]
-        bare = TaskType("campaign_trigger", "campaign_trigger", deployment_id="c1")
+        bare = TaskType(name="campaign_trigger", group="campaign_trigger", deployment_id="c1")
         save_types(session, [*types, bare], centre.clock.now())
     assert in_list(centre) == {"calls on": "1"}
 

@@ -93,7 +93,7 @@ def test_a_running_run_is_cancelled_with_its_whole_process_group(
     row = desk.run("a")
     assert (row.status, row.process_id, row.reset_by) == (RunStatus.CANCELLED, 0, OPERATOR.name)
     assert desk.locks() == set()
-    assert not ledger.ended(Outcome("completed"))
+    assert not ledger.ended(Outcome(kind="completed"))
     ledger.close()
     assert [row.status for row in desk.runs("b")] == [RunStatus.SKIPPED]
     (audit,) = desk.audit("reset")
@@ -113,7 +113,7 @@ def test_a_failed_run_stays_failed_and_needs_no_reset_any_more(desk: Desk) -> No
     ledger = _started(desk, identify_self())
     ledger.log([LogLine(desk.clock.now(), 40, "flow", f"line {n}") for n in range(30)])
     ledger.receipt({"name": "x.csv", "path": "/import/x.csv", "bytes": 3, "sha256": "ab"})
-    ledger.ended(Outcome("failed", error="ValueError: no such column", errors=4, permanent=True))
+    ledger.ended(Outcome(kind="failed", error="ValueError: no such column", errors=4, permanent=True))
     ledger.close()
     assert desk.turn("2026-11-23T17:00") == []
     preview = _preview(desk)
@@ -186,7 +186,7 @@ def test_a_run_in_progress_on_another_machine_is_left_as_it_was(desk: Desk) -> N
         _reset(desk)
     row = desk.run("a")
     assert (row.status, row.cancel_asked_by) == (RunStatus.RUNNING, None)
-    assert ledger.ended(Outcome("completed"))
+    assert ledger.ended(Outcome(kind="completed"))
     ledger.close()
 
 
@@ -194,7 +194,7 @@ def test_a_run_that_ends_by_itself_while_it_is_reset_keeps_its_end(desk: Desk, m
     ledger = _started(desk, identify_self())
 
     def ends_by_itself(process: ProcessIdentity) -> bool:
-        return ledger.ended(Outcome("completed"))
+        return ledger.ended(Outcome(kind="completed"))
 
     monkeypatch.setattr(module, "end_group", ends_by_itself)
     assert _reset(desk) is RunStatus.COMPLETED
@@ -236,7 +236,7 @@ def test_a_failure_that_comes_while_another_run_is_reset_still_needs_its_own(
     desk.run_now("a")
 
     def ends_and_the_next_one_fails(process: ProcessIdentity) -> bool:
-        assert ledger.ended(Outcome("cancelled", message="Ended by SIGTERM."))
+        assert ledger.ended(Outcome(kind="cancelled", message="Ended by SIGTERM."))
         assert desk.turn() == ["a"]
         return desk.end("a", RunStatus.FAILED, error="no such column", permanent=True)
 
@@ -271,7 +271,7 @@ def test_a_process_that_begins_while_its_run_is_reset_is_ended_too(
     monkeypatch.setattr(module, "writing", after_it_began)
     assert _reset(desk) is RunStatus.CANCELLED
     assert not any(is_alive(one) for one in group)
-    assert not ledger.ended(Outcome("completed"))
+    assert not ledger.ended(Outcome(kind="completed"))
     ledger.close()
 
 

@@ -295,7 +295,7 @@ def test_the_ended_run_of_an_edited_task_still_finds_its_task(desk: Desk) -> Non
     _running(desk)
     desk.tasks("name: a, type: job2")
     ledger = open_run_ledger(url_of(desk.engine), desk.orders["a"].run_id, desk.orders["a"].claim)
-    assert ledger.ended(Outcome("completed"))
+    assert ledger.ended(Outcome(kind="completed"))
     ledger.close()
     assert desk.run("a").status is RunStatus.COMPLETED and desk.run("a").type == "job0"
     assert desk.locks() == set()

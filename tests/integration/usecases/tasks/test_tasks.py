@@ -233,7 +233,9 @@ def test_why_says_who_keeps_a_group_that_a_lost_run_left(desk: Desk) -> None:
     desk.turn()
     with writing(desk.engine) as session:
         catalog, now = load_chain_catalog(session, 1), desk.clock.now()
-        end_run(session, catalog, 1, Ending(RunStatus.FAILED), now=now, who="t", keep_process=True, keep_group=True)
+        end_run(
+            session, catalog, 1, Ending(status=RunStatus.FAILED), now=now, who="t", keep_process=True, keep_group=True
+        )
     desk.turn("2026-11-23T16:00")
     told = _why(desk, "b")
     assert _held(told) == {"group": None} and told.earliest_start_at is None

@@ -145,7 +145,9 @@ def test_what_a_file_says_is_what_is_staged(tmp_path_factory, records, separator
 def staged(folder: Any, text: str, format: FileFormat, **options: Any) -> tuple[list[Any], list[Any]]:
     """Good records (line, key, fields, numbers) and bad rows (line, reason)."""
     mapping = Mapping(fields={"id": "id", "name": "Full name", "note": "note"})
-    shape = ListShape(1, "People", ["id", "Full name", "note"], ["id"], [])
+    shape = ListShape(
+        uid=1, name="People", columns=["id", "Full name", "note"], key_columns=["id"], required_columns=[]
+    )
     opened = open_blocks(io.StringIO(text, newline=""), format)
     layout = layout_of(opened.columns, mapping, shape, [])
     warned: list[tuple[int, str]] = []
@@ -184,7 +186,7 @@ def test_a_block_of_nothing_but_bad_rows(tmp_path):
     [("a b c d", True), ("a b b c", False), ("b a", False), ("a c b", False), ("", True)],
 )
 def test_it_is_known_whether_keys_ascend(tmp_path, keys, in_order):
-    layout = Layout(["id"], [("id", 0)], [0])
+    layout = Layout(columns=["id"], fields=[("id", 0)], key=[0])
     rows = ListRows(layout, US, "reject", True, lambda *_: None)
     with ListStaging(tmp_path / "staging.db", staged_columns(layout)) as staging:
         for number, key in enumerate(keys.split(), 2):
@@ -193,7 +195,9 @@ def test_it_is_known_whether_keys_ascend(tmp_path, keys, in_order):
 
 
 def test_columns_are_found_by_their_names():
-    shape = ListShape(1, "People", ["account", "name"], ["account"], ["name"])
+    shape = ListShape(
+        uid=1, name="People", columns=["account", "name"], key_columns=["account"], required_columns=["name"]
+    )
     columns = ["name", "Phone", "account", "state", "phone_2", "postal_code", "other"]
     layout = layout_of(columns, Mapping(), shape, [])
     assert layout.fields == [("name", 0), ("account", 2), ("Phone", 1), ("phone_2", 4)]
@@ -223,7 +227,7 @@ class Copies:
         print(bytes(rows).decode())
 
 folder = Path(sys.argv[1])
-layout = Layout(["account", "phone", "name"], [("name", 2)], [0], phones=[1], account=0)
+layout = Layout(columns=["account", "phone", "name"], fields=[("name", 2)], key=[0], phones=[1], account=0)
 rows = ListRows(layout, PhoneNumbers("US"), "reject", True, print)
 with open_text(folder / "people.csv", "utf-8") as text, ListStaging(folder / "s.db", staged_columns(layout)) as staging:
     for block in open_blocks(text, FileFormat()).blocks:

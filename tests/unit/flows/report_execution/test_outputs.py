@@ -85,7 +85,7 @@ def test_a_value_that_does_not_fit_is_refused_with_its_place(format: str, value:
 
 def test_columns_follow_the_select_and_missing_ones_are_refused(tmp_path: Path) -> None:
     about = FrontMatter(title="T", columns={"b": Column(heading="Second")})
-    report = Report("mine", tmp_path, about, "", None)
+    report = Report(name="mine", path=tmp_path, about=about, sql="", template=None)
     assert [one.heading for one in shown_columns(report, ["a_name", "b"], NEW_YORK)] == ["A name", "Second"]
     with pytest.raises(ReportRefused, match=r"describes the column 'b', which the SELECT does not give\. It gives: a"):
         shown_columns(report, ["a"], NEW_YORK)
@@ -168,7 +168,7 @@ def test_an_empty_workbook(tmp_path: Path) -> None:
 
 
 def html(tmp_path: Path, template: str | None = None, limit: int = 100) -> str:
-    report = Report("mine", tmp_path, FrontMatter(title="T"), "", template)
+    report = Report(name="mine", path=tmp_path, about=FrontMatter(title="T"), sql="", template=template)
     fill(HtmlOutput(tmp_path / "r.html", HEADING, COLUMNS, report, limit))
     return (tmp_path / "r.html").read_text(encoding="utf-8")
 

@@ -90,7 +90,13 @@ CLOCK = DayClock(ZoneInfo("America/New_York"), time(4))
 
 @pytest.fixture
 def report(tmp_path) -> Report:
-    return Report("mine", tmp_path, FrontMatter(title="Mine", parameters=PARAMETERS), "SELECT 1", None)
+    return Report(
+        name="mine",
+        path=tmp_path,
+        about=FrontMatter(title="Mine", parameters=PARAMETERS),
+        sql="SELECT 1",
+        template=None,
+    )
 
 
 def test_the_values_of_a_run(report: Report) -> None:

@@ -156,7 +156,7 @@ def at(hour: int, minute: int = 0, day: int = 0) -> datetime:
 
 def task(uid: int, **more: object) -> Task:
     facts: dict[str, object] = {"window": WindowPolicy.ALLOW, "timezone": "UTC", **more}
-    return Task(uid, f"task {uid}", "sleep", str(facts.pop("group", "one")), **facts)  # type: ignore[arg-type]
+    return Task(uid=uid, name=f"task {uid}", type="sleep", group=str(facts.pop("group", "one")), **facts)  # type: ignore[arg-type]
 
 
 def world_of(*tasks: Task, windows: list[Window] | None = None, hours: int = 24, most: int = 4) -> World:
@@ -180,7 +180,7 @@ def test_superseded_run_does_not_use_up_the_chance_of_the_one_behind_it() -> Non
 
 def test_retry_that_is_not_due_yet_is_superseded_and_supersedes_nothing() -> None:
     world = world_of(task(1, schedule=Cron("5,25 0 * * *")))
-    world.open_runs = [Run(world.tasks[1], at(0, 20), Trigger.SCHEDULE, id=1, attempt=1)]
+    world.open_runs = [Run(task=world.tasks[1], due_at=at(0, 20), trigger=Trigger.SCHEDULE, id=1, attempt=1)]
     assert starts(world) == [
         (1, at(0, 5), "planned"),
         (1, at(0, 20), "superseded"),
@@ -190,26 +190,26 @@ def test_retry_that_is_not_due_yet_is_superseded_and_supersedes_nothing() -> Non
 
 def test_occurrence_due_as_the_forecast_begins_supersedes_the_stored_one() -> None:
     world = world_of(task(1, schedule=Cron("0 0 * * *")))
-    world.open_runs = [Run(world.tasks[1], at(-1), id=1)]
+    world.open_runs = [Run(task=world.tasks[1], due_at=at(-1), id=1)]
     assert starts(world) == [(1, at(-1), "superseded"), (1, at(0), "planned")]
 
 
 def test_stored_occurrence_is_not_planned_a_second_time() -> None:
     world = world_of(task(1, schedule=Cron("0 0 * * *")))
-    world.open_runs = [Run(world.tasks[1], at(0), id=1)]
+    world.open_runs = [Run(task=world.tasks[1], due_at=at(0), id=1)]
     assert starts(world) == [(1, at(0), "planned")]
 
 
 def test_stored_runs_of_one_task_do_not_supersede_each_other() -> None:
     """They came due long ago; only a newer occurrence that comes due supersedes."""
     world = world_of(task(1, catch_up=CatchUp.LATEST))
-    world.open_runs = [Run(world.tasks[1], at(-2), id=1), Run(world.tasks[1], at(-1), id=2)]
+    world.open_runs = [Run(task=world.tasks[1], due_at=at(-2), id=1), Run(task=world.tasks[1], due_at=at(-1), id=2)]
     assert starts(world) == [(1, at(0), "planned"), (1, at(0, 1), "planned")]
 
 
 def test_failure_is_over_when_a_run_in_progress_completes() -> None:
     world = world_of(task(1, schedule=Cron("0 3 * * *"), estimate=HOUR))
-    world.open_runs = [Run(world.tasks[1], at(-1), status=RunStatus.RUNNING, started_at=at(-1), id=1)]
+    world.open_runs = [Run(task=world.tasks[1], due_at=at(-1), status=RunStatus.RUNNING, started_at=at(-1), id=1)]
     world.failures = {1: Failure(run_id=9, ended_at=at(-5))}
     assert starts(world)[-1] == (1, at(3), "planned")
 
@@ -225,9 +225,9 @@ def test_run_kept_by_a_window_lets_another_run_of_its_step_try() -> None:
     second = task(2, schedule=After(1, 30 * MINUTE), window=WindowPolicy.REQUIRE)
     world = world_of(first, second, windows=[DEFAULT_WINDOWS[1]])  # 10:00-11:00 UTC
     world.open_runs = [
-        Run(world.tasks[1], at(0), status=RunStatus.RUNNING, started_at=at(0), id=1, follow=False),
-        Run(world.tasks[2], at(0) - MINUTE, Trigger.MANUAL, id=2),
-        Run(world.tasks[2], at(0, 10), Trigger.MANUAL, id=3, overrides=frozenset({"window"})),
+        Run(task=world.tasks[1], due_at=at(0), status=RunStatus.RUNNING, started_at=at(0), id=1, follow=False),
+        Run(task=world.tasks[2], due_at=at(0) - MINUTE, trigger=Trigger.MANUAL, id=2),
+        Run(task=world.tasks[2], due_at=at(0, 10), trigger=Trigger.MANUAL, id=3, overrides=frozenset({"window"})),
     ]
     world.last_start = {1: at(0)}
     assert starts(world)[1:] == [(2, at(0, 30), "planned"), (2, at(10), "planned")]
@@ -238,9 +238,9 @@ def test_runs_that_leave_at_once_are_told_apart_from_what_came_later_in_that_ins
     wants = {"window": WindowPolicy.REQUIRE, "catch_up": CatchUp.ALL}
     world = world_of(task(2, group="two", **wants), task(3, **wants))
     world.open_runs = [
-        Run(world.tasks[2], at(0) - timedelta(hours=193), Trigger.MANUAL, id=1),
-        Run(world.tasks[3], at(-1), Trigger.MANUAL, id=2),
-        Run(world.tasks[3], at(0) - MINUTE, id=3, overrides=frozenset({"window"})),
+        Run(task=world.tasks[2], due_at=at(0) - timedelta(hours=193), trigger=Trigger.MANUAL, id=1),
+        Run(task=world.tasks[3], due_at=at(-1), trigger=Trigger.MANUAL, id=2),
+        Run(task=world.tasks[3], due_at=at(0) - MINUTE, id=3, overrides=frozenset({"window"})),
     ]
     held = next(run for run in planned(world) if run.id == 2)
     assert [hold.rule.value for hold in held.holds] == ["window", "busy", "group"]
@@ -249,7 +249,7 @@ def test_runs_that_leave_at_once_are_told_apart_from_what_came_later_in_that_ins
 def test_group_of_a_lost_run_is_kept_for_good() -> None:
     """Its process is not proven gone: only a reset frees the group, and a forecast foresees none."""
     world = world_of(task(1, schedule=Cron("0 3 * * *")), task(2, group="two", schedule=Cron("0 3 * * *")))
-    world.lost = {"one": Run(world.tasks[1], at(-1), status=RunStatus.FAILED, started_at=at(-1), id=7)}
+    world.lost = {"one": Run(task=world.tasks[1], due_at=at(-1), status=RunStatus.FAILED, started_at=at(-1), id=7)}
     kept, free = planned(world)
     assert (kept.outcome, [hold.rule for hold in kept.holds]) == ("unplaced", ["group"])
     assert "run 7" in kept.holds[0].reason and "reset" in kept.holds[0].reason
@@ -265,11 +265,19 @@ def spacing_world() -> World:
     world = world_of(first, second, third, beside, most=1)
     tasks = world.tasks
     world.open_runs = [
-        Run(tasks[3], at(-1), Trigger.MANUAL, id=1, follow=False),
-        Run(tasks[3], at(0) - 10 * MINUTE, id=2, follow=False, overrides=frozenset({"spacing"})),
-        Run(tasks[2], at(0) - 9 * MINUTE, Trigger.CHAIN, RunStatus.RUNNING, at(0), id=3, follow=False),
-        Run(tasks[4], at(0, 45), Trigger.CHAIN, id=4),
-        Run(tasks[1], at(0, 7), Trigger.CHAIN, id=5),
+        Run(task=tasks[3], due_at=at(-1), trigger=Trigger.MANUAL, id=1, follow=False),
+        Run(task=tasks[3], due_at=at(0) - 10 * MINUTE, id=2, follow=False, overrides=frozenset({"spacing"})),
+        Run(
+            task=tasks[2],
+            due_at=at(0) - 9 * MINUTE,
+            trigger=Trigger.CHAIN,
+            status=RunStatus.RUNNING,
+            started_at=at(0),
+            id=3,
+            follow=False,
+        ),
+        Run(task=tasks[4], due_at=at(0, 45), trigger=Trigger.CHAIN, id=4),
+        Run(task=tasks[1], due_at=at(0, 7), trigger=Trigger.CHAIN, id=5),
     ]
     world.last_start = {2: at(0), 3: at(-3)}
     return world
@@ -319,7 +327,7 @@ def test_chain_ends_at_a_disabled_or_historical_step(off: dict[str, bool]) -> No
 
 def test_manual_run_goes_on_only_if_asked() -> None:
     world = world_of(task(1), task(2, schedule=After(1, HOUR)))
-    asked = Run(world.tasks[1], at(0), Trigger.MANUAL, id=1, follow=True)
+    asked = Run(task=world.tasks[1], due_at=at(0), trigger=Trigger.MANUAL, id=1, follow=True)
     world.open_runs = [asked]
     assert [uid for uid, _, _ in starts(world)] == [1, 2]
     asked.follow = False
