@@ -46,7 +46,7 @@ EXPECTED = {
     "empty_schedule": ("schedule", "exactly one of"),
     "half_valid": ("Bad one", "schedule.cron", "99 1 * * *"),
     "importer_path_with_slashes": ("customer_importer_file_path", "'//flexftp/acme/import'", "two leading backslashes"),
-    "importer_path_without_folder": ("customer_importer_file_path", r"Importer path '\\flexftp'", "a folder"),
+    "importer_path_without_folder": ("customer_importer_file_path", r"Importer path '\\flexftp'", "names no share"),
     "list_at_the_top": ("a mapping with settings, windows and tasks",),
     "loop": ("loops", "'Citations export' -> 'Customers export' -> 'Citations export'", "times of its own"),
     "missing_predecessor": ("schedule.after", "Customers exprot", "no task named"),

@@ -406,8 +406,8 @@ module.report_progress = killed
 with Staging(Path(sys.argv[2])) as staging, disable_run_logger():
     for line in range(2, 6002):
         staging.add(line, f"K{line}", {"code": f"K{line}"}, "raw")
-    rules = module.Rules(lookup="violation_codes", policy="replace", key_columns=[], required_columns=[], format=FileFormat(),
-                         allow_empty=False, create_table=False)
+    rules = module.Rules(lookup="violation_codes", policy="replace", key_columns=[], required_columns=[],
+                         format=FileFormat(), allow_empty=False, create_table=False)
     load = {"run_key": "1", "task_type": "t", "target": "violation_codes", "file_name": "f", "bytes": 1,
             "sha256": "", "processed": 6000, "errors": 0, "error_file": ""}
     module.load_rows.fn(Database(url=sys.argv[1]), rules, staging, load)

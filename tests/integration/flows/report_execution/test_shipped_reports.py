@@ -191,7 +191,8 @@ series = ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE 
           url.startswith("sqlite") else "SELECT i FROM generate_series(1, {0}) AS n(i)").format(rows)
 database = Database(url=url)
 with database.stream(statement(series, database.dialect, {})) as stream:
-    columns = shown_columns(Report(name="r", path=folder, about=FrontMatter(title="R"), sql="", template=None), stream.columns, ZoneInfo("UTC"))
+    report = Report(name="r", path=folder, about=FrontMatter(title="R"), sql="", template=None)
+    columns = shown_columns(report, stream.columns, ZoneInfo("UTC"))
     output, totals = CsvOutput(folder / "r.csv", columns), Totals(columns)
     for batch in stream.batches:
         for row in batch:
