@@ -26,10 +26,11 @@ def register(app: typer.Typer) -> None:
 
 def up() -> None:
     """Start everything: Prefect's server (unless PREFECT_API_URL is set), worker and dashboard. Ctrl-C ends it all."""
+    from headway.cli.block_modules import BLOCK_MODULES
     from headway.scheduler.installation.supervisor import Stack
 
     machine_only()
-    _run(Stack(say), demo=False)
+    _run(Stack(say, BLOCK_MODULES), demo=False)
 
 
 def demo() -> None:
@@ -38,10 +39,11 @@ def demo() -> None:
     SFTP server and mail catcher are embedded, on loopback. Spacing between steps is short here, so that one sees a
     chain move while one watches.
     """
+    from headway.cli.block_modules import BLOCK_MODULES
     from headway.scheduler.installation.supervisor import Stack
 
     machine_only()
-    _run(Stack(say), demo=True)
+    _run(Stack(say, BLOCK_MODULES), demo=True)
 
 
 def _run(stack: "object", *, demo: bool) -> None:
@@ -142,6 +144,7 @@ def deploy(
     ),
 ) -> None:
     """Deploy a prefect.yaml and refresh the task types. What other files have deployed on the pool stays."""
+    from headway.cli.block_modules import BLOCK_MODULES
     from headway.scheduler.installation.supervisor import deploy as deploy_all
     from headway.scheduler.installation.supervisor import use_prefect
     from headway.scheduler.planning.task_types import prefect_yaml
@@ -149,7 +152,7 @@ def deploy(
     machine_only()
     if file is not None and not file.is_file():
         raise InvalidInput(f"{file}: there is no such file; name a prefect.yaml")
-    types = deploy_all(use_prefect(), (file or prefect_yaml()).resolve())
+    types = deploy_all(use_prefect(), (file or prefect_yaml()).resolve(), blocks=BLOCK_MODULES)
     rows = [[one.name, one.group, "exporter" if one.exporter else "", one.description] for one in types]
     print_table(["Type", "Group", "", "Description"], rows, "prefect.yaml deploys nothing on the headway pool.")
 
@@ -162,8 +165,9 @@ def host_key(
 ) -> None:
     """Show an SFTP server's host key; with --block, store it there once confirmed. No credential is sent."""
     import sys
-    from importlib import import_module
 
+    from headway.blocks.sftp.block import read_host_key
+    from headway.blocks.transfer import TransferError
     from headway.clock import SystemClock
     from headway.privileges import OPERATOR
     from headway.scheduler.installation.supervisor import use_prefect
@@ -171,10 +175,9 @@ def host_key(
 
     if block:
         machine_only()
-    blocks = import_module("headway.blocks.sftp.block")  # an entry point may look into both towers
     try:
-        found = blocks.read_host_key(host, port, 10)
-    except blocks.TransferError as error:
+        found = read_host_key(host, port, 10)
+    except TransferError as error:
         raise Unreachable(str(error)) from None
     say(f"{host}:{port} has the host key {found.fingerprint}\n{found.key}")
     if not block:

@@ -1,7 +1,8 @@
-"""What the environment says: ports, and how long a worker lets its runs finish."""
+"""What the environment says: ports, how long a worker lets its runs finish, how a module of ours is started."""
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 
 from headway.errors import InvalidInput
@@ -31,3 +32,11 @@ def stop_grace_seconds() -> float:
     if not 0 <= seconds < math.inf:
         raise InvalidInput(f"{STOP_GRACE_VARIABLE} is {given[:40]!r}: set it to a number of seconds, 0 or more")
     return seconds
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """The command that runs one of Headway's own modules in a process of its own.
+
+    Without the working directory on sys.path (-P): it may be a user's folder, whose modules are not ours to import.
+    """
+    return [sys.executable, "-P", "-m", name, *arguments]

@@ -10,7 +10,6 @@ deleted until then stays deleted, and the next run goes on from there. *bytes* i
 import json
 import os
 import subprocess
-import sys
 from collections import deque
 from typing import Annotated, Any, Literal
 
@@ -19,13 +18,14 @@ from prefect.client.schemas.objects import State
 from pydantic import BaseModel, ConfigDict, Field
 
 from headway.blocks.transfer import TransferError
+from headway.environment import python_module
 from headway.flows.shared.delivery import TRANSFER
 from headway.flows.shared.result import InputRefused, RunResult, completed, report_progress, run_key
 
 Result = Literal["completed", "completed_with_errors", "failed", "cancelled", "superseded", "missed", "skipped"]
 Days = Annotated[int, Field(ge=0, le=100_000)]
 
-COMMAND = (sys.executable, "-m", "headway.cli", "purge", "--json")
+COMMAND = (*python_module("headway.cli"), "purge", "--json")
 """The command line's contract is stable; a flow knows nothing of the scheduler besides."""
 UNREACHABLE = 5  # its exit code where the database is away
 REFUSED = (2, 3, 4)

@@ -51,6 +51,7 @@ HANDED_SECONDS = 2.0
 ALERT_SECONDS = 10.0
 
 End = Literal["completed", "failed", "cancelled", "crashed"]
+RUN_PROCESSES = "headway.scheduler.engine.run_processes"
 _TOLD_AS: dict[RunStatus, End] = {
     RunStatus.COMPLETED: "completed",
     RunStatus.COMPLETED_WITH_ERRORS: "completed",
@@ -256,7 +257,9 @@ class SchedulerLoop:
         wanted = (catalog.deployed_at, *sorted(module for module in modules if "/" not in module and ":" not in module))
         if wanted != self._warm_for or not self._newest_alive():
             self._retire(self._coming)
-            self._coming = WarmServer([str(module) for module in wanted[1:]], None, self._on_exit)
+            self._coming = WarmServer(
+                [str(module) for module in wanted[1:]], None, self._on_exit, program=RUN_PROCESSES
+            )
             self._warm_for = wanted
             self._coming.start()
         if self._coming is not None and (self._coming.ready.is_set() or self._warm is None or not self._warm.alive):

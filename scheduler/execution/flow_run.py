@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from headway.scheduler.execution.run_outcome import one_line
+from headway.scheduler.execution.user_folder import is_own, put_user_folder_first
 from headway.scheduler.execution.warm_server import StartOrder
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def load_flow(client: "SyncPrefectClient", order: StartOrder, flow_run: "FlowRun
     from prefect.flows import load_flow_from_entrypoint, load_flow_from_flow_run
 
     module, _, name = (order.entrypoint or "").rpartition(".")
+    if not is_own(module):
+        put_user_folder_first()  # the worker's folder, then the one that pull steps go to
     not_found: ModuleNotFoundError | None = None
     if order.entrypoint and ":" not in order.entrypoint:
         try:
@@ -126,7 +129,6 @@ def load_flow(client: "SyncPrefectClient", order: StartOrder, flow_run: "FlowRun
                 return found
             raise LookupError(f"Module '{module}' has no flow '{name}'.")
     if order.entrypoint is None or _has_pull_steps(client, flow_run):
-        sys.path.insert(0, "")  # the folder that the steps go to: a module of it can be imported then
         return asyncio.run(load_flow_from_flow_run(flow_run, use_placeholder_flow=False))
     if not_found is not None:
         raise not_found

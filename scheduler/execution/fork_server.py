@@ -17,10 +17,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
+from headway.scheduler.execution import run_process
+from headway.scheduler.execution.ledger_port import LedgerFactory
 from headway.scheduler.execution.process_identity import identify
+from headway.scheduler.execution.run_process import execute
+from headway.scheduler.execution.user_folder import is_own, user_folder_first
 from headway.scheduler.execution.warm_server import StartOrder
 
 _ORPHAN_GRACE_SECONDS = 10.0
@@ -36,11 +40,11 @@ _REASONS = {
 class ForkServer:
     """Serves one worker over one socket. Single-threaded."""
 
-    def __init__(self, worker: socket.socket) -> None:
+    def __init__(self, worker: socket.socket, open_ledger: LedgerFactory) -> None:
         self._worker = worker
+        self._open_ledger = open_ledger
         self._buffered = b""
         self._children: dict[int, StartOrder] = {}
-        self._ledger = ""
         # One byte that every child shares: why it is being ended, if it is this process that ends it.
         self._why = mmap.mmap(-1, 1)
         self._end_at: float | None = None
@@ -100,8 +104,7 @@ class ForkServer:
         elif "stop" in message:
             self._end_children(_WORKER_STOPS, float(message["stop"]))
         else:
-            self._ledger = message["ledger"]
-            self._say(ready=_warm_up(message["modules"], self._ledger))
+            self._say(ready=_warm_up(message["modules"]))
 
     def _say(self, **message: Any) -> None:
         with suppress(OSError):  # a dead worker shows as the end of its orders
@@ -133,7 +136,7 @@ class ForkServer:
             os.setsid()
             self._shed_inheritance()
             _die_with_parent(parent)
-            code = _execute(order, self._ledger, self._why_ended(parent))
+            code = execute(order, self._open_ledger, self._why_ended(parent))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -221,17 +224,17 @@ def _die_with_parent(parent: int) -> None:
         os._exit(70)  # it died before the line above
 
 
-def _warm_up(modules: list[str], ledger: str) -> dict[str, str]:
+def _warm_up(modules: list[str]) -> dict[str, str]:
     """Imports all that a run needs; returns what could not be imported, and why."""
+    run_process.warm_up()
     failed: dict[str, str] = {}
-    for name in ("headway.scheduler.execution.run_process", ledger.partition(":")[0], *modules):
+    # Headway's own first: what a user's folder holds never stands before it.
+    for name in sorted(modules, key=lambda name: not is_own(name)):
         try:
-            importlib.import_module(name)
+            with nullcontext() if is_own(name) else user_folder_first():
+                importlib.import_module(name)
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
-    from headway.scheduler.execution import run_process
-
-    run_process.warm_up()
     gc.collect()
     # What is imported lives for ever: the collector of a child need not look at it, and the pages
     # it would touch stay shared.
@@ -239,13 +242,7 @@ def _warm_up(modules: list[str], ledger: str) -> dict[str, str]:
     return failed
 
 
-def _execute(order: StartOrder, ledger: str, why_ended: Callable[[], str | None]) -> int:
-    from headway.scheduler.execution.run_process import execute
-
-    module, _, name = ledger.partition(":")
-    return execute(order, getattr(importlib.import_module(module), name), why_ended)
-
-
-if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as to_worker:
-        ForkServer(to_worker).serve()
+def serve(descriptor: int, open_ledger: LedgerFactory) -> None:
+    """Serve the worker at the other end of the socket with that descriptor, until it says stop or is gone."""
+    with socket.socket(fileno=descriptor) as to_worker:
+        ForkServer(to_worker, open_ledger).serve()

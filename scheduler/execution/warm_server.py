@@ -9,17 +9,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from headway.environment import python_module
 from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.process_identity import ProcessIdentity, end_group
 
 ORPHAN_GRACE_SECONDS = 10.0
-DEFAULT_LEDGER = "headway.scheduler.store:open_run_ledger"
 
 
 class WarmServerGone(Exception):
@@ -101,11 +100,11 @@ class WarmServer:
         env: Mapping[str, str] | None,
         on_exit: Callable[[Exited], None],
         *,
-        ledger: str = DEFAULT_LEDGER,
+        program: str,
     ) -> None:
         """`modules` hold the flows; `env` is the whole environment (None: this process's).
 
-        `ledger` names the LedgerFactory as "module:function"; it is called in each run's process.
+        `program` is the module to run as the fork server: it calls `fork_server.serve` with its ledger.
         """
         self.ready = threading.Event()
         """Set when the modules are imported, or when the server died: look at `alive`."""
@@ -114,7 +113,7 @@ class WarmServer:
         self._modules = list(modules)
         self._env = dict(os.environ if env is None else env)
         self._on_exit = on_exit
-        self._ledger = ledger
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._running: dict[tuple[int, str], RunningProcess] = {}
@@ -137,14 +136,14 @@ class WarmServer:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "headway.scheduler.execution.fork_server", str(theirs.fileno())],
+                python_module(self._program, str(theirs.fileno())),
                 env=self._env,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in the worker's terminal is the worker's affair
             )
         self._socket = ours
-        self._send({"modules": self._modules, "ledger": self._ledger})
+        self._send({"modules": self._modules})
         threading.Thread(target=self._listen, name="warm-server", daemon=True).start()
 
     def begin(self, order: StartOrder) -> None:

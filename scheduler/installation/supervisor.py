@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Engine
@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from headway.clock import SystemClock
-from headway.environment import port, stop_grace_seconds
+from headway.environment import port, python_module, stop_grace_seconds
 from headway.errors import InvalidInput, SchedulerError, Unreachable
 from headway.models.ledger.database import database_url, home, make_engine, reading, shown_url, sqlite_in_use, writing
 from headway.privileges import OPERATOR
@@ -34,12 +34,6 @@ from headway.scheduler.store import audit, settings, workers
 from headway.scheduler.store.tasks import load_types, save_types
 from headway.scheduler.usecases.people.people import first_admin
 
-BLOCK_MODULES = (
-    "headway.blocks.sftp.block",
-    "headway.blocks.database.block",
-    "headway.blocks.drop_folder",
-    "prefect_email",
-)
 _RESTART_SECONDS = 5.0
 
 
@@ -88,15 +82,15 @@ def use_prefect() -> PrefectApi:
 # Deploying
 
 
-def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
+def deploy(prefect: PrefectApi, *files: Path, blocks: Sequence[ModuleType]) -> list[TaskType]:
     """Deploy these prefect.yamls and read the task types back from Prefect. Unreachable if Prefect does not answer.
 
-    What other files have deployed on the pool stays a task type.
+    What other files have deployed on the pool stays a task type. blocks: the modules of the block types to register.
     """
     engine = open_database()
     try:
         prefect.ensure_work_pool()
-        prefect.register_block_types(BLOCK_MODULES)
+        prefect.register_block_types(blocks)
         for file in files:
             prefect.deploy(file)
         found = [one for one in prefect.deployments(None) if is_task_type(one.work_pool, one.tags)]
@@ -226,6 +220,7 @@ class Stack:
     """All that `up` starts, stopped in the reverse order."""
 
     tell: Callable[[str], None]
+    blocks: Sequence[ModuleType]
     server: PrefectServer | None = None
     children: list[Child] = field(default_factory=list)
     grace_seconds: float = 0.0
@@ -247,7 +242,7 @@ class Stack:
             self.server.start()
         prefect = use_prefect()
         self.tell("Deploying the task types ...")
-        types = deploy(prefect, *all_prefect_yamls())
+        types = deploy(prefect, *all_prefect_yamls(), blocks=self.blocks)
         self.tell(f"{len(types)} task types: {', '.join(one.name for one in types)}.")
         for name in offer_tasks(engine, SystemClock()):
             self.tell(f"New task '{name}', disabled: edit it to say who gets its mail, then enable it.")
@@ -263,7 +258,7 @@ class Stack:
         """Worker and dashboard."""
         logs = home() / "logs"
         for name, module in (("worker", ["headway.cli", "worker"]), ("dashboard", ["headway.dashboard"])):
-            child = Child(name=name, command=[sys.executable, "-m", *module], log_path=logs / f"{name}.log")
+            child = Child(name=name, command=python_module(*module), log_path=logs / f"{name}.log")
             child.start()
             self.children.append(child)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from headway.scheduler.prefect_side.http import PAGE, PrefectError, PrefectHttp, PrefectRefused, PrefectUnreachable
@@ -313,7 +314,7 @@ class PrefectApi(PrefectHttp):
 
     # ------------------------------------------------------------------ blocks
 
-    def register_block_types(self, modules: Sequence[str]) -> list[str]:
+    def register_block_types(self, modules: Sequence[ModuleType]) -> list[str]:
         """Makes the block types of these modules known to Prefect; returns their slugs."""
         from headway.scheduler.prefect_side.block_types import register
 

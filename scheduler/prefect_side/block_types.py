@@ -1,6 +1,5 @@
 """Makes block types known to Prefect. Apart from prefect_api because this needs Prefect itself."""
 
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -20,14 +19,14 @@ _SETTINGS = {
 }
 
 
-def register(modules: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def register(modules: Sequence[ModuleType], environ: Mapping[str, str]) -> list[str]:
     """Registers each block class that these modules offer; returns the slugs.
 
-    `modules` are names and not imports: the scheduler does not know the blocks.
+    The entry points hand the modules in: the scheduler does not know the blocks.
     """
     # Prefect read its settings when it was imported, maybe before the server's address was known.
     with temporary_settings({_SETTINGS[name]: value for name, value in environ.items()}):
-        return [_register(block) for name in modules for block in _blocks_of(importlib.import_module(name))]
+        return [_register(block) for module in modules for block in _blocks_of(module)]
 
 
 def _blocks_of(module: ModuleType) -> list[type[Block]]:

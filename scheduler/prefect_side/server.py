@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway import environment
+from headway.environment import python_module
 from headway.scheduler.prefect_side.api import PrefectApi
 
 DEFAULT_PORT = 4200
@@ -185,7 +186,7 @@ class PrefectServer:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "headway.scheduler.prefect_side.server", str(self.port)],
+                python_module("headway.scheduler.prefect_side.server", str(self.port)),
                 env=server_environment(self.home, self.port),
                 stdin=subprocess.PIPE,
                 stdout=log,

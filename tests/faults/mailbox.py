@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import prefect_email
 from aiosmtpd.controller import Controller
 
 from headway.models.ledger.database import writing
@@ -23,7 +24,7 @@ def mailbox(stack: Stack) -> Iterator[MailServer]:
     controller.start()
     try:
         api = stack.server.api()
-        api.register_block_types(["prefect_email"])
+        api.register_block_types([prefect_email])
         fields = {"smtp_server": "127.0.0.1", "smtp_port": server.port, "smtp_type": "INSECURE"}
         api.save_block("email-server-credentials", BLOCK, fields)
         with writing(stack.engine) as session:

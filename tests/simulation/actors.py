@@ -167,7 +167,7 @@ class SimPrefect:
 class SimWarm:
     """Stands in for the warm server: its children are actors."""
 
-    def __init__(self, modules: Any, env: Any, on_exit: Callable[[Exited], None]) -> None:
+    def __init__(self, modules: Any, env: Any, on_exit: Callable[[Exited], None], *, program: str) -> None:
         self.worker = SimWarm.stage.worker_of_actor()
         self.on_exit = on_exit
         self.ready = types.SimpleNamespace(is_set=lambda: True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServer
+from tests.support.project import PROJECT
 from tests.support.run_harness_ledger import FileLedger
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ class EngineRoom:
         self._runs: dict[tuple[int, str], StartedRun] = {}
         self.warm = WarmServer(
             ["tests.support.sample_flows"],
-            {**os.environ, **prefect.environment, "PREFECT_LOGGING_EXTRA_LOGGERS": "tests.sample", **environ},
+            {**os.environ, **prefect.environment, "PREFECT_LOGGING_EXTRA_LOGGERS": "tests.sample"}
+            | {"PYTHONPATH": str(PROJECT), **environ},
             self._on_exit,
-            ledger="tests.support.run_harness_ledger:open_file_ledger",
+            program="tests.support.run_harness_ledger",
         )
 
     def __enter__(self) -> "EngineRoom":

@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from headway.scheduler.execution.fork_server import serve
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity
 
@@ -68,3 +70,7 @@ class FileLedger:
 
 def open_file_ledger(database_url: str, run_id: int, claim: str) -> FileLedger:
     return FileLedger(database_url, run_id, claim)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), open_file_ledger)

@@ -98,13 +98,13 @@ class RunningStack:
         self.server.api().save_block("sftp-server", "importer", {**known, "password": secret, "retry_pause_seconds": 0})
         self.headway.apply(SETTINGS)
 
-    def start_worker(self) -> None:
-        """Returns once it has said hello and reaches Prefect."""
+    def start_worker(self, folder: Path = PROJECT) -> None:
+        """Returns once it has said hello and reaches Prefect. folder: where it is started."""
         log = (self.headway.folder / "worker.log").open("ab")
         with log:
             self.worker = subprocess.Popen(
-                [sys.executable, "-m", "headway.cli", "worker"],
-                cwd=PROJECT,
+                [str(Path(sys.executable).with_name("headway")), "worker"],
+                cwd=folder,
                 env=self.headway.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

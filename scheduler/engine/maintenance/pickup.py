@@ -3,13 +3,13 @@
 import json
 import logging
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine
 
+from headway.environment import python_module
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunFileRow
 from headway.scheduler.planning.local_time import length_in_words
@@ -100,7 +100,7 @@ class PickupWatch:
             return pickups.mark_overdue(session, after, files, now)
 
     def _look_by_process(self, block: Mapping[str, Any], paths: list[str]) -> dict[str, int | None]:
-        command = [sys.executable, "-m", _LOOKER]
+        command = python_module(_LOOKER)
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
             self._process = process

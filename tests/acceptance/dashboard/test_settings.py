@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 
+import prefect_email
 import pytest
 from playwright.sync_api import Page, expect
 from sqlmodel import select
 
+from headway.blocks.sftp import block as sftp
 from headway.models.ledger.database import reading
 from headway.models.ledger.tables import AuditRow
 from headway.scheduler.store.settings import load_settings
@@ -21,7 +23,7 @@ PATH = r"\\flexftp\acme\import"
 
 @pytest.fixture(scope="module")
 def served(prefect_server: ServerForTests) -> Iterator[Dashboard]:
-    prefect_server.api.register_block_types(["headway.blocks.sftp.block", "prefect_email"])
+    prefect_server.api.register_block_types([sftp, prefect_email])
     prefect_server.forget_block("sftp-server", "importer")
     prefect_server.forget_block("email-server-credentials", "headway-mail")
     environment = prefect_server.environment

@@ -36,7 +36,7 @@ class Prefect:
 class Warm:
     """A warm server that is gone, or takes orders."""
 
-    def __init__(self, *given: Any, gone: bool = False) -> None:
+    def __init__(self, *given: Any, program: str = "", gone: bool = False) -> None:
         self.gone = gone
         self.begun: list[StartOrder] = []
         self.alive = not gone
@@ -75,7 +75,7 @@ def loop(quick_desk: Desk) -> SchedulerLoop:
 def test_a_run_waits_again_where_no_warm_process_can_be_made(
     loop: SchedulerLoop, quick_desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WarmServer", lambda *given: Warm(gone=True))
+    monkeypatch.setattr(module, "WarmServer", lambda *given, program: Warm(gone=True))
     with pytest.raises(WarmServerGone):
         loop._turn(quick_desk.clock.now())
     assert quick_desk.run("a").status is RunStatus.STARTING
@@ -94,7 +94,7 @@ def test_a_run_that_was_claimed_while_the_worker_stops_waits_for_another(
     loop: SchedulerLoop, quick_desk: Desk, monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
     warm = Warm()
-    monkeypatch.setattr(module, "WarmServer", lambda *given: warm)
+    monkeypatch.setattr(module, "WarmServer", lambda *given, program: warm)
     if stopped == "before it is begun":
         monkeypatch.setattr(loop, "_lead_exporters", lambda orders, catalog: loop._no_starts.set())
         loop._turn(quick_desk.clock.now())

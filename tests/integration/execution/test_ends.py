@@ -13,6 +13,7 @@ from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.process_identity import ProcessIdentity, end_group, identify, is_alive
 from headway.scheduler.execution.warm_server import Exited, WarmServer, WarmServerGone
 from tests.support.prefect_server import ServerForTests
+from tests.support.project import PROJECT
 from tests.support.run_harness import EngineRoom, StartedRun, eventually
 
 
@@ -131,8 +132,7 @@ import os, signal, sys
 from pathlib import Path
 from headway.scheduler.execution.warm_server import StartOrder, WarmServer
 import json
-ledger = "tests.support.run_harness_ledger:open_file_ledger"
-warm = WarmServer(["tests.support.sample_flows"], None, print, ledger=ledger)
+warm = WarmServer(["tests.support.sample_flows"], None, print, program="tests.support.run_harness_ledger")
 warm.start()
 warm.begin(StartOrder(**json.loads(sys.argv[1])))
 sys.stdin.read()
@@ -145,7 +145,7 @@ def test_runs_do_not_outlive_a_worker_that_is_killed(engine: EngineRoom, tmp_pat
     order = engine.order("slow", started=str(started))
     worker = subprocess.Popen(
         [sys.executable, "-c", _WORKER_THAT_DIES, json.dumps(vars(order))],
-        env={**os.environ, **engine.prefect.environment},
+        env={**os.environ, **engine.prefect.environment, "PYTHONPATH": str(PROJECT)},
         stdin=subprocess.PIPE,
     )
     run = StartedRun(order)
@@ -164,9 +164,9 @@ def test_a_module_that_cannot_be_imported_is_reported_and_harms_nobody(
     room = EngineRoom(prefect_server, tmp_path)
     room.warm = WarmServer(
         ["tests.no_such_module", "tests.support.sample_flows"],
-        {**os.environ, **prefect_server.environment},
+        {**os.environ, **prefect_server.environment, "PYTHONPATH": str(PROJECT)},
         room._on_exit,
-        ledger="tests.support.run_harness_ledger:open_file_ledger",
+        program="tests.support.run_harness_ledger",
     )
     with room:
         assert room.warm.failed_modules == {

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import prefect_email
 import pytest
 
 from headway.scheduler.prefect_side.api import PrefectApi, PrefectRefused, PrefectUnreachable
+from tests.support import sample_blocks
 from tests.support.prefect_server import ServerForTests, free_port
 
 PREFECT_YAML = """
@@ -123,7 +125,7 @@ def test_a_prefect_yaml_that_cannot_be_deployed_says_why(prefect_server: ServerF
 
 def test_a_block_is_saved_replaced_and_read(prefect_server: ServerForTests) -> None:
     api = prefect_server.api
-    assert api.register_block_types(["tests.support.sample_blocks"]) == ["sample-door"]
+    assert api.register_block_types([sample_blocks]) == ["sample-door"]
 
     first = api.save_block("sample-door", "front", {"host": "a", "password": "s3cret"})
     second = api.save_block("sample-door", "front", {"host": "b", "password": "s3cret"})
@@ -135,7 +137,7 @@ def test_a_block_is_saved_replaced_and_read(prefect_server: ServerForTests) -> N
 
 
 def test_a_package_offers_the_blocks_that_it_imports_from_its_modules(prefect_server: ServerForTests) -> None:
-    assert "email-server-credentials" in prefect_server.api.register_block_types(["prefect_email"])
+    assert "email-server-credentials" in prefect_server.api.register_block_types([prefect_email])
 
 
 def test_a_block_that_does_not_exist_is_none(prefect_server: ServerForTests) -> None:

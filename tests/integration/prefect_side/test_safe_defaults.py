@@ -10,6 +10,7 @@ import pytest
 
 from headway.dashboard import configuration
 from headway.models.ledger import database
+from headway.scheduler.engine.service import RUN_PROCESSES
 from headway.scheduler.execution.warm_server import WarmServer
 from headway.scheduler.prefect_side.server import client_environment
 from tests.support.prefect_server import free_port
@@ -61,7 +62,7 @@ def test_the_ledger_is_in_wal_only_with_a_sqlite_that_has_the_fix_and_says_which
 def test_no_database_is_open_in_the_process_that_runs_are_forked_from(tmp_path: Path) -> None:
     """Nor a connection to anybody but its worker: a child would use it together with its siblings."""
     environment = {**os.environ, **client_environment(tmp_path, free_port(), environ={})}
-    warm = WarmServer(["headway.flows.data_export.flow"], environment, lambda exited: None)
+    warm = WarmServer(["headway.flows.data_export.flow"], environment, lambda exited: None, program=RUN_PROCESSES)
     warm.start()
     try:
         assert warm.ready.wait(PATIENCE_SECONDS) and warm.pid

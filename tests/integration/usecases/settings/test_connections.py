@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any
 
+import prefect_email
 import pytest
 
+from headway.blocks.sftp import block as sftp
 from headway.errors import InvalidInput, NotAllowed, Refused, Unreachable
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import OPERATOR
@@ -234,7 +236,7 @@ def test_seeing_takes_view_and_the_rest_task_management(
 
 
 def test_prefect_itself_keeps_it_and_hides_the_secret(quick_desk: Desk, prefect_server: ServerForTests) -> None:
-    prefect_server.api.register_block_types(["headway.blocks.sftp.block", "prefect_email"])
+    prefect_server.api.register_block_types([sftp, prefect_email])
     clerk = (quick_desk.engine, quick_desk.clock, OPERATOR, prefect_server.api)
     assert save_connection(*clerk, Kind.SFTP, SFTP, {"password": SECRET})
     assert not save_connection(*clerk, Kind.SFTP, SFTP)
