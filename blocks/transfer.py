@@ -28,6 +28,9 @@ class TransferError(Exception):
     folder): flows retry unless it is set.
     """
 
+    expected = True
+    """No defect is behind it: log and reset page show the message, without a traceback."""
+
     def __init__(self, message: str, permanent: bool = False) -> None:
         # Both go to args, so that the error survives pickling between processes.
         super().__init__(message, permanent)

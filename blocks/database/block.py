@@ -39,6 +39,9 @@ class DatabaseError(Exception):
     `permanent` says that trying again changes nothing until somebody acts.
     """
 
+    expected = True
+    """No defect is behind it: log and reset page show the message, without a traceback."""
+
     def __init__(self, message: str, permanent: bool = True) -> None:
         super().__init__(message, permanent)
         self.message = message

@@ -43,6 +43,8 @@ class InputRefused(Exception):
     """
 
     permanent = True
+    expected = True
+    """No defect is behind it: log and reset page show the message, without a traceback."""
 
 
 def completed(result: RunResult) -> State[RunResult]:

@@ -1,5 +1,6 @@
 """Reads a run's outcome from what its flow returned or raised."""
 
+import importlib.util
 import traceback
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 _LONGEST_ERROR = 500
+_PREFECT = Path(getattr(importlib.util.find_spec("prefect"), "origin", None) or "prefect").parent
 
 
 def outcome_of(returned: Any) -> Outcome:
@@ -41,9 +43,16 @@ def state_failure(state: "State[Any]") -> Outcome:
     return Outcome(kind="failed", error=(message or f"Prefect ended it as {state.name}.")[:_LONGEST_ERROR])
 
 
+def is_expected(error: BaseException) -> bool:
+    """Whether its class says `expected = True`: its message is a sentence for an operator, not a defect."""
+    return getattr(error, "expected", False) is True and bool(str(error))
+
+
 def one_line(error: BaseException) -> str:
-    """Exception type and message, in one line of at most 500 characters."""
+    """Exception type and message, in one line of at most 500 characters; of an expected error the message alone."""
     message = " ".join(str(error).split())
+    if is_expected(error):
+        return message if len(message) <= _LONGEST_ERROR else message[: _LONGEST_ERROR - 1] + "…"
     named = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return named if len(named) <= _LONGEST_ERROR else named[: _LONGEST_ERROR - 1] + "…"
 
@@ -66,7 +75,7 @@ def _drop_engine_frames(summary: traceback.TracebackException, seen: set[int]) -
 
 def _is_engine(filename: str) -> bool:
     path = Path(filename)
-    return path.parent == Path(__file__).parent or "prefect" in path.parts
+    return path.parent == Path(__file__).parent or path.is_relative_to(_PREFECT)
 
 
 def _outcome_of_state(state: "State[Any]") -> Outcome:

@@ -17,7 +17,7 @@ from typing import Any
 
 from headway.scheduler.execution.ledger_port import LogLine
 from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
-from headway.scheduler.execution.run_outcome import own_traceback
+from headway.scheduler.execution.run_outcome import is_expected, own_traceback
 
 BATCH_SECONDS = 0.3
 BATCH_LINES = 200
@@ -172,9 +172,9 @@ class RunOutput(logging.Handler):
 
 
 def _line(record: logging.LogRecord) -> LogLine:
-    message = record.getMessage()
-    if record.exc_info and record.exc_info[1] is not None:
-        message = f"{message}\n{own_traceback(record.exc_info[1])}"
+    message, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        message = str(error) if is_expected(error) else f"{message}\n{own_traceback(error)}"
     if len(message) > _LONGEST_MESSAGE:
         message = message[:_LONGEST_MESSAGE] + "… (cut)"
     at = datetime.fromtimestamp(record.created, UTC)

@@ -1,5 +1,6 @@
 """What a flow returned or raised, read as an outcome."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,3 +90,24 @@ class _Trap:
     @property
     def summary(self) -> str:
         return str(1 / 0)
+
+
+class Refused(Exception):
+    expected = True
+
+
+def test_an_expected_error_is_its_sentence_alone() -> None:
+    assert one_line(Refused("There is no\n table 'x'. Make it.")) == "There is no table 'x'. Make it."
+    assert one_line(Refused()) == "Refused"  # without a sentence its name has to do
+
+
+def test_only_prefects_own_folder_counts_as_the_engine(tmp_path: Path) -> None:
+    """A data team's folder may be called prefect: its frames stay in the traceback."""
+    file = tmp_path / "prefect" / "theirs.py"
+    file.parent.mkdir()
+    file.write_text("def fail():\n    raise ValueError('theirs')\n")
+    names: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    with pytest.raises(ValueError, match="theirs") as raised:
+        names["fail"]()
+    assert "theirs.py" in own_traceback(raised.value)
