@@ -17,6 +17,7 @@ from pydantic import Field
 
 from headway.blocks.remote_names import check_name, check_steps, is_owners_part, is_temp_name, part_name
 from headway.blocks.transfer import BeforeRename, DeliveryKey, Receipt, RemoteFile, TransferError
+from headway.text import cause
 
 OnBytes = Callable[[int, int], None]
 """Called with bytes copied and bytes in all."""
@@ -122,7 +123,9 @@ class DropFolderSession:
         try:
             target_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TransferError(f"The folder '{into}' cannot be made in {folder or self.root}: {error}.") from error
+            raise TransferError(
+                f"The folder '{into}' cannot be made in {folder or self.root}: {cause(error)}."
+            ) from error
         target = _free_name(self._below(target_folder, ""), name)
         os.rename(source, target)
         return str(target)

@@ -11,6 +11,21 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+_CLOSED = (EOFError, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+
+
+def cause(error: BaseException) -> str:
+    """What an error says, to stand before a full stop; in words by its class where its own text is empty.
+
+    Libraries raise many errors of a lost connection without a text: EOFError(), SSHException(""), OSError().
+    """
+    if told := " ".join(str(error).split()).rstrip("."):
+        return told
+    if isinstance(error, _CLOSED):
+        return "the other side closed the connection"
+    return "there was no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+
+
 def printable(text: str) -> str:
     """The text without control characters: a name or a log line must not steer the terminal."""
     return "".join(one if one.isprintable() or one == "\n" or category(one) == "Zs" else REPLACEMENT for one in text)

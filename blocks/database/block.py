@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, OperationalError, SQLAl
 from headway.blocks.database.denied_tables import is_denied, open_tables
 from headway.models.ledger.database import read_url, shown_url, sqlite_module
 from headway.models.operations.database import operations_engine
+from headway.text import cause
 
 BATCH_ROWS = 2000
 _CURSOR = re.compile(r'DECLARE "\w+" CURSOR FOR\s+')
@@ -234,7 +235,7 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except sqlite_module().Warning as error:  # neither a DBAPIError nor any SQLAlchemy error
-        raise DatabaseError(f"The query was refused: {error}") from error
+        raise DatabaseError(f"The query was refused: {cause(error)}") from error
     except DBAPIError as error:
         reason = " ".join(str(error.orig).split())
         writes = _NOT_READING.search(reason) is not None

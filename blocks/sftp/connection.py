@@ -22,7 +22,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from headway.blocks.sftp.private_keys import load_private_key
 from headway.blocks.sftp.protocol import SftpProtocol
 from headway.blocks.transfer import ConnectionLost, TransferError
-from headway.text import shown
+from headway.text import cause, shown
 
 # GCM first: about twice as fast as CTR with a MAC. CBC, 3DES and MD5 are left out altogether.
 CIPHERS = (
@@ -194,7 +194,7 @@ def _dial(host: str, port: int, timeout_seconds: float, idle_timeout_seconds: fl
     try:
         sock = socket.create_connection((host, port), timeout_seconds)
     except OSError as error:
-        reason = "it did not answer in time" if isinstance(error, TimeoutError) else error.strerror or error
+        reason = "it did not answer in time" if isinstance(error, TimeoutError) else error.strerror or cause(error)
         raise ConnectionLost(f"SFTP server {host}:{port} cannot be reached: {reason}.") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -221,7 +221,7 @@ def _negotiate(transport: paramiko.Transport, address: str, timeout_seconds: flo
         raise
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise ConnectionLost(
-            f"SFTP server {address} did not get as far as showing its host key: {_words(error)}."
+            f"SFTP server {address} did not get as far as showing its host key: {cause(error)}."
         ) from error
 
 
@@ -234,7 +234,7 @@ def _negotiate_known(transport: paramiko.Transport, login: Login, known: HostKey
             raise TransferError(_no_common_way(login.address, error), permanent=True) from error
         raise TransferError(
             f"SFTP server {login.address} has no way to prove the stored {known.type} host key "
-            f"{known.fingerprint} ({_words(error)}). No credential was sent. {_KEY_REMEDY}",
+            f"{known.fingerprint} ({cause(error)}). No credential was sent. {_KEY_REMEDY}",
             permanent=True,
         ) from error
     shows = _shown_key(transport)
@@ -254,7 +254,7 @@ _KEY_REMEDY = (
 
 def _no_common_way(address: str, error: IncompatiblePeer) -> str:
     return (
-        f"SFTP server {address} offers no encryption that is safe enough to use ({_words(error)}). "
+        f"SFTP server {address} offers no encryption that is safe enough to use ({cause(error)}). "
         "Ask its owner to allow AES-GCM or AES-CTR and a SHA-2 key exchange."
     )
 
@@ -287,14 +287,14 @@ def _explain_refusal(login: Login) -> Iterator[None]:
     except paramiko.AuthenticationException as error:
         # paramiko has one class for "wrong password" and for "gone before it answered".
         if "timeout" in str(error) or "EOF" in str(error):
-            raise ConnectionLost(f"SFTP server {login.address} did not finish the login: {_words(error)}.") from error
+            raise ConnectionLost(f"SFTP server {login.address} did not finish the login: {cause(error)}.") from error
         raise LoginRefused(
-            f"SFTP server {login.address} refuses the login of {shown(login.username)}: {_words(error)}. "
+            f"SFTP server {login.address} refuses the login of {shown(login.username)}: {cause(error)}. "
             "Check user name, password and key in the block.",
             permanent=True,
         ) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
-        raise ConnectionLost(f"SFTP server {login.address} broke off the login: {_words(error)}.") from error
+        raise ConnectionLost(f"SFTP server {login.address} broke off the login: {cause(error)}.") from error
 
 
 def _open_sftp(transport: paramiko.Transport, login: Login) -> SftpProtocol:
@@ -305,9 +305,5 @@ def _open_sftp(transport: paramiko.Transport, login: Login) -> SftpProtocol:
         return SftpProtocol(channel)
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise ConnectionLost(
-            f"SFTP server {login.address} accepts the login but opens no SFTP session: {_words(error)}."
+            f"SFTP server {login.address} accepts the login but opens no SFTP session: {cause(error)}."
         ) from error
-
-
-def _words(error: BaseException) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__

@@ -19,6 +19,7 @@ from typing import cast
 import paramiko
 
 from headway.blocks.transfer import ConnectionLost
+from headway.text import cause
 
 INIT, VERSION = 1, 2
 OPEN, CLOSE, READ, WRITE = 3, 4, 5, 6
@@ -346,4 +347,6 @@ class SftpProtocol:
 def _lost(error: Exception) -> ConnectionLost:
     if isinstance(error, TimeoutError):
         return ConnectionLost("The server stopped answering.")
-    return ConnectionLost(f"The connection broke: {error or type(error).__name__}.")
+    if isinstance(error, EOFError) or not str(error):  # paramiko's channel, closed while this side was sending
+        return ConnectionLost("The server closed the connection.")
+    return ConnectionLost(f"The connection broke: {cause(error)}.")

@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from headway.blocks.transfer import TransferError
 from headway.flows.shared.delivery import TRANSFER
 from headway.flows.shared.result import InputRefused, announce_receipt, run_key
+from headway.text import cause
 
 MAIL_BLOCK = "headway-mail"
 MAX_ATTACHED_BYTES = 50_000_000
@@ -255,10 +256,10 @@ def _explained(mail: MailDelivery) -> Iterator[None]:
         message = f"The mail server refused the mail to {to} {through}: {answer}"
         raise _refusal(message, error.smtp_code < 500) from error
     except (smtplib.SMTPNotSupportedError, ssl.SSLError) as error:
-        message = f"No mail to {to} {through}: the mail server does not offer what the block asks for ({error})"
+        message = f"No mail to {to} {through}: the mail server does not offer what the block asks for ({cause(error)})"
         raise _refusal(message, passing=False) from error
     except (smtplib.SMTPException, OSError) as error:
-        raise _refusal(f"The mail to {to} could not be sent {through}: {error}", passing=True) from error
+        raise _refusal(f"The mail to {to} could not be sent {through}: {cause(error)}", passing=True) from error
 
 
 def _refusal(message: str, passing: bool) -> Exception:

@@ -37,7 +37,7 @@ from headway.scheduler.store import workers
 from headway.scheduler.store.claims import record_not_started
 from headway.scheduler.store.run_writer import StoredRunLedger
 from headway.scheduler.store.tasks import load_chain_catalog
-from headway.text import first_line
+from headway.text import cause, first_line
 
 log = logging.getLogger("headway.handover")
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class ExternalPools:
                 labels=order.labels,
             )
         except PrefectRefused as error:
-            ledger.ended(Outcome(kind="failed", error=f"Prefect did not take it: {error}"))
+            ledger.ended(Outcome(kind="failed", error=f"Prefect did not take it: {cause(error)}"))
         else:
             self._bind(ledger, order.run_id, order.flow_run_id, flow_run_id)
         finally:

@@ -20,6 +20,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from headway.environment import stop_grace_seconds
 from headway.scheduler.prefect_side.api import WORK_POOL, WORKER_TYPE, PrefectApi, PrefectError, is_our_key
+from headway.text import cause
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -150,7 +151,7 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
             )
         except Exception as error:
             log.exception("Flow run %s could not be taken over", flow_run_id)
-            self._hold(flow_run_id, f"Headway could not take it over: {error}", now + _ask_later(flow_run, now))
+            self._hold(flow_run_id, f"Headway could not take it over: {cause(error)}", now + _ask_later(flow_run, now))
             return "refused"
         if adoption.state == "held":
             again = max(adoption.until or now + _ask_later(flow_run, now), now + timedelta(seconds=1))
