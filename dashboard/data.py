@@ -5,7 +5,6 @@ from functools import lru_cache
 from sqlalchemy import Engine
 
 from headway.clock import SystemClock
-from headway.errors import SchedulerError
 from headway.scheduler.installation.setup import open_database
 from headway.scheduler.prefect_side.api import PrefectApi
 
@@ -19,8 +18,5 @@ def engine() -> Engine:
 
 
 def block_names(type_slug: str) -> list[tuple[str, str]]:
-    """The (ID, name) of each Prefect block of that type; none where Prefect cannot be asked."""
-    try:
-        return PrefectApi.from_environment().block_names(type_slug)
-    except SchedulerError:
-        return []
+    """The (ID, name) of each Prefect block of that type. Raises PrefectError where Prefect cannot be asked."""
+    return PrefectApi.from_environment().block_names(type_slug)

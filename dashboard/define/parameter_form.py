@@ -8,17 +8,23 @@ secret is never typed into a task.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from headway.dashboard import words
 from headway.dashboard.define.parameter_widgets import JSON_HELP, Field, Shown, draw, text_of
+from headway.errors import SchedulerError
 from headway.scheduler.planning.parameters import problems_in
+from headway.scheduler.prefect_side.http import PrefectError
+from headway.text import cause
 
 Schema = Mapping[str, Any]
 Blocks = Callable[[str], list[tuple[str, str]]]
 """The (ID, name) of each block of a type."""
+_SOMETHING_ELSE = object()
+"""What a field began with that was touched for certain: nothing that a widget can hold."""
 _REQUIRED = re.compile(r"'(.+)' is a required property")
 
 
@@ -30,7 +36,7 @@ class Form:
         self.definitions = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
         self.unreadable: list[str] = []
         self._places: dict[str, Any] = {}
-        self.values = self._object(schema, stored, "", key)
+        self.values, _ = self._object(schema, stored, "", key)
 
     def problems(self) -> list[str]:
         """What keeps these values from being saved; each is shown beside its field, too."""
@@ -54,19 +60,27 @@ class Form:
             path = path[: max(path.rfind("."), path.rfind("["))] if {".", "["} & set(path[1:]) else ""
         return (path or None), message
 
-    def _object(self, schema: Schema, stored: Mapping[str, Any], path: str, key: str) -> dict[str, Any]:
-        """A model's values. A property that stands at its default is left out unless it was stored or is required."""
+    def _object(self, schema: Schema, stored: Mapping[str, Any], path: str, key: str) -> tuple[dict[str, Any], bool]:
+        """A model's values. What nobody touched stays as it was stored, to the letter; what was not there stays away.
+
+        A required property that was not stored gets what its widget shows. Second: whether anything was touched.
+        """
         found: dict[str, Any] = {}
+        touched = False
         required = set(schema.get("required") or ())
         fields = (schema.get("properties") or {}).items()
         for name, raw in sorted(fields, key=lambda one: one[1].get("position", 0)):
             known = self._known(raw, {**self._defaults(schema), **stored, **found})
-            default = known.get("default")
-            value = self._value(name, known, stored.get(name, default), f"{path}.{name}", f"{key}_{name}")
-            stands = value is None and default is None and name not in stored  # an empty field nobody has touched
-            if not stands and (value != default or name in stored or name in required):
-                found[name] = value
-        return found
+            began_with = stored.get(name, known.get("default"))
+            shown = self._value(name, known, began_with, f"{path}.{name}", f"{key}_{name}")
+            touched = touched or shown.touched
+            if shown.touched:
+                found[name] = shown.value
+            elif name in stored:
+                found[name] = stored[name]
+            elif name in required and shown.value is not None:
+                found[name] = shown.value
+        return found, touched
 
     def _defaults(self, schema: Schema) -> dict[str, Any]:
         return {name: field.get("default") for name, field in (schema.get("properties") or {}).items()}
@@ -91,9 +105,11 @@ class Form:
             known = {**known, **rest, "expanded": True}
         return known
 
-    def _value(self, name: str, known: dict[str, Any], value: Any, path: str, key: str) -> Any:
+    def _value(self, name: str, known: dict[str, Any], value: Any, path: str, key: str) -> Shown:
         if known.get("variants"):
-            known, key = self._variant(name, known, value, key)
+            known, key, same = self._variant(name, known, value, key)
+            if not same:
+                return replace(self._value(name, known, None, path, key), began=_SOMETHING_ELSE)
         items = self._known(known.get("items") or {}, {}) if known.get("type") == "array" else {}
         field = Field(label=_label(name, known), about=_about(known), known=known, items=items, key=key)
         if known.get("type") == "object" and known.get("properties") and not known.get("block_type_slug"):
@@ -102,36 +118,43 @@ class Form:
         self._places[path] = st.empty()
         if shown.unreadable:
             self.unreadable.append(f"parameters{path}: {shown.unreadable}")
-        return shown.value
+        return shown
 
-    def _nested(self, field: Field, value: Any, path: str) -> Any:
+    def _nested(self, field: Field, value: Any, path: str) -> Shown:
+        """A model in a model. One that may be left out is off until the operator switches it on."""
         stored = value if isinstance(value, dict) else {}
         with st.expander(field.label, expanded=bool(field.known.get("expanded"))):
             if field.about:
                 st.caption(words.plain(field.about))
-            found = self._object(field.known, stored, path, field.key)
+            was_on = on = isinstance(value, dict) or not field.nullable
+            if field.nullable:
+                on = st.toggle(f"Set: {field.label}", was_on, key=f"{field.key}_on")
+            found, touched = self._object(field.known, stored, path, field.key) if on else ({}, False)
             self._places[path] = st.empty()
-        if value is None and field.known.get("nullable") and not found:
-            return None
-        return {**stored, **found}
+        made = {**stored, **found} if on else None
+        return Shown(made, began=_SOMETHING_ELSE if touched or on != was_on else made)
 
-    def _variant(self, name: str, known: dict[str, Any], value: Any, key: str) -> tuple[dict[str, Any], str]:
-        """Of several shapes the one that somebody picks; first the one that the stored value has."""
+    def _variant(self, name: str, known: dict[str, Any], value: Any, key: str) -> tuple[dict[str, Any], str, bool]:
+        """Of several shapes the one that is picked, at first the stored value's; whether it still is that one."""
         variants = known["variants"]
         titles = [str(one.get("title") or one.get("type") or number) for number, one in enumerate(variants, 1)]
         fits = (
             n for n, one in enumerate(variants) if value is not None and not _mismatch(value, one, self.definitions)
         )
+        first = next(fits, 0)
         picked = st.selectbox(
-            f"{_label(name, known)}: kind", range(len(titles)), next(fits, 0), key=f"{key}_kind",
+            f"{_label(name, known)}: kind", range(len(titles)), first, key=f"{key}_kind",
             format_func=lambda number: titles[number],
         )  # fmt: skip
         rest = {name: value for name, value in known.items() if name != "variants"}
-        return {**variants[picked], **rest}, f"{key}_{picked}"
+        return {**variants[picked], **rest}, f"{key}_{picked}", picked == first
 
     def _block(self, field: Field, value: Any) -> Shown:
         """A block by its name, or by its ID where the flow takes the block itself."""
-        names = self.blocks(_block_type(field.known))
+        try:
+            names = self.blocks(_block_type(field.known))
+        except (SchedulerError, PrefectError) as error:
+            return _block_by_hand(field, value, error)
         as_reference = bool(field.known.get("block_type_slug"))
         values: list[Any] = [{"$ref": {"block_document_id": one}} if as_reference else name for one, name in names]
         labels = [name for _, name in names]
@@ -144,7 +167,16 @@ class Form:
             format_func=lambda number: labels[number],
             placeholder="No such block yet: make it in Prefect" if not values else "Choose a block",
         )  # fmt: skip
-        return Shown(None if chosen is None else values[chosen])
+        return Shown(None if chosen is None else values[chosen], began=value)
+
+
+def _block_by_hand(field: Field, value: Any, error: Exception) -> Shown:
+    """Prefect cannot be asked which blocks there are: a name is typed, a block that was chosen stays."""
+    st.warning(words.plain(f"{field.label}: the blocks cannot be listed now ({cause(error)}). What was chosen stays."))
+    if field.known.get("block_type_slug"):
+        return Shown(value, began=value)
+    text = st.text_input(f"{field.label}: name of the block", value or "", key=f"{field.key}_typed", help=field.help)
+    return Shown(text or None, began=value or None)
 
 
 def _block_type(known: Schema) -> str:

@@ -37,10 +37,22 @@ class Field:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a widget holds; unreadable: why that is no value of the field."""
+    """What a widget holds."""
 
     value: Any
     unreadable: str = ""
+    """Why that is no value of the field."""
+    began: Any = None
+    """What it holds as long as nobody touches it; not always what is stored: a list's widget has [] for None."""
+
+    @property
+    def touched(self) -> bool:
+        return bool(self.unreadable) or _other(self.value, self.began)
+
+
+def _other(value: Any, began: Any) -> bool:
+    """As JSON tells values apart, but for 1 and 1.0: a number's widget has one where the other is stored."""
+    return bool(value != began) or (isinstance(value, bool) != isinstance(began, bool))
 
 
 def draw(field: Field, value: Any) -> Shown:
@@ -82,13 +94,14 @@ def _choice(field: Field, value: Any) -> Shown:
         words.plain(field.label), choices, index, key=field.key, help=field.help,
         format_func=lambda one: _EMPTY if one is None else str(one),
     )  # fmt: skip
-    return Shown(chosen)
+    return Shown(chosen, began=choices[index])
 
 
 def _choices(field: Field, value: Any) -> Shown:
     options = list(field.items["enum"])
     chosen = [one for one in value or [] if one in options]
-    return Shown(st.multiselect(words.plain(field.label), options, chosen, key=field.key, help=field.help))
+    picked = st.multiselect(words.plain(field.label), options, chosen, key=field.key, help=field.help)
+    return Shown(picked, began=chosen)
 
 
 def _switch(field: Field, value: Any) -> Shown:
@@ -99,8 +112,9 @@ def _switch(field: Field, value: Any) -> Shown:
         picked = st.selectbox(
             label, options, options.index(value), key=field.key, help=field.help, format_func=lambda one: names[one]
         )
-        return Shown(picked)
-    return Shown(st.checkbox(words.plain(field.label), bool(value), key=field.key, help=field.help))
+        return Shown(picked, began=value)
+    ticked = st.checkbox(words.plain(field.label), bool(value), key=field.key, help=field.help)
+    return Shown(ticked, began=bool(value))
 
 
 def _number(field: Field, value: Any) -> Shown:
@@ -110,7 +124,7 @@ def _number(field: Field, value: Any) -> Shown:
     number = st.number_input(
         words.plain(field.label), None, None, given, step=1 if whole else None, key=field.key, help=field.help
     )
-    return Shown(None if number is None else (int(number) if whole else float(number)))
+    return Shown(None if number is None else (int(number) if whole else float(number)), began=given)
 
 
 def _text(field: Field, value: Any) -> Shown:
@@ -121,7 +135,7 @@ def _text(field: Field, value: Any) -> Shown:
         text = st.text_area(label, shown, key=field.key, help=field.help, height=100)
     else:
         text = st.text_input(label, shown, key=field.key, help=field.help)
-    return Shown(None if not text and value is None and field.known.get("default") is None else text)
+    return Shown(None if not text and value is None else text, began=None if value is None else shown)
 
 
 def _date(field: Field, value: Any) -> Shown:
@@ -130,7 +144,7 @@ def _date(field: Field, value: Any) -> Shown:
     except ValueError:
         return _text(field, value)
     day = st.date_input(words.plain(field.label), given, key=field.key, help=field.help, format="YYYY-MM-DD")
-    return Shown(day.isoformat() if isinstance(day, date) else None)
+    return Shown(day.isoformat() if isinstance(day, date) else None, began=given.isoformat() if given else None)
 
 
 def _time(field: Field, value: Any) -> Shown:
@@ -139,26 +153,28 @@ def _time(field: Field, value: Any) -> Shown:
     except ValueError:
         return _text(field, value)
     chosen = st.time_input(words.plain(field.label), given, key=field.key, help=field.help)
-    return Shown(chosen.isoformat() if chosen is not None else None)
+    return Shown(chosen.isoformat() if chosen is not None else None, began=given.isoformat() if given else None)
 
 
 def _secret(field: Field, value: Any) -> Shown:
     """A secret does not belong into a task, where everybody with View reads it."""
     st.text_input(words.plain(field.label), "", key=field.key, help=field.help, disabled=True)
     st.caption("A secret is not kept in a task: let the flow take the name of a Prefect block instead.")
-    return Shown(value)
+    return Shown(value, began=value)
 
 
 def _lines(field: Field, value: Any) -> Shown:
     label = f"{words.plain(field.label)} (one a line)"
     shown = "\n".join(str(one) for one in value or [])
     text = st.text_area(label, shown, key=field.key, help=field.help, height=80)
+    if text == shown:
+        return Shown(value, began=value)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kind = field.items.get("type")
     if kind == "string":
-        return Shown(lines)
+        return Shown(lines, began=value)
     try:
-        return Shown([int(line) if kind == "integer" else float(line) for line in lines])
+        return Shown([int(line) if kind == "integer" else float(line) for line in lines], began=value)
     except ValueError:
         return Shown(value, "a number on each line is wanted")
 
@@ -172,11 +188,16 @@ def _rows(field: Field, value: Any) -> Shown:
     required = set(field.items.get("required") or ())
     config = {name: _column(one, name in required) for name, one in properties.items()}
     edited = st.data_editor(frame, key=field.key, num_rows="dynamic", column_config=config, hide_index=True)
+    return Shown(_models(edited, properties), began=_models(frame, properties))
+
+
+def _models(frame: pd.DataFrame, properties: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The table's rows as models: an empty cell is no value, an empty row is none."""
     rows = [
         {name: cell for name, cell in row.items() if not (cell is None or cell != cell or cell == "")}
-        for row in edited.to_dict("records")
+        for row in frame.to_dict("records")
     ]
-    return Shown([{name: _as(properties[name], cell) for name, cell in row.items()} for row in rows if row])
+    return [{str(name): _as(properties[str(name)], cell) for name, cell in row.items()} for row in rows if row]
 
 
 def _column(known: Mapping[str, Any], required: bool) -> Any:
@@ -202,8 +223,10 @@ def _json(field: Field, value: Any) -> Shown:
     """What no widget fits is written as JSON."""
     label = f"{words.plain(field.label)} (JSON)"
     text = st.text_area(label, text_of(value), key=field.key, help=field.help, height=100)
+    if text == text_of(value):
+        return Shown(value, began=value)
     try:
-        return Shown(json.loads(text) if text.strip() else None)
+        return Shown(json.loads(text) if text.strip() else None, began=value)
     except ValueError as error:
         return Shown(value, f"this is not JSON ({error}); write text in double quotes, lists in [ ], pairs in {{ }}")
 
