@@ -172,7 +172,8 @@ def test_an_optional_model_is_there_once_it_is_switched_on_and_gone_again() -> N
 
 def test_a_block_can_be_named_while_prefect_is_away() -> None:
     page = AppTest.from_function(page_of, kwargs={"away": True}).run()
-    assert not page.exception and "cannot be listed now (Prefect does not answer" in page.warning[0].value
+    told = page.warning[0].value
+    assert not page.exception and "cannot be listed now" in told and "Prefect does not answer" in told
     assert page.text_input[0].value == "importer" and page.session_state["values"] == {}
     page.text_input[0].set_value("other").run()
     assert page.session_state["values"] == {"server": "other"}
