@@ -31,7 +31,8 @@ from headway.models.values.task import CatchUp, Task
 from headway.models.values.window import DEFAULT_WINDOWS, WindowPolicy
 from headway.scheduler.planning import local_time, occurrences
 from headway.scheduler.planning.chains import link
-from headway.scheduler.planning.turn import Planned, forecast
+from headway.scheduler.planning.forecast.forecast import forecast
+from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Calendar
 
 TARGET = 2.0

@@ -15,7 +15,7 @@ from headway.scheduler.planning.definitions import Definitions, SettingsSection,
 from headway.text import printable
 
 if TYPE_CHECKING:
-    from headway.scheduler.planning.turn import Planned
+    from headway.scheduler.planning.forecast.planned import Planned
     from headway.scheduler.usecases.tasks.apply import Change
 
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
@@ -44,8 +44,8 @@ def plan(
     A FILE is forecast alone, from an empty board; neither server nor database is needed. A time without an offset is
     in the settings' zone. Example: headway plan tasks.yaml --from 2026-11-23 --to 2026-11-30
     """
+    from headway.scheduler.planning.forecast.forecast import forecast
     from headway.scheduler.planning.plan_document import document
-    from headway.scheduler.planning.turn import forecast
 
     now = SystemClock().now()
     if file is None:

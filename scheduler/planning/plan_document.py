@@ -5,7 +5,7 @@ from typing import Any
 
 from headway.models.values.finding import Finding
 from headway.models.values.rule import Hold
-from headway.scheduler.planning.turn import Planned
+from headway.scheduler.planning.forecast.planned import Planned
 
 
 def instant(moment: datetime | None) -> str | None:

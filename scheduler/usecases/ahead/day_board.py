@@ -14,7 +14,7 @@ from headway.models.values.run import ACTIVE, RunStatus
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.privileges import require
-from headway.scheduler.planning.turn import Planned
+from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Occurrence, occurrences_of
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import Ahead

@@ -11,7 +11,8 @@ from headway.models.ledger.tables import RunEventRow
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import ACTIVE, Run
 from headway.privileges import require
-from headway.scheduler.planning.turn import Planned, forecast
+from headway.scheduler.planning.forecast.forecast import forecast
+from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Calendar
 from headway.scheduler.store.boards import LoadedBoard, load_board
 from headway.scheduler.store.tasks import Catalog, load_catalog

@@ -14,9 +14,9 @@ from headway.models.values.run import Run, Trigger
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.privileges import require
+from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.occurrences import next_occurrence
 from headway.scheduler.planning.rules import RULES, judge
-from headway.scheduler.planning.turn import Planned
 from headway.scheduler.store.boards import LoadedBoard, load_board
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import from_now, open_runs

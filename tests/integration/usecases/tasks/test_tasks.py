@@ -15,8 +15,8 @@ from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.process_identity import identify_self
+from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.rules import RULES
-from headway.scheduler.planning.turn import Planned
 from headway.scheduler.store.run_ends import Ending, end_run
 from headway.scheduler.store.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_catalog, load_chain_catalog, save_types

@@ -13,7 +13,8 @@ from headway.models.values.schedule import After, Cron, Once
 from headway.models.values.task import CatchUp, Task
 from headway.models.values.window import DEFAULT_WINDOWS, Window, WindowPolicy
 from headway.scheduler.planning.chains import link
-from headway.scheduler.planning.turn import Planned, forecast
+from headway.scheduler.planning.forecast.forecast import forecast
+from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Calendar
 from tests.support.reference_forecast import NaiveForecast, NaiveWindows, dues
 from tests.support.worlds import HOUR, MINUTE, World, worlds
