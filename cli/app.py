@@ -65,10 +65,6 @@ def _unexpected(error: Exception) -> None:
 
         if isinstance(error, OperationalError | InternalError):  # Internal: PostgreSQL's for "read-only", for example
             fail(f"the database cannot be reached or written: {str(error.orig).splitlines()[0]}", 5)
-    if type(error).__name__ == "PrefectUnreachable":
-        fail(str(error), 5)
-    if type(error).__name__ in ("PrefectRefused", "PrefectError", "ServerError"):
-        fail(str(error), 5)
     from headway.models.ledger.database import home
 
     place = home() / "logs" / "defects.log"

@@ -17,7 +17,6 @@ from headway.dashboard import words
 from headway.dashboard.define.parameter_widgets import JSON_HELP, Field, Shown, draw, text_of
 from headway.errors import SchedulerError
 from headway.scheduler.planning.parameters import problems_in
-from headway.scheduler.prefect_side.http import PrefectError
 from headway.text import cause
 
 Schema = Mapping[str, Any]
@@ -153,7 +152,7 @@ class Form:
         """A block by its name, or by its ID where the flow takes the block itself."""
         try:
             names = self.blocks(_block_type(field.known))
-        except (SchedulerError, PrefectError) as error:
+        except SchedulerError as error:
             return _block_by_hand(field, value, error)
         as_reference = bool(field.known.get("block_type_slug"))
         values: list[Any] = [{"$ref": {"block_document_id": one}} if as_reference else name for one, name in names]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from headway.errors import Refused, SchedulerError, Unreachable
+
 if TYPE_CHECKING:
     import httpx
 
@@ -16,11 +18,11 @@ _NOT_NOW = (408, 429)
 """Of the answers that begin with a 4 those that are no refusal."""
 
 
-class PrefectError(Exception):
-    """Prefect did not do what it was asked."""
+class PrefectError(SchedulerError):
+    """Prefect did not do what it was asked: unreachable, or refused."""
 
 
-class PrefectUnreachable(PrefectError):
+class PrefectUnreachable(PrefectError, Unreachable):
     """Prefect does not answer, or not with an answer that counts (5xx, a refused login)."""
 
     def __init__(self, message: str, *, nothing_done: bool = False) -> None:
@@ -29,7 +31,7 @@ class PrefectUnreachable(PrefectError):
         """Surely nothing of what was asked has been or will be done; else perhaps only the answer was lost."""
 
 
-class PrefectRefused(PrefectError):
+class PrefectRefused(PrefectError, Refused):
     """Prefect answered no."""
 
     def __init__(self, message: str, status_code: int = 0) -> None:

@@ -8,7 +8,7 @@ no change is without its row.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sqlalchemy import Engine
@@ -20,11 +20,8 @@ from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.planning.definitions import explain
 from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
-from headway.scheduler.prefect_side.http import PrefectError, PrefectUnreachable
 from headway.scheduler.store import audit
 from headway.scheduler.store.settings import load_settings
-
-T = TypeVar("T")
 
 
 class BlockStore(Protocol):
@@ -135,7 +132,7 @@ def connection(actor: Actor, prefect: BlockStore, kind: Kind) -> Connection | No
     """The stored connection without its secrets; None where there is none yet."""
     require(actor, Privilege.VIEW)
     block = _BLOCKS[kind]
-    stored = _ask(lambda: prefect.block(block.slug, block.name))
+    stored = prefect.block(block.slug, block.name)
     return None if stored is None else _shown(block, stored)
 
 
@@ -160,7 +157,7 @@ def save_connection(
     if kind is Kind.SFTP:
         _is_on_the_path(engine, checked)
     given = {name: value or None for name, value in (secrets or {}).items() if name in block.secrets}
-    stored = _ask(lambda: prefect.block(block.slug, block.name, secrets=True))
+    stored = prefect.block(block.slug, block.name, secrets=True)
     known = stored or {}
     if any(known.get(name) != checked[name] for name in block.where):
         known = {name: value for name, value in known.items() if name not in (*block.secrets, "known_host_key")}
@@ -181,7 +178,7 @@ def trust_host_key(
     """
     require(actor, Privilege.MANAGE)
     block = replace(_BLOCKS[Kind.SFTP], name=name, title=f"SFTP connection '{name}'")
-    stored = _ask(lambda: prefect.block(block.slug, block.name, secrets=True))
+    stored = prefect.block(block.slug, block.name, secrets=True)
     if stored is None:
         raise InvalidInput(f"there is no SFTP block '{name}' that could keep the key: save its host and user first")
     if stored.get("known_host_key") == host_key:
@@ -206,7 +203,7 @@ def try_connection(
     """
     require(actor, Privilege.MANAGE)
     block = _BLOCKS[kind]
-    stored = _ask(lambda: prefect.block(block.slug, block.name, secrets=True))
+    stored = prefect.block(block.slug, block.name, secrets=True)
     if stored is None:
         raise Refused(f"there is no {block.title} yet: fill in its fields and save it first")
     steps: list[Step] = []
@@ -271,18 +268,9 @@ def _store(
     with writing(engine) as session:
         audit.record(session, clock.now(), actor, action, block.title, before=before, after=then)
     try:
-        _ask(lambda: prefect.save_block(block.slug, block.name, after))
+        prefect.save_block(block.slug, block.name, after)
     except (Unreachable, Refused) as error:
         with writing(engine) as session:
             undone = f"{action}: not done"
             audit.record(session, clock.now(), actor, undone, block.title, before=then, after=before, reason=str(error))
         raise
-
-
-def _ask(question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except PrefectUnreachable as error:
-        raise Unreachable(f"{error} The connections are kept there; `headway status` on the server says more") from None
-    except PrefectError as error:
-        raise Refused(str(error)) from None

@@ -4,6 +4,9 @@ import pytest
 from sqlalchemy.exc import InternalError, OperationalError
 
 from headway.cli.app import _unexpected
+from headway.errors import Refused, SchedulerError, Unreachable
+from headway.scheduler.prefect_side.http import PrefectRefused, PrefectUnreachable
+from headway.scheduler.prefect_side.server import ServerError
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,15 @@ def test_a_database_that_may_not_be_written_is_no_defect_of_ours(
         _unexpected(kind("INSERT", {}, Exception(said)))
     assert left.value.code == 5
     assert capsys.readouterr().err == f"the database cannot be reached or written: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PrefectUnreachable("Prefect does not answer"), 5),
+        (ServerError("Prefect's server ended while it started"), 5),
+        (PrefectRefused("Prefect refused POST /deployments"), 4),
+    ],
+)
+def test_what_prefect_could_not_be_asked_or_refused_is_in_the_one_tree(error: SchedulerError, code: int) -> None:
+    assert isinstance(error, Unreachable if code == 5 else Refused) and error.exit_code == code
