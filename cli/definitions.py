@@ -11,7 +11,7 @@ from headway.cli.common import brief, instant, print_json, print_table, read, sa
 from headway.clock import SystemClock
 from headway.errors import InvalidInput
 from headway.models.values.finding import Finding, Level
-from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection, load_file
+from headway.scheduler.planning.definitions import SettingsSection, TaskSection, load_file
 from headway.text import printable
 
 if TYPE_CHECKING:
@@ -184,13 +184,8 @@ def _short(value: Any) -> Any:
 
 def export() -> None:
     """Print what is stored as YAML; `headway apply` of it changes nothing."""
-    from headway.privileges import require
-    from headway.scheduler.store.tasks import load_definitions
-    from headway.scheduler.usecases.tasks.export import as_yaml
+    from headway.scheduler.usecases.tasks.export import as_yaml, export_definitions
 
     with read() as (session, actor):
-        from headway.models.values.actor import Privilege
-
-        require(actor, Privilege.VIEW)
-        definitions: Definitions = load_definitions(session)
+        definitions = export_definitions(session, actor)
     print(as_yaml(definitions), end="")

@@ -124,24 +124,19 @@ def log(
         _report(run, as_json)
         return
     from headway.models.ledger.tables import id_of
-    from headway.privileges import require
-    from headway.scheduler.store.queries.run_history import LogFilter, task_log
-    from headway.scheduler.store.queries.step_labels import steps_of
     from headway.scheduler.store.settings import load_settings
-    from headway.scheduler.usecases.tasks.find_task import find_task
+    from headway.scheduler.usecases.log.browse_log import LogQuery, newest_of_log
 
     at_most = limit or (None if since or as_json else 200)
     with read() as (session, actor):
-        require(actor, Privilege.VIEW)
         zone = load_settings(session).timezone
-        which = LogFilter(
-            task_uid=find_task(session, task).uid if task else None,
+        which = LogQuery(
+            task_uid=task_of(session, actor, task, Privilege.VIEW).uid if task else None,
             since=instant(since, zone, "--since") if since else None,
             errors=errors,
         )
-        rows = task_log(session, which, limit=at_most + 1 if at_most else None)
-        cut_off, rows = at_most is not None and len(rows) > at_most, rows[:at_most]
-        steps = steps_of(session, [row for row, _ in rows])
+        page = newest_of_log(session, actor, which, limit=at_most)
+    rows, steps, cut_off = page.rows, page.steps, page.following is not None
     if as_json:
         print_json({"runs": [_log_row(row, name) for row, name in rows]})
         return
@@ -198,25 +193,16 @@ def _log_row(row: "RunRow", name: str) -> dict[str, Any]:
 
 
 def _report(run: str, as_json: bool) -> None:
-    from headway.models.ledger.tables import RunRow, TaskRow
-    from headway.privileges import require
-    from headway.scheduler.store.queries import run_history
     from headway.scheduler.store.settings import load_settings
-    from headway.scheduler.usecases.log.browse_log import picked_up
+    from headway.scheduler.usecases.log.browse_log import LineQuery, picked_up, run_lines, run_report
 
     if not run.isdecimal() or len(run) > 18:  # what a database's integer holds
         raise InvalidInput(f"{run!r} is not a run's ID; `headway log` lists them")
     with read() as (session, actor):
-        require(actor, Privilege.VIEW)
         zone = load_settings(session).timezone
-        row = session.get(RunRow, int(run))
-        if row is None:
-            raise InvalidInput(f"there is no run {run}; `headway log` lists them")
-        task = session.get(TaskRow, row.task_uid)
-        events = run_history.run_events(session, int(run))
-        files = run_history.run_files(session, int(run))
-        lines = run_history.run_lines(session, int(run), limit=100_000)
-    name = task.name if task else ""
+        report = run_report(session, actor, int(run))
+        lines = run_lines(session, actor, int(run), LineQuery(), limit=100_000)
+    row, name, files, events = report.run, report.task.name, report.files, report.events
     if as_json:
         document = {
             **_log_row(row, name),

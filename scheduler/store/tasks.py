@@ -161,9 +161,14 @@ def reschedule(row: TaskRow, task: Task, now: datetime) -> None:
     row.next_due_at = next_occurrence(task, now - timedelta(microseconds=1))
 
 
+def task_of_uid(session: Session, uid: int) -> TaskRow | None:
+    """The task of that UID."""
+    return session.get(TaskRow, uid)
+
+
 def has_run(session: Session, uid: int) -> bool:
     """Whether it ever ran; a ledger row of any kind counts, for deleting would lose it."""
-    return session.exec(select(func.count()).select_from(RunRow).where(RunRow.task_uid == uid)).one() > 0
+    return session.exec(select(RunRow.id).where(RunRow.task_uid == uid).limit(1)).first() is not None
 
 
 def has_process(session: Session, task: TaskRow) -> bool:
@@ -175,9 +180,14 @@ def has_process(session: Session, task: TaskRow) -> bool:
     return lost is not None and lost.process_id != 0
 
 
+def task_named(session: Session, name: str) -> TaskRow | None:
+    """The task of that very name."""
+    return session.exec(select(TaskRow).where(TaskRow.name == name)).first()
+
+
 def by_name(session: Session, name: str) -> TaskRow | None:
     """The task of that name; a bare number that names no task is taken for its UID."""
-    row = session.exec(select(TaskRow).where(TaskRow.name == name)).first()
+    row = task_named(session, name)
     if row is None and name.isdecimal() and len(name) <= 18:
         row = session.get(TaskRow, int(name))
     return row

@@ -15,7 +15,7 @@ from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL
-from headway.scheduler.store.queries import run_history
+from headway.scheduler.store.queries import run_detail
 from headway.scheduler.usecases.runs.reset import Fate, preview_reset, reset
 from headway.scheduler.usecases.tasks.find_task import find_task
 from tests.faults.mailbox import mailbox
@@ -163,7 +163,7 @@ def process_frozen(stack: Stack, number: int = 0) -> Line:
         mailed = within(lambda: any(b"stands still" in mail.content for mail in arrived.mails), 60)
     with reading(stack.engine) as session:
         preview = preview_reset(session, SystemClock(), OPERATOR, find_task(session, f"task {number}"))
-        logged = any(line.message.startswith(STANDS_STILL) for line in run_history.run_lines(session, run_id))
+        logged = any(line.message.startswith(STANDS_STILL) for line in run_detail.run_lines(session, run_id))
     seen = stack.run(run_id)
     kept = preview.fate is Fate.ENDED and seen.process_id == row.process_id and bool(stack.locks())
     status = reset(stack.engine, SystemClock(), OPERATOR, row.task_uid)

@@ -1,89 +1,101 @@
-"""What is read for lists, reports and detail pages: the task list, the task log, one run."""
+"""The task log and a task's runs: which there are, page by page, asked once for every entrance."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlmodel import Session, col, func, or_, select, tuple_
+from sqlmodel import Session, col, or_, select, tuple_
 
-from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow
 from headway.models.values.run import RAN, RunStatus
+
+LOOKED_THROUGH = 100_000
+"""Runs a page: a quarter of a second, whatever is asked for."""
+BAD = (RunStatus.FAILED, RunStatus.COMPLETED_WITH_ERRORS, RunStatus.MISSED, RunStatus.SKIPPED)
+Key = tuple[datetime, int]
+"""Of a run in the log's order: `sorted_at` and ID."""
+_KEY = (col(RunRow.sorted_at), col(RunRow.id))
+_PLACE = tuple_(RunRow.sorted_at, RunRow.id)
 
 
 @dataclass(kw_only=True, frozen=True)
-class LogFilter:
-    """Which runs of the task log: all parts must hold. `errors`: failed, with errors, missed or skipped only."""
+class LogQuery:
+    """Which ended runs; all parts must hold."""
 
-    task_uid: int | None = None
     since: datetime | None = None
     until: datetime | None = None
-    errors: bool = False
+    task_uid: int | None = None
+    search: str = ""
+    """Part of the task's name or of the run's object."""
     types: Sequence[str] = ()
+    results: Sequence[RunStatus] = ()
+    errors: bool = False
+    """Failed, with errors, missed or skipped only."""
+    newest_first: bool = True
+    """The log's order; False reverses it."""
 
 
-BAD = (RunStatus.FAILED, RunStatus.COMPLETED_WITH_ERRORS, RunStatus.MISSED, RunStatus.SKIPPED)
-
-
-def task_log(
-    session: Session, which: LogFilter, *, limit: int | None = 200, before: tuple[datetime, int] | None = None
+def log_page(
+    session: Session, query: LogQuery, *, behind: Key | None, end: Key | None, limit: int
 ) -> list[tuple[RunRow, str]]:
-    """Ended runs with their task's name, newest first; a page begins after the key (sorted_at, id) `before`."""
+    """Ended runs with their task's name, behind the key, at most to the key `end`."""
     statement = (
         select(RunRow, TaskRow.name)
         .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
         .where(col(RunRow.ended_at).is_not(None))
-        .order_by(col(RunRow.sorted_at).desc(), col(RunRow.id).desc())
+        .order_by(*_order(query))
         .limit(limit)
     )
-    if which.task_uid is not None:
-        statement = statement.where(RunRow.task_uid == which.task_uid)
-    if which.since is not None:
-        statement = statement.where(col(RunRow.sorted_at) >= which.since)
-    if which.until is not None:
-        statement = statement.where(col(RunRow.sorted_at) < which.until)
-    if which.errors:
+    statement = _within(statement, query, behind)
+    if query.task_uid is not None:
+        statement = statement.where(RunRow.task_uid == query.task_uid)
+    if word := query.search:
+        named = col(TaskRow.name).icontains(word, autoescape=True)
+        statement = statement.where(or_(named, col(RunRow.object).icontains(word, autoescape=True)))
+    if query.types:
+        statement = statement.where(col(RunRow.type).in_(query.types))
+    if query.results:
+        statement = statement.where(col(RunRow.status).in_(query.results))
+    if query.errors:
         statement = statement.where(or_(col(RunRow.status).in_(BAD), col(RunRow.errors) > 0))
-    if which.types:
-        statement = statement.where(col(RunRow.type).in_(which.types))
-    if before is not None:
-        statement = statement.where(tuple_(RunRow.sorted_at, RunRow.id) < before)
+    if end is not None:
+        statement = statement.where(end <= _PLACE if query.newest_first else end >= _PLACE)
     return list(session.exec(statement).all())
 
 
-def run_events(session: Session, run_id: int) -> list[RunEventRow]:
-    return list(session.exec(select(RunEventRow).where(RunEventRow.run_id == run_id).order_by(col(RunEventRow.id))))
+def end_of_look(session: Session, query: LogQuery, behind: Key | None) -> Key | None:
+    """The key of the last run to look at; None where there are no more than that, or an index finds them all."""
+    filtered = query.search or query.types or query.results or query.errors
+    if not filtered or query.task_uid is not None:
+        return None
+    statement = _within(select(*_KEY).order_by(*_order(query)), query, behind)
+    found = session.exec(statement.offset(LOOKED_THROUGH).limit(1)).first()
+    return None if found is None else (found[0], found[1])
 
 
-def error_lines(session: Session, run: RunRow) -> int:
-    """How many error lines the run's latest attempt has logged."""
-    counted = select(func.count()).where(RunLogRow.run_id == run.id, col(RunLogRow.level) >= logging.ERROR)
-    return session.exec(counted if run.started_at is None else counted.where(RunLogRow.at >= run.started_at)).one()
+def _order(query: LogQuery) -> list[Any]:
+    return [one.desc() if query.newest_first else one.asc() for one in _KEY]
 
 
-def run_lines(
-    session: Session, run_id: int, *, after: int = 0, limit: int = 1000, least_level: int = 0
-) -> list[RunLogRow]:
-    """Log lines in order, from the one after the ID `after`."""
-    return list(
-        session.exec(
-            select(RunLogRow)
-            .where(RunLogRow.run_id == run_id, col(RunLogRow.id) > after, RunLogRow.level >= least_level)
-            .order_by(col(RunLogRow.id))
-            .limit(limit)
-        )
-    )
+def _within(statement: Any, query: LogQuery, behind: Key | None) -> Any:
+    """The part of the log between the query's times, behind the key."""
+    if query.since is not None:
+        statement = statement.where(col(RunRow.sorted_at) >= query.since)
+    if query.until is not None:
+        statement = statement.where(col(RunRow.sorted_at) < query.until)
+    if behind is not None:
+        statement = statement.where(behind > _PLACE if query.newest_first else behind < _PLACE)
+    return statement
 
 
-def last_lines(session: Session, run_id: int, count: int) -> list[RunLogRow]:
-    rows = session.exec(
-        select(RunLogRow).where(RunLogRow.run_id == run_id).order_by(col(RunLogRow.id).desc()).limit(count)
-    ).all()
-    return list(reversed(rows))
-
-
-def run_files(session: Session, run_id: int) -> list[RunFileRow]:
-    return list(session.exec(select(RunFileRow).where(RunFileRow.run_id == run_id).order_by(col(RunFileRow.id))))
+def runs_of_task(session: Session, uid: int, *, limit: int, ran: bool = False) -> list[RunRow]:
+    """A task's last runs, the newest first: ended or open ones, or those alone that really ran."""
+    statement = select(RunRow).where(RunRow.task_uid == uid)
+    if ran:
+        statement = statement.where(col(RunRow.status).in_(RAN), col(RunRow.started_at).is_not(None))
+    newest = statement.order_by(*(one.desc() for one in _KEY))
+    return list(session.exec(newest.limit(limit)).all())
 
 
 def last_runs(session: Session, uids: Sequence[int]) -> dict[int, RunRow]:

@@ -1,37 +1,26 @@
 """The day board: what ran, runs and will run in a stretch of time, and the maintenance windows of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session
 
 from headway.clock import Clock
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow
 from headway.models.values.actor import Actor, Privilege
-from headway.models.values.run import ACTIVE, RunStatus
+from headway.models.values.run import RunStatus
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.privileges import require
 from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Occurrence, occurrences_of
+from headway.scheduler.store.queries import day_board as rows
+from headway.scheduler.store.queries.day_board import BoardQuery as BoardQuery
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import Ahead
 
 _DAY = timedelta(days=1)
-
-
-@dataclass(kw_only=True, frozen=True)
-class BoardQuery:
-    """Which runs of `[start, end)`; all parts must hold. slot: how long a stretch is summed up where they are too
-    many for a bar each."""
-
-    start: datetime
-    end: datetime
-    slot: timedelta
-    type: str | None = None
-    search: str = ""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -97,28 +86,22 @@ def day_board(
     now = clock.now()
     catalog = load_catalog(session, catalog)
     shown = [] if ahead is None else _forecast(query, catalog, ahead, now)
-    where = _matches(query)
-    if ahead is not None:  # it has those in progress, with the ends that their estimates say
-        where.append(col(RunRow.ended_at).is_not(None))
+    only_ended = ahead is not None  # the forecast has those in progress, with the ends that their estimates say
     # the index is by start: a run that began a day before (or as long as one may go on unnoticed) is looked for too
     first = query.start - max(_DAY, catalog.resolved.settings.long_running)
-    past = _count(session, query, [*where, *_began(first, query.end)], most)
+    past = rows.count_board_runs(session, query, first=first, only_ended=only_ended, most=most)
     occurrences = _occurrences(catalog, query)
     until = ahead.until if ahead is not None and query.end > now else None
     if past + len(shown) > most:
-        slots = [*_ended_slots(session, query, where, first), *_slots(query, shown)]
+        slots = [*_ended_slots(session, query, first, only_ended), *_slots(query, shown)]
         return DayBoard(
             now=now, runs=sum(one.count for one in slots), occurrences=occurrences, slots=slots, forecast_until=until
         )
     bars = sorted(
-        [*_ended(session, [*where, *_began(first, query.end)], catalog, now), *shown],
+        [*_ended(rows.board_runs(session, query, first=first, only_ended=only_ended), catalog, now), *shown],
         key=lambda bar: (bar.start_at, bar.uid),
     )
     return DayBoard(now=now, runs=len(bars), occurrences=occurrences, bars=bars, forecast_until=until)
-
-
-def _own_task() -> ColumnElement[bool]:
-    return col(TaskRow.uid) == col(RunRow.task_uid)
 
 
 def _occurrences(catalog: Catalog, query: BoardQuery) -> list[Occurrence]:
@@ -131,36 +114,8 @@ def _occurrences(catalog: Catalog, query: BoardQuery) -> list[Occurrence]:
 # What the ledger has
 
 
-def _began(start: datetime, end: datetime) -> list[ColumnElement[bool]]:
-    """A stretch of the index. One lower bound only: of two, SQLite would walk from the earlier."""
-    return [col(RunRow.sorted_at) >= start, col(RunRow.sorted_at) < end]
-
-
-def _matches(query: BoardQuery) -> list[ColumnElement[bool]]:
-    """Ended runs that touch the time, and those in progress."""
-    where: list[ColumnElement[bool]] = [
-        or_(col(RunRow.sorted_at) >= query.start, col(RunRow.ended_at) > query.start, col(RunRow.ended_at).is_(None)),
-        or_(col(RunRow.started_at).is_not(None), col(RunRow.sorted_at) >= query.start),
-        or_(col(RunRow.ended_at).is_not(None), col(RunRow.status).in_(ACTIVE)),
-    ]
-    if query.type is not None:
-        where.append(col(RunRow.type) == query.type)
-    if query.search:
-        where.append(col(TaskRow.name).icontains(query.search, autoescape=True))
-    return where
-
-
-def _count(session: Session, query: BoardQuery, where: Sequence[ColumnElement[bool]], most: int) -> int:
-    """How many there are; where there are more than `most`, only that: the rest need not be counted."""
-    statement = select(RunRow.id).where(*where)
-    if query.search:
-        statement = statement.join(TaskRow, _own_task())
-    return session.exec(select(func.count()).select_from(statement.limit(most + 1).subquery())).one()
-
-
-def _ended(session: Session, where: Sequence[ColumnElement[bool]], catalog: Catalog, now: datetime) -> Iterable[Bar]:
-    statement = select(RunRow, TaskRow.name).join(TaskRow, _own_task()).where(*where)
-    for row, name in session.exec(statement.order_by(col(RunRow.sorted_at), col(RunRow.id))).all():
+def _ended(found: Iterable[tuple[RunRow, str]], catalog: Catalog, now: datetime) -> Iterable[Bar]:
+    for row, name in found:
         begins = row.started_at or row.due_at
         yield Bar(
             task=name,
@@ -178,22 +133,12 @@ def _ended(session: Session, where: Sequence[ColumnElement[bool]], catalog: Cata
         )
 
 
-def _ended_slots(
-    session: Session, query: BoardQuery, where: Sequence[ColumnElement[bool]], first: datetime
-) -> Iterable[Slot]:
-    """Counted in the database: a day of ten thousand tasks is not worth its rows.
-
-    A short walk along the index for each slot costs a fifth of one statement that sorts every row into its slot.
-    """
+def _ended_slots(session: Session, query: BoardQuery, first: datetime, only_ended: bool) -> Iterable[Slot]:
     edges = _edges(query)
-    statement = select(RunRow.type, RunRow.status, func.count()).select_from(RunRow).where(*where)
-    if query.search:
-        statement = statement.join(TaskRow, _own_task())
-    statement = statement.group_by(col(RunRow.type), col(RunRow.status))
-    for start, end in zip(edges, edges[1:], strict=False):
-        begin = first if start == query.start else start  # the first slot has also what goes on since before it
-        for kind, status, count in session.execute(statement.where(*_began(begin, end))):
-            yield Slot(type=kind, start_at=start, end_at=end, status=RunStatus(status), count=count)
+    # The first slot has also what goes on since before it.
+    stretches = list(zip([first, *edges[1:-1]], edges[1:], strict=True))
+    for number, kind, status, count in rows.board_counts(session, query, stretches=stretches, only_ended=only_ended):
+        yield Slot(type=kind, start_at=edges[number], end_at=edges[number + 1], status=status, count=count)
 
 
 def _edges(query: BoardQuery) -> list[datetime]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session
 
 from headway.clock import Clock
-from headway.models.ledger.tables import RunEventRow
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import ACTIVE, Run
 from headway.privileges import require
@@ -15,6 +14,7 @@ from headway.scheduler.planning.forecast.forecast import forecast
 from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Calendar
 from headway.scheduler.store.boards import LoadedBoard, load_board
+from headway.scheduler.store.queries.runs_of_task import newest_event
 from headway.scheduler.store.tasks import Catalog, load_catalog
 
 STALE_AFTER = timedelta(minutes=1)
@@ -55,7 +55,7 @@ def look_ahead(
     now = clock.now()
     catalog = load_catalog(session, catalog)
     until = min(until, now + reach(catalog))
-    event = session.exec(select(func.max(RunEventRow.id))).one()
+    event = newest_event(session)
     if known is not None and (known.version, known.event) == (catalog.version, event):
         if known.until >= until and timedelta(0) <= now - known.made_at < STALE_AFTER:
             return known

@@ -1,31 +1,19 @@
 """The audit trail, page by page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session
 
 from headway.errors import NotAllowed
 from headway.models.ledger.database import reading
 from headway.models.ledger.tables import AuditRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import may
-
-LOOKED_THROUGH = 50_000
-"""Rows a page, so that a search for what is nowhere is no slower with a long history."""
-
-
-@dataclass(frozen=True)
-class AuditQuery:
-    """Which rows; all parts must hold. search: in who, what, subject or reason."""
-
-    search: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    actions: Sequence[str] = ()
+from headway.scheduler.store.queries import audit_trail
+from headway.scheduler.store.queries.audit_trail import LOOKED_THROUGH
+from headway.scheduler.store.queries.audit_trail import AuditQuery as AuditQuery
 
 
 @dataclass(frozen=True)
@@ -50,13 +38,12 @@ def browse_audit(
 ) -> AuditPage:
     """Who did what, the newest first. It takes View, or User management."""
     _require(actor)
-    start = before_id if before_id is not None else (session.exec(select(func.max(AuditRow.id))).one() or 0) + 1
+    start = before_id if before_id is not None else audit_trail.newest_id(session) + 1
     end = max(start - LOOKED_THROUGH, 1)
-    statement = select(AuditRow).where(col(AuditRow.id) < start, col(AuditRow.id) >= end, *_matches(query))
-    rows = list(session.exec(statement.order_by(col(AuditRow.id).desc()).limit(limit + 1)).all())
+    rows = audit_trail.audit_rows(session, query, below=start, from_id=end, limit=limit + 1)
     if len(rows) > limit:
         return AuditPage(rows[:limit], rows[limit - 1].id)
-    more = end > 1 and (query.since is None or _begins_before(session, end, query.since))
+    more = end > 1 and (query.since is None or audit_trail.begins_before(session, end, query.since))
     return AuditPage(rows, end if more else None, end if more else None)
 
 
@@ -75,31 +62,9 @@ def all_of_audit(engine: Engine, actor: Actor, query: AuditQuery) -> Iterator[Au
 def actions_in_use(session: Session, actor: Actor) -> list[str]:
     """What the trail knows people to have done lately, for a filter."""
     _require(actor)
-    newest = session.exec(select(func.max(AuditRow.id))).one() or 0
-    statement = select(AuditRow.action).distinct().where(col(AuditRow.id) > newest - LOOKED_THROUGH)
-    return sorted(session.exec(statement).all())
+    return audit_trail.actions_lately(session)
 
 
 def _require(actor: Actor) -> None:
     if not may(actor, Privilege.VIEW) and not may(actor, Privilege.USERS):
         raise NotAllowed(actor.name, Privilege.VIEW)
-
-
-def _begins_before(session: Session, end: int, since: datetime) -> bool:
-    """Whether rows below that ID can be of that time still: the trail is written in order."""
-    at = session.exec(select(AuditRow.at).where(col(AuditRow.id) < end).order_by(col(AuditRow.id).desc())).first()
-    return at is not None and at >= since
-
-
-def _matches(query: AuditQuery) -> list[Any]:
-    where: list[Any] = []
-    if query.search:
-        columns = (AuditRow.actor, AuditRow.action, AuditRow.subject, AuditRow.reason)
-        where.append(or_(*(col(one).icontains(query.search, autoescape=True) for one in columns)))
-    if query.since is not None:
-        where.append(col(AuditRow.at) >= query.since)
-    if query.until is not None:
-        where.append(col(AuditRow.at) < query.until)
-    if query.actions:
-        where.append(col(AuditRow.action).in_(query.actions))
-    return where

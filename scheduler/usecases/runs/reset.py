@@ -6,12 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import Refused
 from headway.models.ledger.database import writing
-from headway.models.ledger.tables import LockRow, RunLogRow, RunRow, TaskRow, id_of
+from headway.models.ledger.tables import RunLogRow, RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.models.values.task import OnFailure
@@ -20,7 +20,17 @@ from headway.scheduler.execution.process_identity import ProcessIdentity, end_gr
 from headway.scheduler.planning.occurrences import next_occurrence
 from headway.scheduler.store import audit
 from headway.scheduler.store.claims import free_locks
-from headway.scheduler.store.queries import run_history
+from headway.scheduler.store.queries import run_detail
+from headway.scheduler.store.queries.runs_of_task import (
+    active_run,
+    failed_run,
+    fresh_run,
+    fresh_task,
+    locked_run,
+    locks_of,
+    run_keeping_a_lock,
+    skipped_behind,
+)
 from headway.scheduler.store.run_ends import Ending, cancel_waiting, end_run
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import alive, process_of
@@ -74,25 +84,19 @@ def preview_reset(session: Session, clock: Clock, actor: Actor, task: TaskRow) -
     row = _to_reset(session, task)
     assert row.id is not None
     process = process_of(row)
-    locks = session.exec(select(LockRow.name).where(LockRow.run_id == row.id)).all()
-    skipped = session.exec(
-        select(TaskRow.name)
-        .join(RunRow, col(RunRow.task_uid) == col(TaskRow.uid))
-        .where(RunRow.cause_run_id == row.id, RunRow.status == RunStatus.SKIPPED)
-    ).all()
     catalog = load_chain_catalog(session, row.task_uid)
     return ResetPreview(
         task=task.name,
         run_id=row.id,
         status=row.status,
         error=row.error,
-        last_lines=run_history.last_lines(session, row.id, LAST_LINES),
+        last_lines=run_detail.last_lines(session, row.id, LAST_LINES),
         errors=row.errors,
         process=process,
         fate=_fate(session, row, clock.now()),
-        locks=sorted(locks),
-        skipped=list(skipped),
-        delivered=[f"{one.path or one.name} ({one.bytes} bytes)" for one in run_history.run_files(session, row.id)],
+        locks=locks_of(session, row.id),
+        skipped=skipped_behind(session, row.id),
+        delivered=[f"{one.path or one.name} ({one.bytes} bytes)" for one in run_detail.run_files(session, row.id)],
         next_start_at=next_occurrence(catalog.tasks[row.task_uid], clock.now())
         if row.task_uid in catalog.tasks
         else None,
@@ -124,7 +128,7 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int, *, shown: i
     while True:
         unproven = process is not None and not end_group(process)
         with writing(engine) as session:
-            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row = locked_run(session, run_id)
             ended, process = process, process_of(row)
             if process not in (None, ended):  # it began only now
                 row.cancel_asked_by, fate = actor.name, _fate(session, row, clock.now())
@@ -162,7 +166,7 @@ def _finish(
         session, catalog, run_id, now=now, who=actor.name, why=ending.message
     )  # it had not begun, and said so
     free_locks(session, run_id)
-    row = session.get(RunRow, run_id, populate_existing=True)
+    row = fresh_run(session, run_id)
     assert row is not None
     row.process_id, row.reset_at, row.reset_by = 0, now, actor.name
     row.claim = None  # whatever its process still tries to write is void
@@ -177,29 +181,17 @@ def _finish(
 
 
 def _task(session: Session, uid: int) -> TaskRow:
-    row = session.get(TaskRow, uid, populate_existing=True)
+    row = fresh_task(session, uid)
     if row is None:
         raise Refused(f"task {uid} has been deleted meanwhile")
     return row
 
 
 def _to_reset(session: Session, task: TaskRow) -> RunRow:
-    active = session.exec(
-        select(RunRow).where(
-            RunRow.task_uid == task.uid, col(RunRow.status).in_(ACTIVE), col(RunRow.ended_at).is_(None)
-        )
-    ).first()
-    failed = session.get(RunRow, task.failed_run_id) if task.failed_run_id else None
-    row = active or failed or _keeping_a_lock(session, task)
+    row = active_run(session, task) or failed_run(session, task) or run_keeping_a_lock(session, task)
     if row is None:
         raise Refused("You can't reset a task that's not running")
     return row
-
-
-def _keeping_a_lock(session: Session, task: TaskRow) -> RunRow | None:
-    """A lost run that keeps its group, though another run of the task has ended well since."""
-    kept = select(RunRow).join(LockRow, col(LockRow.run_id) == col(RunRow.id)).where(RunRow.task_uid == task.uid)
-    return session.exec(kept.where(col(RunRow.ended_at).is_not(None))).first()
 
 
 def needs_reset(task: TaskRow) -> bool:

@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import InvalidInput, Refused
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.rule import OVERRIDABLE
-from headway.models.values.run import RunStatus, Trigger
+from headway.models.values.run import Trigger
 from headway.models.values.task import OnFailure
 from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit
+from headway.scheduler.store.queries.runs_of_task import waiting_run_now
+from headway.scheduler.store.queries.task_list import followers
 from headway.scheduler.store.tasks import load_catalog, tags_of
 from headway.scheduler.store.transitions import add_run
 
@@ -53,12 +55,7 @@ def run_now(
             f"'{task.name}' failed in run {task.failed_run_id} and needs a reset first: headway reset '{task.name}'"
         )
     now = clock.now()
-    session.exec(select(TaskRow.uid).where(TaskRow.uid == task.uid).with_for_update()).all()  # two that ask at once
-    waiting = session.exec(
-        select(RunRow).where(
-            RunRow.task_uid == task.uid, RunRow.status == RunStatus.WAITING, RunRow.trigger == Trigger.MANUAL
-        )
-    ).first()
+    waiting = waiting_run_now(session, task)
     if waiting is not None:
         return _join(session, now, actor, task, waiting, follow, override, reason)
     values = {"follow": follow, "overrides": sorted(override), "override_reason": reason if override else None}
@@ -89,11 +86,10 @@ def run_now(
 
 def _types_to_run(session: Session, task: TaskRow, follow: bool) -> set[str]:
     """The task's type and, where the following steps run too, theirs."""
-    types, uids = {task.type}, {task.uid}
-    found = [task.uid] if follow else []
+    types, uids = {task.type}, {id_of(task)}
+    found = [id_of(task)] if follow else []
     while found:
-        statement = select(TaskRow.uid, TaskRow.type).where(col(TaskRow.after_uid).in_(found))
-        steps = [(uid, kind) for uid, kind in session.exec(statement).all() if uid not in uids]
+        steps = [(uid, kind) for uid, kind, _ in followers(session, found) if uid not in uids]
         found = [uid for uid, _ in steps]
         uids |= set(found)
         types |= {kind for _, kind in steps}

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, and_, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import Refused
-from headway.models.ledger.tables import RunRow, TaskRow, id_of
+from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.finding import Finding, Level
 from headway.privileges import require, require_for_type
@@ -24,6 +24,7 @@ from headway.scheduler.store import audit
 from headway.scheduler.store import settings as stored_settings
 from headway.scheduler.store import tasks as stored_tasks
 from headway.scheduler.store.due_runs import account_before_edit
+from headway.scheduler.store.queries.runs_of_task import tasks_with_a_process
 from headway.scheduler.store.run_ends import cancel_unwanted
 
 
@@ -187,11 +188,7 @@ def _running(session: Session, changes: list[Change]) -> list[str]:
     names = [change.name for change in changes if change.kind == "task" and change.before is not None]
     if not names:
         return []
-    of_task = col(RunRow.task_uid) == col(TaskRow.uid), col(RunRow.ended_at).is_(None)
-    lost = (col(RunRow.id) == col(TaskRow.failed_run_id),)
-    found: set[str] = set()
-    for which in (of_task, lost):  # not in one condition: among a million runs no index would help
-        found |= set(session.exec(select(TaskRow.name).join(RunRow, and_(*which)).where(RunRow.process_id != 0)).all())
+    found = tasks_with_a_process(session, names)
     return [name for name in names if name in found]
 
 

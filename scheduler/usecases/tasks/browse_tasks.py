@@ -3,39 +3,26 @@
 `task_list` gives every line; with ten thousand tasks a screen cannot use that every few seconds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement
-from sqlmodel import Session, case, col, func, or_, select
+from sqlmodel import Session
 
 from headway.clock import Clock
-from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.instant import FOREVER
-from headway.models.values.run import ACTIVE, RunStatus
-from headway.models.values.task import OnFailure
+from headway.models.values.run import ACTIVE
 from headway.privileges import require
 from headway.scheduler.planning.local_time import length_in_words
-from headway.scheduler.planning.rules import judge
 from headway.scheduler.planning.windows import Span
 from headway.scheduler.store import workers
 from headway.scheduler.store.boards import LoadedBoard, load_board
-from headway.scheduler.store.queries import run_history
+from headway.scheduler.store.queries import task_list
+from headway.scheduler.store.queries.task_list import TaskQuery as TaskQuery
 from headway.scheduler.store.tasks import Catalog, load_catalog
-from headway.scheduler.usecases.tasks.task_list import TaskLine, task_line
+from headway.scheduler.usecases.tasks.task_list import TaskLine, lines_of
 
 LATE_AFTER = timedelta(minutes=15)
-
-
-@dataclass(frozen=True)
-class TaskQuery:
-    """Which tasks; all parts must hold. everything: also disabled and historical ones."""
-
-    everything: bool = False
-    search: str = ""
-    types: Sequence[str] = ()
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -76,7 +63,7 @@ def overview(session: Session, clock: Clock, actor: Actor, *, catalog: Catalog |
     calendar = catalog.resolved.calendar
     ahead = calendar.reserved.after(now)
     return Overview(
-        failed=session.exec(select(func.count()).select_from(TaskRow).where(_needs_reset())).one(),
+        failed=task_list.count_needing_reset(session),
         stuck=len(_stuck(session, catalog, loaded, now)),
         late=sum(now - run.due_at > LATE_AFTER for run in due),
         waiting=len(due),
@@ -95,20 +82,9 @@ def browse_tasks(
     now = clock.now()
     catalog = load_catalog(session, catalog)
     loaded = load_board(session, catalog, now)
-    where = _matches(query)
     stuck = _stuck(session, catalog, loaded, now)
-    open_uids = select(RunRow.task_uid).where(col(RunRow.ended_at).is_(None))
-    rank = case(
-        (_needs_reset(), 0), (col(TaskRow.uid).in_(list(stuck)), 1), (col(TaskRow.uid).in_(open_uids), 2), else_=3
-    )
-    statement = (
-        select(TaskRow)
-        .where(*where)
-        .order_by(rank, col(TaskRow.next_due_at).is_(None), col(TaskRow.next_due_at), col(TaskRow.uid))
-        .limit(limit)
-    )
-    rows = list(session.exec(statement).all())
-    matching = session.exec(select(func.count()).select_from(TaskRow).where(*where)).one()
+    rows = task_list.task_page(session, query, stuck=list(stuck), limit=limit)
+    matching = task_list.count_tasks(session, query)
     lines = lines_of(session, catalog, loaded, rows, now)
     return TaskPage([replace(line, stuck=stuck.get(line.uid, "")) for line in lines], matching)
 
@@ -131,50 +107,7 @@ def _stuck(session: Session, catalog: Catalog, loaded: LoadedBoard, now: datetim
     return found
 
 
-def _needs_reset() -> ColumnElement[bool]:
-    return col(TaskRow.failed_run_id).is_not(None) & (col(TaskRow.on_failure) == OnFailure.HOLD)
-
-
-def _matches(query: TaskQuery) -> list[ColumnElement[bool]]:
-    where: list[ColumnElement[bool]] = []
-    if not query.everything:
-        where += [col(TaskRow.enabled).is_(True), col(TaskRow.historical).is_(False)]
-    if query.search:
-        found = [
-            col(column).icontains(query.search, autoescape=True)
-            for column in (TaskRow.name, TaskRow.object, TaskRow.description)
-        ]
-        if query.search.isdecimal() and len(query.search) < 18:
-            found.append(col(TaskRow.uid) == int(query.search))
-        where.append(or_(*found))
-    if query.types:
-        where.append(col(TaskRow.type).in_(query.types))
-    return where
-
-
-def lines_of(
-    session: Session, catalog: Catalog, loaded: LoadedBoard, rows: list[TaskRow], now: datetime
-) -> list[TaskLine]:
-    """The lines of these tasks, each with why its waiting run waits."""
-    wanted = {row.uid for row in rows}
-    open_rows: dict[int, RunRow] = {}
-    for one in sorted(loaded.rows.values(), key=lambda one: (one.status not in ACTIVE, one.retry_at or one.due_at)):
-        if one.task_uid in wanted:
-            open_rows.setdefault(one.task_uid, one)
-    waiting = {run.id: run for run in loaded.waiting}
-    last = run_history.last_runs(session, [id_of(row) for row in rows])
-    lines = []
-    for row in rows:
-        uid = id_of(row)
-        run = open_rows.get(uid)
-        reason = ""
-        if run is not None and run.status is RunStatus.WAITING and run.id in waiting:
-            reason = "; ".join(hold.reason for hold in judge(waiting[run.id], loaded.board, now))
-        lines.append(task_line(row, run, last.get(uid), catalog, reason))
-    return lines
-
-
 def types_in_use(session: Session, actor: Actor) -> list[str]:
     """The task types that tasks have, for filters."""
     require(actor, Privilege.VIEW)
-    return sorted(session.exec(select(TaskRow.type).distinct()).all())
+    return task_list.types_in_use(session)

@@ -5,7 +5,10 @@ from enum import Enum
 from typing import Any
 
 import yaml
+from sqlmodel import Session
 
+from headway.models.values.actor import Actor, Privilege
+from headway.privileges import require
 from headway.scheduler.planning.definitions import (
     Definitions,
     ScheduleSection,
@@ -13,6 +16,7 @@ from headway.scheduler.planning.definitions import (
     TaskSection,
     WindowSection,
 )
+from headway.scheduler.store.tasks import load_definitions
 
 
 class _Quoted(str):
@@ -92,3 +96,9 @@ def length(value: timedelta) -> str:
         return f"P{value.days}DT{value.seconds}{fraction}S"
     seconds = value.seconds
     return f"{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
+
+
+def export_definitions(session: Session, actor: Actor) -> Definitions:
+    """Everything that is stored: settings, windows and tasks."""
+    require(actor, Privilege.VIEW)
+    return load_definitions(session)

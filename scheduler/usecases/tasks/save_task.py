@@ -1,14 +1,14 @@
 """Save one task, as the dashboard's form has it; the second of two editors is told."""
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import Refused
-from headway.models.ledger.tables import TaskRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.planning.definitions import Definitions, TaskSection
 from headway.scheduler.store import settings
+from headway.scheduler.store.tasks import task_named
 from headway.scheduler.usecases.tasks.apply import Applied, apply
 
 
@@ -30,7 +30,7 @@ def save_task(
     require(actor, Privilege.MANAGE)
     if not dry_run:
         settings.begin_edit(session)
-    row = session.exec(select(TaskRow).where(TaskRow.name == section.name)).first()
+    row = task_named(session, section.name)
     if version is None and row is not None:
         raise Refused(
             f"there is a task '{section.name}' already (UID {row.uid}); choose another name, or edit that one"

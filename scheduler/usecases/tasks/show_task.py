@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import InvalidInput
@@ -16,10 +16,10 @@ from headway.privileges import require
 from headway.scheduler.planning.local_time import zone
 from headway.scheduler.planning.occurrences import next_occurrence
 from headway.scheduler.store.boards import load_board
-from headway.scheduler.store.tasks import Catalog, load_catalog
+from headway.scheduler.store.queries.runs_of_task import failed_run, open_states
+from headway.scheduler.store.tasks import Catalog, has_run, load_catalog, task_of_uid
 from headway.scheduler.usecases.runs.why import Why, earliest_if_run_now, why
-from headway.scheduler.usecases.tasks.browse_tasks import lines_of
-from headway.scheduler.usecases.tasks.task_list import TaskLine
+from headway.scheduler.usecases.tasks.task_list import TaskLine, lines_of
 
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -70,7 +70,7 @@ def show_task(
 ) -> TaskView:
     """The task of that UID; InvalidInput where there is none. with_start: as of `why`."""
     require(actor, Privilege.VIEW)
-    row = session.get(TaskRow, uid)
+    row = task_of_uid(session, uid)
     if row is None:
         raise InvalidInput(f"there is no task with UID {uid}: it was deleted, or the address is wrong")
     catalog = load_catalog(session, catalog)
@@ -90,8 +90,8 @@ def show_task(
         chain=_chain(known, catalog) if known else [],
         schedule=schedule_in_words(known, catalog) if known else "its definition is broken",
         open_run=runs[0] if runs else None,
-        failed=session.get(RunRow, row.failed_run_id) if row.failed_run_id else None,
-        has_run=session.exec(select(RunRow.id).where(RunRow.task_uid == uid).limit(1)).first() is not None,
+        failed=failed_run(session, row),
+        has_run=has_run(session, uid),
         version=row.version,
     )
 
@@ -99,9 +99,8 @@ def show_task(
 def state_of(session: Session, actor: Actor, uid: int) -> tuple[object, ...]:
     """Something that is another as soon as the task or one of its open runs has moved on: for a page that is open."""
     require(actor, Privilege.VIEW)
-    row = session.get(TaskRow, uid)
-    open_runs = select(RunRow.id, RunRow.status).where(RunRow.task_uid == uid, col(RunRow.ended_at).is_(None))
-    runs = sorted(tuple(one) for one in session.exec(open_runs).all())
+    row = task_of_uid(session, uid)
+    runs = open_states(session, uid)
     return () if row is None else (row.version, row.failed_run_id, row.last_run_id, *runs)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.models.ledger.tables import RunRow, TaskRow, id_of
@@ -12,8 +12,9 @@ from headway.models.values.run import ACTIVE, SHOWN_AS, RunStatus
 from headway.privileges import require
 from headway.scheduler.planning.rules import judge
 from headway.scheduler.planning.step_label import step_shown
-from headway.scheduler.store.boards import load_board
+from headway.scheduler.store.boards import LoadedBoard, load_board
 from headway.scheduler.store.queries import run_history
+from headway.scheduler.store.queries.task_list import TaskQuery, all_tasks
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.runs.reset import needs_reset
 
@@ -51,25 +52,31 @@ def task_list(session: Session, clock: Clock, actor: Actor, *, everything: bool 
     now = clock.now()
     catalog = load_catalog(session)
     loaded = load_board(session, catalog, now)
-    statement = select(TaskRow)
-    if not everything:
-        statement = statement.where(col(TaskRow.enabled), col(TaskRow.historical).is_(False))
-    tasks = list(session.exec(statement).all())
-    open_runs: dict[int, RunRow] = {}
-    for row in sorted(loaded.rows.values(), key=lambda row: (row.status not in ACTIVE, row.retry_at or row.due_at)):
-        open_runs.setdefault(row.task_uid, row)
-    runs = {run.id: run for run in loaded.waiting}
-    last = run_history.last_runs(session, [id_of(task) for task in tasks])
-    lines = []
-    for task in tasks:
-        uid = id_of(task)
-        run = open_runs.get(uid)
-        reason = ""
-        if run is not None and run.id in runs:
-            holds = judge(runs[run.id], loaded.board, now)
-            reason = "; ".join(hold.reason for hold in holds)
-        lines.append(task_line(task, run, last.get(uid), catalog, reason))
+    tasks = all_tasks(session, TaskQuery(everything=everything))
+    lines = lines_of(session, catalog, loaded, tasks, now)
     return sorted(lines, key=lambda line: (line.next_start_at is None, line.next_start_at or now, line.uid))
+
+
+def lines_of(
+    session: Session, catalog: Catalog, loaded: LoadedBoard, rows: list[TaskRow], now: datetime
+) -> list[TaskLine]:
+    """The lines of these tasks, each with why its waiting run waits."""
+    wanted = {row.uid for row in rows}
+    open_rows: dict[int, RunRow] = {}
+    for one in sorted(loaded.rows.values(), key=lambda one: (one.status not in ACTIVE, one.retry_at or one.due_at)):
+        if one.task_uid in wanted:
+            open_rows.setdefault(one.task_uid, one)
+    waiting = {run.id: run for run in loaded.waiting}
+    last = run_history.last_runs(session, [id_of(row) for row in rows])
+    lines = []
+    for row in rows:
+        uid = id_of(row)
+        run = open_rows.get(uid)
+        reason = ""
+        if run is not None and run.status is RunStatus.WAITING and run.id in waiting:
+            reason = "; ".join(hold.reason for hold in judge(waiting[run.id], loaded.board, now))
+        lines.append(task_line(row, run, last.get(uid), catalog, reason))
+    return lines
 
 
 def task_line(task: TaskRow, run: RunRow | None, last: RunRow | None, catalog: Catalog, reason: str) -> TaskLine:

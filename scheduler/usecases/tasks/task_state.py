@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import Refused
@@ -11,6 +11,8 @@ from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit, settings
 from headway.scheduler.store.due_runs import account_before_edit
+from headway.scheduler.store.queries.runs_of_task import fresh_task
+from headway.scheduler.store.queries.task_list import followers
 from headway.scheduler.store.run_ends import cancel_unwanted
 from headway.scheduler.store.tasks import facts, has_process, has_run, load_catalog, reschedule, tags_of
 
@@ -78,8 +80,7 @@ def delete_task(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> 
             f"'{task.name}' has runs in the log and cannot be deleted; mark it historical instead "
             "(historical: true in its definition)"
         )
-    step = session.exec(select(TaskRow.name).where(col(TaskRow.after_uid) == task.uid)).first()
-    if step is not None:
+    for _uid, _type, step in followers(session, [task.uid]):
         raise Refused(f"'{step}' comes after '{task.name}'; change its schedule first")
     before = facts(task)
     session.delete(task)
@@ -91,5 +92,5 @@ def _begin_edit(session: Session, task: TaskRow) -> None:
     """The task as it is now, and as nobody else changes it until this edit is done."""
     uid, name = task.uid, task.name
     settings.begin_edit(session)
-    if session.get(TaskRow, uid, populate_existing=True) is None:
+    if fresh_task(session, uid) is None:
         raise Refused(f"'{name}' has been deleted meanwhile")

@@ -17,8 +17,8 @@ from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.planning.definitions import TaskSection
+from headway.scheduler.store.queries import run_history
 from headway.scheduler.usecases.log import browse_audit as browse_audit_module
-from headway.scheduler.usecases.log import browse_log as browse_log_module
 from headway.scheduler.usecases.log.browse_audit import (
     AuditPage,
     AuditQuery,
@@ -26,7 +26,14 @@ from headway.scheduler.usecases.log.browse_audit import (
     all_of_audit,
     browse_audit,
 )
-from headway.scheduler.usecases.log.browse_log import LineQuery, LogQuery, all_of_log, browse_log, run_lines, run_report
+from headway.scheduler.usecases.log.browse_log import (
+    LineQuery,
+    LogQuery,
+    browse_log,
+    pages_of_log,
+    run_lines,
+    run_report,
+)
 from headway.scheduler.usecases.people.user_security import reset_password, set_locked
 from headway.scheduler.usecases.runs.why import why
 from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, overview
@@ -112,7 +119,7 @@ def test_the_log_is_paged_by_key_both_ways_without_gap_or_repetition(world: Worl
                 if behind is None:
                     break
             assert seen == (everything if newest_first else everything[::-1])
-    assert [run.id for run, _ in all_of_log(world.engine, OPERATOR, LogQuery())] == everything
+    assert [run.id for page in pages_of_log(world.engine, OPERATOR, LogQuery()) for run, _ in page.rows] == everything
 
 
 def test_the_log_is_filtered(world: World, runs: dict[str, int]) -> None:
@@ -130,7 +137,7 @@ def test_the_log_is_filtered(world: World, runs: dict[str, int]) -> None:
 def test_a_search_looks_through_so_many_runs_a_page_and_goes_on_where_it_stopped(
     world: World, runs: dict[str, int], newest_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browse_log_module, "LOOKED_THROUGH", 3)
+    monkeypatch.setattr(run_history, "LOOKED_THROUGH", 3)
     query, found, behind, looked = LogQuery(search="customers", newest_first=newest_first), [], None, 0
     with reading(world.engine) as session:
         while True:

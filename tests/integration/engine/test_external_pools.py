@@ -21,7 +21,7 @@ from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
 from headway.scheduler.store.claims import give_back_unbegun
-from headway.scheduler.store.queries import run_history
+from headway.scheduler.store.queries import run_detail
 from headway.scheduler.store.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.runs.reset import reset
@@ -165,8 +165,8 @@ def test_a_run_elsewhere_is_told_in_the_ledger_with_counts_lines_and_receipts(aw
     assert (run.status, run.processed, run.errors, run.bytes) == (RunStatus.COMPLETED_WITH_ERRORS, 7, 2, 12)
     assert run.message == "7 rows" and run.process_id == 0 and not away.desk.locks()
     with reading(away.desk.engine) as session:
-        lines = [(line.level, line.message) for line in run_history.run_lines(session, id_of(run))]
-        assert [file.path for file in run_history.run_files(session, id_of(run))] == ["/in/a.csv", "/in/b.csv"]
+        lines = [(line.level, line.message) for line in run_detail.run_lines(session, id_of(run))]
+        assert [file.path for file in run_detail.run_files(session, id_of(run))] == ["/in/a.csv", "/in/b.csv"]
     assert lines == [(20, "half way"), (40, "a bad row")]
     assert not away.round()
 

@@ -11,7 +11,7 @@ from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.store.queries.run_history import last_lines
+from headway.scheduler.store.queries.run_detail import last_lines
 from headway.scheduler.store.run_ends import cancel_waiting
 from headway.scheduler.store.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_chain_catalog

@@ -28,7 +28,15 @@ from headway.scheduler.usecases.people import people, sign_in, user_security
 from headway.scheduler.usecases.runs import reset, run_now, why
 from headway.scheduler.usecases.settings import configure, connections
 from headway.scheduler.usecases.tasks import apply as apply_module
-from headway.scheduler.usecases.tasks import browse_tasks, preview_task, save_task, show_task, task_list, task_state
+from headway.scheduler.usecases.tasks import (
+    browse_tasks,
+    export,
+    preview_task,
+    save_task,
+    show_task,
+    task_list,
+    task_state,
+)
 from headway.scheduler.usecases.windows import browse_windows, edit_windows, release_window, window_change
 from tests.support.installation import Desk, task_named
 
@@ -95,6 +103,8 @@ ACTS = {
     "browse_tasks": Act(VIEW, lambda s, c, a: browse_tasks.browse_tasks(s, c, a, browse_tasks.TaskQuery())),
     "types_in_use": Act(VIEW, lambda s, c, a: browse_tasks.types_in_use(s, a)),
     "browse_log": Act(VIEW, lambda s, c, a: browse_log.browse_log(s, a, browse_log.LogQuery())),
+    "export_definitions": Act(VIEW, lambda s, c, a: export.export_definitions(s, a)),
+    "newest_of_log": Act(VIEW, lambda s, c, a: browse_log.newest_of_log(s, a, browse_log.LogQuery(), limit=1)),
     "run_report": Act(VIEW, lambda s, c, a: browse_log.run_report(s, a, 1)),
     "run_lines": Act(VIEW, lambda s, c, a: browse_log.run_lines(s, a, 1, browse_log.LineQuery())),
     "runs_of_task": Act(VIEW, lambda s, c, a: browse_log.runs_of_task(s, a, 1)),
@@ -145,7 +155,6 @@ APART = {
     "browse_audit": _READERS_OF_AUDIT,
     "actions_in_use": _READERS_OF_AUDIT,
     "all_of_audit": _READERS_OF_AUDIT,
-    "all_of_log": GRANTS[VIEW],
     "pages_of_log": GRANTS[VIEW],
     "all_lines": GRANTS[VIEW],
     "save_connection": GRANTS[MANAGE],
@@ -362,14 +371,13 @@ def test_the_audit_trail_takes_view_or_user_management(peopled: Desk, granted: f
 
 
 @pytest.mark.parametrize("granted", SETS)
-@pytest.mark.parametrize("name", ["all_of_audit", "all_of_log", "pages_of_log", "all_lines", "end_sessions"])
+@pytest.mark.parametrize("name", ["all_of_audit", "pages_of_log", "all_lines", "end_sessions"])
 def test_what_reads_page_by_page_and_what_ends_sessions_asks_too(
     peopled: Desk, name: str, granted: frozenset[Privilege]
 ) -> None:
     actor, engine = Actor("bob", granted), peopled.engine
     calls: dict[str, Callable[[], Any]] = {
         "all_of_audit": lambda: list(browse_audit.all_of_audit(engine, actor, browse_audit.AuditQuery())),
-        "all_of_log": lambda: list(browse_log.all_of_log(engine, actor, browse_log.LogQuery())),
         "pages_of_log": lambda: list(browse_log.pages_of_log(engine, actor, browse_log.LogQuery())),
         "all_lines": lambda: list(browse_log.all_lines(engine, actor, 1)),
         "end_sessions": lambda: _end_sessions(peopled, actor),

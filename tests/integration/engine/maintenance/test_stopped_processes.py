@@ -12,7 +12,7 @@ from headway.privileges import OPERATOR
 from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL, StoppedProcesses
 from headway.scheduler.execution.process_identity import ProcessIdentity, identify_self
 from headway.scheduler.store import workers
-from headway.scheduler.store.queries import run_history
+from headway.scheduler.store.queries import run_detail
 from headway.scheduler.store.run_writer import open_run_ledger
 from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, overview
 from tests.support.databases import url_of
@@ -39,7 +39,7 @@ def stop(process: ProcessIdentity) -> None:
 
 def lines(desk: Desk) -> list[str]:
     with reading(desk.engine) as session:
-        return [line.message for line in run_history.run_lines(session, id_of(desk.run("a")))]
+        return [line.message for line in run_detail.run_lines(session, id_of(desk.run("a")))]
 
 
 def test_it_is_told_after_a_minute_once_and_again_when_it_goes_on(running: Desk, process: ProcessIdentity) -> None:
