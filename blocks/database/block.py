@@ -178,7 +178,8 @@ class Database(Block):
         if found := open_tables(connection, self._denied()):
             raise DatabaseError(
                 f"The query was refused: the login of the database block could read {', '.join(found)}, which is among "
-                "its denied_tables. Give the block's url a login that may not (docs/settings.md, the block `ledger`)."
+                "its denied_tables. Give the block's url a login that may not "
+                "(docs/reference/settings.md, the block `ledger`)."
             )
 
     def _reading_engine(self) -> sa.Engine:

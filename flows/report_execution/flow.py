@@ -1,6 +1,6 @@
 """Report execution: a report is run for a time frame, and sent by mail, put on an SFTP server, or both.
 
-A report is a `.sql` file with a heading of its own (docs/reports.md). It only reads. Its relative time
+A report is a `.sql` file with a heading of its own (docs/howto/reports.md). It only reads. Its relative time
 frame is reckoned from the instant at which the run came due, so that a retry reports on the same time.
 
 Its counts: *processed* is the number of rows that the query gave (also where a PDF shows only the first of

@@ -153,4 +153,4 @@ HELPERS: dict[str, tuple[int, int, Callable[..., str]]] = {
     "local_weekday": (1, 2, _local_weekday),
     "share": (2, 2, _share),
 }
-"""By name: how many expressions it takes (least, most), and what it writes. docs/reports.md describes each."""
+"""By name: how many expressions it takes (least, most), and what it writes. docs/howto/reports.md describes each."""

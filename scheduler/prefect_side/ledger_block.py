@@ -63,7 +63,7 @@ def _reading_url(own: URL, known: dict[str, Any] | None) -> URL:
     log.warning(
         "the block `%s` has no database login of its own: %s may not create roles, or the server lets no new one in. "
         "Reports that somebody wrote about the ledger are refused until it has one: see "
-        "docs/settings.md",
+        "docs/reference/settings.md",
         LEDGER_BLOCK,
         own.username,
     )

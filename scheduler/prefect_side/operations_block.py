@@ -102,7 +102,7 @@ def warn_of_a_superuser(url: str) -> None:
             if connection.execute(rights).scalar():
                 log.warning(
                     "the login of the operations database %s is a superuser of PostgreSQL: SQL that people write could "
-                    "read everything on that server. Give it a login of its own: see docs/deployment.md",
+                    "read everything on that server. Give it a login of its own: see docs/howto/deployment.md",
                     shown_url(url),
                 )
     finally:

@@ -19,7 +19,7 @@ from tests.faults import clock, database, kill, postgres, prefect_server
 from tests.faults.many_workers import several_workers
 from tests.faults.restarting_postgres import restarting_postgres
 from tests.faults.stack import Stack
-from tests.faults.table import DOCUMENT, Line, as_markdown, rows_of, written
+from tests.faults.table import DOCUMENT, Line, Unexplained, as_markdown, rows_of, written
 from tests.simulation import forecast_against_life
 from tests.simulation.run import live_through
 from tests.simulation.scheduler import Installation
@@ -34,12 +34,15 @@ _MISHAPS = {
     "unheard": "commits not heard of",
     "prefect": "failed calls to Prefect",
 }
-_SFTP_TESTS = {
-    "test_sftp_cuts": "cuts before and after each protocol step, silence, lost answers, plans of up to four faults",
-    "test_sftp_delivery": "what a delivery promises, also to a receiver that takes the file at once",
-    "test_sftp_refusals": "full, quota, permission denied at each step",
-    "test_sftp_login": "changed host key, wrong credentials",
+SFTP_TESTS = {
+    "test_cuts": "cuts before and after each protocol step, silence, lost answers, plans of up to four faults",
+    "test_delivery": "what a delivery promises, also to a receiver that takes the file at once",
+    "test_refusals": "full, quota, permission denied at each step",
+    "test_login": "changed host key, wrong credentials",
 }
+
+
+SFTP_FOLDER = "tests/integration/blocks/sftp"
 
 
 def main() -> int:
@@ -52,11 +55,19 @@ def main() -> int:
             print(f"{'held' if line.holds else 'BROKEN':7} {line.fault} ({line.where}): {line.measured}", flush=True)
             lines.append(line)
         held = held and all(line.holds for line in lines)
-        new[part] = rows_of(part, lines)
+        new[part] = rows_of(part, lines, options.note)
         if options.write:  # at once: the next part may come to no end
-            DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), new, PARTS), encoding="utf-8")
+            _write(new)
     print("\n" + as_markdown(new, options.parts))
     return 0 if held else 1
+
+
+def _write(new: dict[str, list[str]]) -> None:
+    """Keep the rows in the document; it takes no broken row without a note."""
+    try:
+        DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), new, PARTS), encoding="utf-8")
+    except Unexplained as bare:
+        print(f"Not written. {bare}", file=sys.stderr, flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -69,7 +80,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dues", type=int, default=10_000, help="dues of the several workers (10000)")
     parser.add_argument("--tasks", type=int, default=300, help="tasks of the forecast (300)")
     parser.add_argument("--days", type=int, default=14, help="days of the forecast (14)")
-    parser.add_argument("--write", action="store_true", help="keep the rows in the table of docs/faults.md")
+    parser.add_argument("--write", action="store_true", help="keep the rows in the table of docs/measured/faults.md")
+    parser.add_argument("--note", default="", help="what a broken row says: what happened, and what mended it")
     options = parser.parse_args()
     options.parts = options.parts or list(PARTS)
     return options
@@ -166,7 +178,7 @@ def _database(options: argparse.Namespace) -> Iterator[Line]:
 
 
 def _sftp(options: argparse.Namespace) -> Iterator[Line]:
-    for name, fault in _SFTP_TESTS.items():
+    for name, fault in SFTP_TESTS.items():
         command = [
             sys.executable,
             "-m",
@@ -176,12 +188,12 @@ def _sftp(options: argparse.Namespace) -> Iterator[Line]:
             "addopts=",
             "-p",
             "no:warnings",
-            f"tests/integration/{name}.py",
+            f"{SFTP_FOLDER}/{name}.py",
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
         told = (done.stdout.strip().splitlines() or ["nothing"])[-1]
         counts = told.strip("= ").partition(" in ")[0]
-        yield Line(f"SFTP: {fault}", "asyncssh, OpenSSH", f"`{name}`: {counts}", done.returncode == 0)
+        yield Line(f"SFTP: {fault}", "asyncssh, OpenSSH", f"`blocks/sftp/{name}`: {counts}", done.returncode == 0)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {

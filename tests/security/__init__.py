@@ -1,1 +1,1 @@
-"""What somebody with bad intentions would try, by the hundred: docs/security.md has the threat model."""
+"""What somebody with bad intentions would try, by the hundred: docs/explanation/security.md has the threat model."""

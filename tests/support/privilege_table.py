@@ -1,4 +1,4 @@
-"""docs/privileges.md: every use case, what it takes, and by which entrances people get there.
+"""docs/reference/privileges.md: every use case, what it takes, and by which entrances people get there.
 
 Generated from what the tests of the three entrances are driven by, and from which command and which page imports
 which use case. `python -m tests.support.privilege_table` writes it anew.
@@ -23,7 +23,7 @@ from tests.integration.usecases.test_privileges import ACTS, APART, GRANTS
 from tests.security.test_entrances import COMMANDS
 from tests.support.project import PROJECT
 
-DOCUMENT = PROJECT / "docs" / "privileges.md"
+DOCUMENT = PROJECT / "docs" / "reference" / "privileges.md"
 WORDS = {
     Privilege.VIEW: "View",
     Privilege.MANAGE: "Task management",
@@ -35,9 +35,9 @@ _SHARED = {"ui", "words", "data", "configuration", "guard"}
 _OTHER_ADDRESS = {"tasks": "/", "task_log": "/log", "settings": "/configuration"}
 _HEAD = """# Who may do what, by which entrance
 
-Every use case asks for its privilege by itself, whichever way somebody comes. Below, for each single privilege: may
-whoever has no more than that (`yes`), or is it refused (`no`, exit code 3 on the command line)? Whoever has several may
-what any of them may. The operator of the machine, who calls `headway` without `--as`, may everything.
+Every use case checks its privilege itself, whatever the entrance. The table says for each single privilege whether it
+is enough (`yes`) or the use case refuses (`no`, exit code 3 on the command line). A user with several privileges may do
+what any of them allows. The operator of the machine, who calls `headway` without `--as`, may do everything.
 
 This page is written by `python -m tests.support.privilege_table`, from the tables that the tests of all entrances go
 through row by row; a test says so when it is out of date.

@@ -1,4 +1,4 @@
-"""The pictures of docs/operators.md, taken of the dashboard as it is.
+"""The pictures of docs/howto/operators.md, taken of the dashboard as it is.
 
     python -m tests.support.screenshots [--to docs/images] [--theme light] [--width 1280] [--all]
 

@@ -1,4 +1,4 @@
-"""A data team's own flow, as docs/task-types.md says it: deployed from its folder, then a task type like any other."""
+"""A data team's own flow, as docs/howto/task-types.md has it: deployed from its folder, then a task type."""
 
 import shutil
 import subprocess

@@ -62,7 +62,7 @@ def test_a_module_that_is_nowhere_fails_by_its_name(engine: EngineRoom) -> None:
 
 
 def test_the_twenty_lines_of_the_documentation_work(flow_prefect: None, tmp_path: Path) -> None:
-    page = (OWN_PREFECT_YAML.parent / "docs" / "task-types.md").read_text()
+    page = (OWN_PREFECT_YAML.parent / "docs" / "howto" / "task-types.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
     assert len([line for line in f"{code}{text}".splitlines() if line.strip()]) <= 20

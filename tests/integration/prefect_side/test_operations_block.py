@@ -120,4 +120,4 @@ def test_a_login_that_is_a_superuser_is_warned_of(postgres: sa.Engine, caplog: p
     warn_of_a_superuser(url_of(postgres).replace("postgres:", "data:", 1))
     assert not caplog.text
     warn_of_a_superuser(url_of(postgres))
-    assert "is a superuser of PostgreSQL" in caplog.text and "docs/deployment.md" in caplog.text
+    assert "is a superuser of PostgreSQL" in caplog.text and "docs/howto/deployment.md" in caplog.text

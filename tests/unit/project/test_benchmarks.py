@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks.__main__ import NAMES, README, written
+from benchmarks.__main__ import DOCUMENT, NAMES, written
 from benchmarks.table import Row, rows_of, show
 from tests.support.project import PROJECT
 
@@ -33,13 +33,13 @@ def test_a_benchmark_that_came_to_no_end_says_so() -> None:
 def test_rows_of_benchmarks_that_were_not_run_stay(capsys: pytest.CaptureFixture[str]) -> None:
     show([GOOD])
     output = capsys.readouterr().out
-    readme = README.read_text(encoding="utf-8")
-    once = written(readme, {"turn": rows_of("turn", output), "ledger": rows_of("ledger", output)})
+    document = DOCUMENT.read_text(encoding="utf-8")
+    once = written(document, {"turn": rows_of("turn", output), "ledger": rows_of("ledger", output)})
     again = written(once, {"turn": rows_of("turn", output.replace("41 ms", "43 ms"))})
     assert "\nMeasured on" not in again  # one machine for all rows would be stamped over those that did not run
     assert again == once.replace("| `turn` | a turn | 41 ms", "| `turn` | a turn | 43 ms")
-    assert again.partition("<!--")[0] == readme.partition("<!--")[0]
-    assert again.rpartition("-->")[2] == readme.rpartition("-->")[2]
+    assert again.partition("<!--")[0] == document.partition("<!--")[0]
+    assert again.rpartition("-->")[2] == document.rpartition("-->")[2]
 
 
 def test_a_row_says_its_day_and_its_machine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ def variables(*folders: str) -> set[str]:
 
 
 def test_every_variable_is_in_the_docs() -> None:
-    documented = set(OURS.findall((PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")))
+    documented = set(OURS.findall((PROJECT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")))
     assert variables(*SOURCES) <= documented
 
 
@@ -85,7 +85,7 @@ def test_secrets_stay_out_of_image_and_history(name: str) -> None:
 
 
 def test_the_proxy_example_passes_on_what_the_dashboard_asks_for() -> None:
-    docs = (PROJECT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    docs = (PROJECT / "docs" / "howto" / "deployment.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```nginx\n(.*?)```", docs, re.S)
     passed = dict(re.findall(r"proxy_set_header (\S+) (\S+);", example))
     assert passed.keys() == {"Host", "X-Forwarded-For", "X-Forwarded-Proto", "Upgrade", "Connection"}
