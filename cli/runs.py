@@ -53,13 +53,13 @@ def run(
 def _wait_for(run_id: int) -> None:
     """Follow the run to its end, telling when its state changes."""
     from headway.models.ledger.database import reading
-    from headway.models.ledger.tables import RunRow
+    from headway.scheduler.store.queries.runs_of_task import fresh_run
 
     database, pause = engine(), threading.Event()
     told = None
     while True:
         with reading(database) as session:
-            row = session.get(RunRow, run_id)
+            row = fresh_run(session, run_id)
         if row is None:
             raise Refused(f"run {run_id} is not in the ledger any more")
         state = SHOWN_AS[row.status]

@@ -20,6 +20,7 @@ from headway.models.ledger.tables import AuditRow, RunRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.privileges import require
+from headway.scheduler.store.queries.runs_of_task import fresh_run
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.usecases.log.browse_audit import AuditQuery, all_of_audit, browse_audit
 from headway.scheduler.usecases.log.browse_log import LogQuery, all_lines, pages_of_log
@@ -63,7 +64,7 @@ def run_text(request: Request) -> Response:
         return PlainTextResponse(str(error), 403)
     run_id = int(request.path_params["run"])
     with reading(engine()) as session:
-        if run_id > BIGGEST_ID or session.get(RunRow, run_id) is None:
+        if run_id > BIGGEST_ID or fresh_run(session, run_id) is None:
             return PlainTextResponse(f"There is no run {run_id}.", 404)
     return _file(f"run-{run_id}.txt", "text/plain", _text(signed_in.actor, run_id, _zone(signed_in)))
 

@@ -9,6 +9,7 @@ from headway.errors import Refused
 from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.rule import OVERRIDABLE, RuleId
+from headway.scheduler.store.tasks import task_of_uid
 from headway.scheduler.usecases.runs.run_now import Asked, run_now
 from headway.scheduler.usecases.tasks.show_task import TaskView, earliest_start
 from headway.scheduler.usecases.tasks.task_state import delete_task, set_state
@@ -43,7 +44,7 @@ def buttons(view: TaskView, zone: str) -> None:
 
 def task_of(session: Session, uid: int) -> TaskRow:
     """The task's row in this transaction. Refused where somebody has deleted it meanwhile."""
-    row = session.get(TaskRow, uid)
+    row = task_of_uid(session, uid)
     if row is None:
         raise Refused(f"task {uid} has been deleted meanwhile")
     return row

@@ -14,12 +14,12 @@ from headway.dashboard.define.parameter_form import Form
 from headway.dashboard.define.side import asks_for_confirmation, broken, difference, lint_card, preview_of
 from headway.dashboard.define.state import begins_with, forget, key, opened, put, version_at_opening
 from headway.errors import InvalidInput
-from headway.models.ledger.tables import TaskRow, id_of
+from headway.models.ledger.tables import id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import WindowPolicy
 from headway.scheduler.planning.definitions import LONGEST, ScheduleSection, TaskSection, explain
-from headway.scheduler.store.tasks import load_types, section
+from headway.scheduler.store.tasks import load_types, section, task_of_uid
 from headway.scheduler.usecases.tasks.apply import Applied
 from headway.scheduler.usecases.tasks.find_task import find_task
 from headway.scheduler.usecases.tasks.preview_task import Preview
@@ -161,7 +161,7 @@ def page() -> None:
     uid = ui.query_number("task")
     catalog = ui.fetch(lambda session, actor: ui.catalog(session))
     names = {one.uid: one.name for one in catalog.rows.values()}
-    row = ui.fetch(lambda session, actor: session.get(TaskRow, uid)) if uid is not None else None
+    row = ui.fetch(lambda session, actor: task_of_uid(session, uid)) if uid is not None else None
     if uid is not None and row is None:
         st.error(f"There is no task with UID {uid}: it was deleted, or the address is wrong.")
         return

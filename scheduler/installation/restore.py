@@ -10,11 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import delete, text
-
 from headway.errors import Refused
 from headway.models.ledger.database import make_engine, writing
-from headway.models.ledger.tables import SignInRow
 from headway.privileges import OPERATOR
 from headway.scheduler.installation.backup_folder import (
     ASIDE,
@@ -31,7 +28,8 @@ from headway.scheduler.installation.backup_folder import (
     write_manifest,
 )
 from headway.scheduler.installation.home_lock import MANIFEST, RESTORING, half_restored, not_in_use
-from headway.scheduler.store import audit
+from headway.scheduler.store import audit, sign_ins
+from headway.scheduler.store.transitions import skip_run_numbers
 
 RUN_NUMBERS_SKIPPED = 1_000_000
 """Run numbers left out after a restore: other systems may know those given since the back-up."""
@@ -153,11 +151,8 @@ def _begin_anew(ledger: Path, backup: Backup) -> None:
     engine = make_engine(f"sqlite:///{ledger}")
     try:
         with writing(engine) as session:
-            first = "INSERT INTO sqlite_sequence SELECT 'run', 0 WHERE 'run' NOT IN (SELECT name FROM sqlite_sequence)"
-            session.execute(text(first))  # SQLite makes the row at the first run only
-            skip = text("UPDATE sqlite_sequence SET seq = seq + :skipped WHERE name = 'run'")
-            session.execute(skip, {"skipped": RUN_NUMBERS_SKIPPED})
-            session.execute(delete(SignInRow))
+            skip_run_numbers(session, RUN_NUMBERS_SKIPPED)
+            sign_ins.delete_all_sessions(session)
             facts = {"made at": backup.made_at, "of": backup.home}
             audit.record(session, datetime.now(UTC), OPERATOR, "restore", "HEADWAY_HOME", after=facts)
         with engine.connect() as connection:

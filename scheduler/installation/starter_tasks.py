@@ -1,15 +1,14 @@
 """Tasks that a new installation has ready to switch on. They are made once: what somebody deletes stays deleted."""
 
 from sqlalchemy import Engine
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.models.ledger.database import writing
-from headway.models.ledger.tables import TaskRow
 from headway.models.values.actor import Actor, Privilege
 from headway.scheduler.planning.definitions import Definitions, ScheduleSection, TaskSection
 from headway.scheduler.store import settings
-from headway.scheduler.store.tasks import load_types
+from headway.scheduler.store.tasks import load_types, task_named
 from headway.scheduler.usecases.tasks.apply import apply
 
 FIRST_START = Actor("headway up", frozenset(Privilege))
@@ -43,7 +42,7 @@ def offer_tasks(engine: Engine, clock: Clock) -> list[str]:
 
 def _make(session: Session, clock: Clock, section: TaskSection) -> bool:
     """False where there is a task of that name already."""
-    if session.exec(select(TaskRow.uid).where(TaskRow.name == section.name)).first() is not None:
+    if task_named(session, section.name) is not None:
         return False
     one = Definitions.model_construct(settings=None, windows=None, tasks=[section])
     return not apply(session, clock, FIRST_START, one).errors

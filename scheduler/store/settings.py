@@ -1,14 +1,14 @@
 """Stored settings, windows and releases."""
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlmodel import Session, col, delete, select
 
-from headway.models.ledger.tables import ReleaseRow, SettingRow, WindowRow, id_of
-from headway.models.values.window import DEFAULT_WINDOWS
+from headway.models.ledger.tables import ReleaseRow, SettingRow, TaskRow, WindowRow, id_of
+from headway.models.values.window import DEFAULT_WINDOWS, WindowPolicy
 from headway.scheduler.planning.definitions import DAYS, SettingsSection, WindowSection
 
 _VERSION = "definitions_version"
@@ -138,3 +138,50 @@ def _save_releases(session: Session, window_id: int, window: WindowSection, by: 
         if day not in stored:
             session.add(ReleaseRow(window_id=window_id, day=day, released_by=by, released_at=now))
     session.flush()
+
+
+def window_named(session: Session, name: str) -> WindowRow | None:
+    """The window of that name."""
+    return session.exec(select(WindowRow).where(WindowRow.name == name)).first()
+
+
+def rename_window(session: Session, name: str, new: str) -> None:
+    """Give the window another name; its releases stay."""
+    row = session.exec(select(WindowRow).where(WindowRow.name == name)).one()
+    row.name = new
+    session.add(row)
+    session.flush()
+
+
+def remove_window(session: Session, name: str) -> None:
+    """The window is gone, its releases too."""
+    row = session.exec(select(WindowRow).where(WindowRow.name == name)).one()
+    session.exec(delete(ReleaseRow).where(col(ReleaseRow.window_id) == row.id))
+    session.delete(row)
+    session.flush()
+
+
+def is_released(session: Session, window_id: int, day: date) -> bool:
+    """Whether the occurrence that begins on that local day was given back."""
+    return session.get(ReleaseRow, (window_id, day)) is not None
+
+
+def set_released(session: Session, window_id: int, day: date, released: bool, by: str, now: datetime) -> None:
+    """Give the occurrence back, or reserve it again; it is not so already."""
+    if released:
+        session.add(ReleaseRow(window_id=window_id, day=day, released_by=by, released_at=now))
+    else:
+        session.delete(session.get_one(ReleaseRow, (window_id, day)))
+
+
+def released_by(session: Session) -> dict[tuple[str, date], str]:
+    """Who gave back which occurrence: by the window's name and the local day of its start."""
+    names = {row.id: row.name for row in session.exec(select(WindowRow)).all()}
+    rows = session.exec(select(ReleaseRow)).all()
+    return {(names[row.window_id], row.day): row.released_by for row in rows}
+
+
+def tasks_that_require_a_window(session: Session) -> list[str]:
+    """The names of the tasks that must run in a maintenance window, but for historical ones."""
+    names = select(TaskRow.name).where(TaskRow.window == WindowPolicy.REQUIRE, col(TaskRow.historical).is_(False))
+    return list(session.exec(names.order_by(col(TaskRow.uid))).all())

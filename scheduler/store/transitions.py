@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
@@ -112,3 +113,12 @@ def _with_defaults(facts: dict[str, Any]) -> dict[str, Any]:
         "message": "",
         **facts,
     }
+
+
+def skip_run_numbers(session: Session, count: int) -> None:
+    """On SQLite: the next run's ID is that much higher, for a restored ledger must not give an ID twice."""
+    # SQLite makes the row at the first run only.
+    first = "INSERT INTO sqlite_sequence SELECT 'run', 0 WHERE 'run' NOT IN (SELECT name FROM sqlite_sequence)"
+    session.execute(sa.text(first))
+    skip = sa.text("UPDATE sqlite_sequence SET seq = seq + :skipped WHERE name = 'run'")
+    session.execute(skip, {"skipped": count})

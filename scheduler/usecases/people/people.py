@@ -4,24 +4,24 @@ import secrets
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import InvalidInput, NobodyThere, Refused
-from headway.models.ledger.tables import GrantRow, UserRow, id_of
+from headway.models.ledger.tables import UserRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
-from headway.scheduler.store import audit
+from headway.scheduler.store import accounts, audit
 
 PASSWORDS = PasswordHash((Argon2Hasher(time_cost=2, memory_cost=19_456, parallelism=1),))  # as OWASP advises
 
 
 def actor_named(session: Session, name: str) -> Actor:
     """The user as somebody who acts. NobodyThere for an unknown or locked one."""
-    user = session.exec(select(UserRow).where(UserRow.name == name)).first()
+    user = accounts.user_named(session, name)
     if user is None or user.locked_at is not None:
         raise NobodyThere(name, locked=user is not None)
-    return Actor(user.name, frozenset(_privileges(session, user)), user.id)
+    return Actor(user.name, frozenset(accounts.privileges_of(session, user)), user.id)
 
 
 def add_user(session: Session, clock: Clock, actor: Actor, name: str) -> str:
@@ -29,11 +29,11 @@ def add_user(session: Session, clock: Clock, actor: Actor, name: str) -> str:
     require(actor, Privilege.USERS)
     if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > 100:
         raise InvalidInput(f"user name {name!r}: give 1 to 100 printable characters without spaces around them")
-    if session.exec(select(UserRow).where(UserRow.name == name)).first() is not None:
+    if accounts.user_named(session, name) is not None:
         raise Refused(f"there is a user '{name}' already")
     password = secrets.token_urlsafe(12)
     now = clock.now()
-    session.add(UserRow(name=name, password_hash=PASSWORDS.hash(password), created_at=now))
+    accounts.add_user(session, name, PASSWORDS.hash(password), now)
     audit.record(session, now, actor, "add user", f"user '{name}'", after={"privileges": []})
     return password
 
@@ -41,18 +41,17 @@ def add_user(session: Session, clock: Clock, actor: Actor, name: str) -> str:
 def users(session: Session, actor: Actor) -> list[tuple[UserRow, list[Privilege]]]:
     """Every user with the privileges granted."""
     require(actor, Privilege.USERS)
-    rows = session.exec(select(UserRow).order_by(col(UserRow.name))).all()
-    return [(row, sorted(_privileges(session, row))) for row in rows]
+    return [(row, sorted(accounts.privileges_of(session, row))) for row in accounts.all_users(session)]
 
 
 def grant(session: Session, clock: Clock, actor: Actor, name: str, privilege: Privilege) -> bool:
     """Give a privilege; False if the user had it."""
     require(actor, Privilege.USERS)
     user = _user(session, name)
-    before = sorted(_privileges(session, user))
+    before = sorted(accounts.privileges_of(session, user))
     if privilege in before:
         return False
-    session.add(GrantRow(user_id=id_of(user), privilege=privilege))
+    accounts.add_grant(session, user, privilege)
     _record(session, clock, actor, "grant privilege", name, before, sorted([*before, privilege]))
     return True
 
@@ -61,34 +60,21 @@ def revoke(session: Session, clock: Clock, actor: Actor, name: str, privilege: P
     """Take a privilege; False if the user did not have it. Refused: removing the last user manager."""
     require(actor, Privilege.USERS)
     user = _user(session, name)
-    before = sorted(_privileges(session, user))
+    before = sorted(accounts.privileges_of(session, user))
     if privilege not in before:
         return False
-    if privilege is Privilege.USERS and not user_managers(session) - {user.id}:
+    if privilege is Privilege.USERS and not accounts.user_managers(session) - {user.id}:
         raise Refused(f"'{name}' is the last user manager; make somebody else one first")
-    session.delete(session.get(GrantRow, (user.id, privilege)))
+    accounts.remove_grant(session, user, privilege)
     _record(session, clock, actor, "revoke privilege", name, before, [one for one in before if one != privilege])
     return True
 
 
-def user_managers(session: Session) -> set[int | None]:
-    """The IDs of the user managers who can sign in.
-
-    All managers' rows are locked for the transaction, so that two who disempower each other at once do not both see
-    the other one left.
-    """
-    held = select(GrantRow.user_id).where(GrantRow.privilege == Privilege.USERS).with_for_update()
-    managers = set(session.exec(held).all())
-    able = select(UserRow.id).where(col(UserRow.id).in_(managers), col(UserRow.locked_at).is_(None)).with_for_update()
-    return set(session.exec(able).all())
-
-
 def first_admin(session: Session, clock: Clock, actor: Actor) -> str | None:
     """On a new installation: the user `admin` with every privilege, and its one-time password; else None."""
-    if session.exec(select(UserRow)).first() is not None:
+    if not accounts.is_empty(session):
         return None
     password = add_user(session, clock, actor, "admin")
-    session.flush()
     for privilege in Privilege:
         grant(session, clock, actor, "admin", privilege)
     return password
@@ -115,12 +101,7 @@ def _record(
 
 
 def _user(session: Session, name: str) -> UserRow:
-    user = session.exec(select(UserRow).where(UserRow.name == name)).first()
+    user = accounts.user_named(session, name)
     if user is None:
         raise InvalidInput(f"there is no user '{name}'; `headway user list` lists them")
     return user
-
-
-def _privileges(session: Session, user: UserRow) -> list[Privilege]:
-    rows = session.exec(select(GrantRow).where(GrantRow.user_id == user.id)).all()
-    return [row.privilege for row in rows]

@@ -10,18 +10,17 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlalchemy import Engine
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import InvalidInput
-from headway.models.ledger.database import count_changed, reading, writing
-from headway.models.ledger.tables import GrantRow, SignInRow, SignInThrottleRow, UserRow
+from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import UserRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.planning.local_time import zone
-from headway.scheduler.store import audit
+from headway.scheduler.store import accounts, audit, sign_ins
 from headway.scheduler.usecases.people.people import PASSWORDS
 from headway.text import storable
 
@@ -33,7 +32,6 @@ LOCKED_OUT_AFTER = {"user": 10, "address": 50}
 LOCK_OUT = timedelta(minutes=15)
 _FORGET = timedelta(hours=1)
 _RENEW_EVERY = timedelta(minutes=1)
-_KEEP_ENDED = timedelta(days=30)
 _NOBODY = PASSWORDS.hash(secrets.token_urlsafe(16))
 """Verified against where there is no such user, so that the answer takes as long as for one that exists."""
 
@@ -84,7 +82,7 @@ def sign_in(engine: Engine, clock: Clock, name: str, password: str, address: str
     if wait is not None:
         return _too_many(wait)
     with reading(engine) as session:
-        user = session.exec(select(UserRow).where(UserRow.name == name)).first()
+        user = accounts.user_named(session, name)
     right = _matches(password, user)
     if user is None or not right:
         return Denied("The user name or the password is wrong.")
@@ -104,7 +102,7 @@ def sign_in_known(engine: Engine, clock: Clock, name: str, address: str, by: str
     """
     now, name = clock.now(), storable(name)
     with writing(engine) as session:
-        user = session.exec(select(UserRow).where(UserRow.name == name)).first()
+        user = accounts.user_named(session, name)
         if user is None:
             return Denied(f"You are '{name}' at the provider, but there is no such user here. A user manager adds it.")
         if user.locked_at is not None:
@@ -121,16 +119,12 @@ def sign_in_known(engine: Engine, clock: Clock, name: str, address: str, by: str
 
 def look_up(session: Session, clock: Clock, key: str) -> SignedIn | None:
     """The live session of that key, with its user's privileges as they are now; None if it is over."""
-    found = session.exec(
-        select(SignInRow, UserRow)
-        .join(UserRow, col(UserRow.id) == SignInRow.user_id)
-        .where(SignInRow.token_hash == key)
-    ).first()
+    found = sign_ins.session_of_key(session, key)
     if found is None:
         return None
     row, user = found
     now = clock.now()
-    privileges = _privileges(session, user)
+    privileges = accounts.privileges_of(session, user)
     over = row.ended_at is not None or now - row.seen_at > IDLE or now - row.created_at > LONGEST
     if over or user.locked_at is not None or row.stamp != _stamp(user, privileges):
         return None
@@ -142,17 +136,11 @@ def renew(engine: Engine, clock: Clock, key: str) -> None:
     """A person did something: the idle time begins anew (noted at most once a minute)."""
     now = clock.now()
     with reading(engine) as session:
-        seen_at = session.exec(select(SignInRow.seen_at).where(SignInRow.token_hash == key)).first()
+        seen_at = sign_ins.seen_at(session, key)
     if seen_at is None or now - seen_at < _RENEW_EVERY:
         return
     with writing(engine) as session:
-        session.execute(
-            update(SignInRow)
-            .where(
-                col(SignInRow.token_hash) == key, col(SignInRow.ended_at).is_(None), col(SignInRow.seen_at) > now - IDLE
-            )
-            .values(seen_at=now)
-        )
+        sign_ins.renew_session(session, key, now, idle_since=now - IDLE)
 
 
 def sign_out(engine: Engine, clock: Clock, key: str) -> bool:
@@ -162,7 +150,7 @@ def sign_out(engine: Engine, clock: Clock, key: str) -> bool:
         signed_in = look_up(session, clock, key)
         if signed_in is None:
             return False
-        _end(session, now, key=key)
+        sign_ins.end_sessions(session, now, key=key)
         name = signed_in.actor.name
         audit.record(session, now, signed_in.actor, "sign out", f"user '{name}'")
     return True
@@ -178,7 +166,7 @@ def change_password(engine: Engine, clock: Clock, key: str, old: str, new: str, 
         name = signed_in.actor.name
         keys = _throttle_keys(name, address)
         wait = _admit(session, now, keys, name, address)
-        user = session.get(UserRow, signed_in.actor.user_id)
+        user = accounts.user_of_id(session, signed_in.actor.user_id)
     if wait is not None:
         return _too_many(wait)
     if not _matches(old, user):
@@ -190,12 +178,12 @@ def change_password(engine: Engine, clock: Clock, key: str, old: str, new: str, 
     hashed = PASSWORDS.hash(new)
     with writing(engine) as session:
         _take_back(session, keys)
-        user = session.get(UserRow, signed_in.actor.user_id)
+        user = accounts.user_of_id(session, signed_in.actor.user_id)
         if user is None or look_up(session, clock, key) is None:
             return Denied("You are signed out. Sign in again.")
         user.password_hash, user.must_change_password = hashed, False
         session.add(user)
-        _end(session, now, user_id=user.id)
+        sign_ins.end_sessions(session, now, user_id=user.id)
         session.flush()
         audit.record(session, now, signed_in.actor, "change password", f"user '{name}'")
         return _open(session, now, user, address)
@@ -218,18 +206,13 @@ def set_timezone(session: Session, key: str, timezone: str) -> None:
         zone(timezone)
     except ValueError as error:
         raise InvalidInput(str(error)) from None
-    session.execute(update(SignInRow).where(col(SignInRow.token_hash) == key).values(timezone=timezone))
+    sign_ins.set_zone(session, key, timezone)
 
 
 def active_sessions(session: Session, clock: Clock, actor: Actor) -> list[ActiveSession]:
     """Every live session, the newest first."""
     require(actor, Privilege.USERS)
-    rows = session.exec(
-        select(SignInRow, UserRow.name)
-        .join(UserRow, col(UserRow.id) == SignInRow.user_id)
-        .where(col(SignInRow.ended_at).is_(None), col(SignInRow.seen_at) > clock.now() - IDLE)
-        .order_by(col(SignInRow.id).desc())
-    ).all()
+    rows = sign_ins.sessions_since(session, clock.now() - IDLE)
     live = [(row, name) for row, name in rows if look_up(session, clock, row.token_hash) is not None]
     return [ActiveSession(name, row.address, row.created_at, row.seen_at) for row, name in live]
 
@@ -237,11 +220,11 @@ def active_sessions(session: Session, clock: Clock, actor: Actor) -> list[Active
 def end_sessions(session: Session, clock: Clock, actor: Actor, user_id: int) -> int:
     """Sign a user out everywhere; how many sessions that ended."""
     require(actor, Privilege.USERS)
-    user = session.get(UserRow, user_id)
+    user = accounts.user_of_id(session, user_id)
     if user is None:
         raise InvalidInput(f"there is no user with the ID {user_id}")
     now = clock.now()
-    count = _end(session, now, user_id=user_id)
+    count = sign_ins.end_sessions(session, now, user_id=user_id)
     if count:
         audit.record(session, now, actor, "end sessions", f"user '{user.name}'", after={"sessions": count})
     return count
@@ -258,33 +241,9 @@ def _matches(password: str, user: UserRow | None) -> bool:
 def _open(session: Session, now: datetime, user: UserRow, address: str) -> str:
     assert user.id is not None
     token = secrets.token_urlsafe(32)
-    session.execute(delete(SignInRow).where(col(SignInRow.seen_at) < now - _KEEP_ENDED))
-    last = session.exec(
-        select(SignInRow.timezone).where(SignInRow.user_id == user.id).order_by(col(SignInRow.id).desc())
-    ).first()
-    session.add(
-        SignInRow(
-            token_hash=key_of(token),
-            user_id=user.id,
-            stamp=_stamp(user, _privileges(session, user)),
-            address=address,
-            timezone=last,
-            created_at=now,
-            seen_at=now,
-        )
-    )
+    stamp = _stamp(user, accounts.privileges_of(session, user))
+    sign_ins.add_session(session, token_hash=key_of(token), user_id=user.id, stamp=stamp, address=address, now=now)
     return token
-
-
-def _end(session: Session, now: datetime, *, key: str | None = None, user_id: int | None = None) -> int:
-    statement = update(SignInRow).where(col(SignInRow.ended_at).is_(None)).values(ended_at=now)
-    which = col(SignInRow.token_hash) == key if key is not None else col(SignInRow.user_id) == user_id
-    return count_changed(session, statement.where(which))
-
-
-def _privileges(session: Session, user: UserRow) -> list[Privilege]:
-    rows = session.exec(select(GrantRow.privilege).where(GrantRow.user_id == user.id)).all()
-    return [Privilege(one) for one in rows]
 
 
 def _stamp(user: UserRow, privileges: list[Privilege]) -> str:
@@ -307,35 +266,19 @@ def _admit(session: Session, now: datetime, keys: dict[str, str], name: str, add
     """Count an attempt as failed in advance; or how long to wait, where too many failed before it."""
     rows = {}
     for kind, key in keys.items():
-        rows[kind] = row = _counted(session, now, key)
+        rows[kind] = row = sign_ins.counted_attempts(session, now, key)
         if row.blocked_until > now:  # an address that has to wait gets no more names counted
             return row.blocked_until - now
     for kind, row in rows.items():
         failures = 1 if row.last_at < now - _FORGET else row.failures + 1
         row.failures, row.last_at, row.blocked_until = failures, now, now + _delay(kind, failures)
         if failures == LOCKED_OUT_AFTER[kind]:
-            known = session.exec(select(UserRow.id).where(UserRow.name == name)).first() is not None
+            known = accounts.user_named(session, name) is not None
             who = f"user '{name}'" if known else "an unknown user name"  # which may be somebody's password
             subject = who if kind == "user" else f"address {address}"
             audit.record(session, now, Actor("sign-in"), "lock out", subject, after={"failures": failures})
-    session.flush()
-    old = select(SignInThrottleRow.key).where(SignInThrottleRow.last_at < now - _FORGET)
-    unused = old.with_for_update(skip_locked=True)  # two attempts that wait for each other's old rows end in an error
-    session.execute(delete(SignInThrottleRow).where(col(SignInThrottleRow.key).in_(unused)))
+    sign_ins.forget_attempts(session, now - _FORGET)
     return None
-
-
-def _counted(session: Session, now: datetime, key: str) -> SignInThrottleRow:
-    """The row of that key, made where there is none, and nobody else's until the transaction ends.
-
-    In one statement: of two first attempts at once, on PostgreSQL both would find no row to lock.
-    """
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    made = dialect.insert(SignInThrottleRow).values(key=key, failures=0, last_at=now, blocked_until=now)
-    kept = made.on_conflict_do_update(index_elements=["key"], set_={"failures": col(SignInThrottleRow.failures)})
-    found = kept.returning(SignInThrottleRow)
-    row: SignInThrottleRow = session.execute(found, execution_options={"populate_existing": True}).scalar_one()
-    return row
 
 
 def _delay(kind: str, failures: int) -> timedelta:
@@ -348,14 +291,8 @@ def _delay(kind: str, failures: int) -> timedelta:
 
 
 def _take_back(session: Session, keys: dict[str, str]) -> None:
-    """The password was right: the user's count goes, the address loses only this attempt.
-
-    The rows in the same order as where they are counted, or each of two attempts could wait for the other.
-    """
-    key, failures = col(SignInThrottleRow.key), col(SignInThrottleRow.failures)
-    forgiven = {"failures": failures - 1, "blocked_until": SignInThrottleRow.last_at}
-    session.execute(update(SignInThrottleRow).where(key == keys["address"]).values(forgiven))
-    session.execute(delete(SignInThrottleRow).where(key == keys["user"]))
+    """The password was right: this attempt was no failure."""
+    sign_ins.take_attempt_back(session, address_key=keys["address"], user_key=keys["user"])
 
 
 def _too_many(wait: timedelta) -> Denied:

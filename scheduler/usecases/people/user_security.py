@@ -9,8 +9,8 @@ from headway.errors import InvalidInput, Refused
 from headway.models.ledger.tables import UserRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
-from headway.scheduler.store import audit
-from headway.scheduler.usecases.people.people import PASSWORDS, user_managers
+from headway.scheduler.store import accounts, audit
+from headway.scheduler.usecases.people.people import PASSWORDS
 
 
 def reset_password(session: Session, clock: Clock, actor: Actor, user_id: int) -> str:
@@ -37,7 +37,7 @@ def set_locked(session: Session, clock: Clock, actor: Actor, user_id: int, locke
         return False
     if locked and user.id == actor.user_id:
         raise Refused("you cannot lock yourself; another user manager can")
-    if locked and user_managers(session) == {user_id}:
+    if locked and accounts.user_managers(session) == {user_id}:
         raise Refused(f"'{user.name}' is the last user manager; make somebody else one first")
     now = clock.now()
     user.locked_at = now if locked else None
@@ -49,7 +49,7 @@ def set_locked(session: Session, clock: Clock, actor: Actor, user_id: int, locke
 
 
 def _user(session: Session, user_id: int) -> UserRow:
-    user = session.get(UserRow, user_id)
+    user = accounts.user_of_id(session, user_id)
     if user is None:
         raise InvalidInput(f"there is no user with the ID {user_id}")
     return user

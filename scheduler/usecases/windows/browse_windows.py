@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from headway.clock import Clock
-from headway.models.ledger.tables import ReleaseRow, WindowRow
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.window import Window
 from headway.privileges import require
 from headway.scheduler.planning.definitions import WindowSection
 from headway.scheduler.planning.windows import occurrences_of
-from headway.scheduler.store.settings import load_windows
+from headway.scheduler.store.settings import load_windows, released_by
 from headway.scheduler.store.tasks import Catalog, load_catalog
 
 _AHEAD = timedelta(days=400)
@@ -46,7 +45,7 @@ def coming_occurrences(
     require(actor, Privilege.VIEW)
     now = clock.now()
     catalog = load_catalog(session, catalog)
-    released = _released(session)
+    released = released_by(session)
     found = []
     for window in catalog.resolved.calendar.windows:
         ahead = timedelta(days=count * 7 + 8)
@@ -62,9 +61,3 @@ def coming_occurrences(
             for one in occurrences
         ]
     return sorted(found, key=lambda one: (one.start, one.window.name))[:count]
-
-
-def _released(session: Session) -> dict[tuple[str, date], str]:
-    names = {row.id: row.name for row in session.exec(select(WindowRow)).all()}
-    rows = session.exec(select(ReleaseRow)).all()
-    return {(names[row.window_id], row.day): row.released_by for row in rows}

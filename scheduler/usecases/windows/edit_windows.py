@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import InvalidInput, Refused
-from headway.models.ledger.tables import ReleaseRow, TaskRow, WindowRow
 from headway.models.values.actor import Actor, Privilege
-from headway.models.values.window import WindowPolicy
 from headway.privileges import require
 from headway.scheduler.planning.definitions import DAYS, WindowSection, explain
 from headway.scheduler.store import audit, settings
@@ -47,10 +45,7 @@ def save_window(
     if opened is None:
         windows.append(section)
     elif opened.name != section.name:
-        row = _row(session, opened.name)
-        row.name = section.name
-        session.add(row)
-        session.flush()
+        settings.rename_window(session, opened.name, section.name)
     now = clock.now()
     settings.save_windows(session, windows, actor.name, now)
     settings.definitions_changed(session)
@@ -73,17 +68,10 @@ def delete_window(session: Session, clock: Clock, actor: Actor, opened: WindowSe
         raise Refused(_overtaken(opened.name))
     if len(stored) == 1:
         _no_task_needs_one(session, opened.name)
-    row = _row(session, opened.name)
-    session.exec(delete(ReleaseRow).where(col(ReleaseRow.window_id) == row.id))
-    session.delete(row)
-    session.flush()
+    settings.remove_window(session, opened.name)
     settings.definitions_changed(session)
     audit.record(session, clock.now(), actor, "delete window", f"window '{opened.name}'", before=_facts(opened))
     return True
-
-
-def _row(session: Session, name: str) -> WindowRow:
-    return session.exec(select(WindowRow).where(WindowRow.name == name)).one()
 
 
 def _overtaken(name: str) -> str:
@@ -92,8 +80,7 @@ def _overtaken(name: str) -> str:
 
 def _no_task_needs_one(session: Session, name: str) -> None:
     """L4 of the lint, before it comes true."""
-    statement = select(TaskRow.name).where(TaskRow.window == WindowPolicy.REQUIRE, col(TaskRow.historical).is_(False))
-    needy = session.exec(statement.order_by(col(TaskRow.uid))).all()
+    needy = settings.tasks_that_require_a_window(session)
     if needy:
         more = f" and {len(needy) - 1} more" if len(needy) > 1 else ""
         raise InvalidInput(

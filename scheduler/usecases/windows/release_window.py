@@ -2,11 +2,10 @@
 
 from datetime import date
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from headway.clock import Clock
 from headway.errors import InvalidInput
-from headway.models.ledger.tables import ReleaseRow, WindowRow
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.planning.definitions import DAYS
@@ -20,7 +19,7 @@ def release_window(
     """Give back the occurrence that begins on that local day, or reserve it again; False if it was so already."""
     require(actor, Privilege.MANAGE)
     settings.begin_edit(session)
-    window = session.exec(select(WindowRow).where(WindowRow.name == name)).first()
+    window = settings.window_named(session, name)
     if window is None or window.id is None:
         raise InvalidInput(f"there is no maintenance window '{name}'")
     if day.weekday() not in window.days:
@@ -29,14 +28,10 @@ def release_window(
     section = next(one for one in settings.load_windows(session) if one.name == name)
     if occurrence_on(section.window(settings.load_settings(session).timezone), day) is None:
         raise InvalidInput(f"'{name}' has no occurrence on {day:%a %Y-%m-%d}: a clock change swallows it")
-    row = session.get(ReleaseRow, (window.id, day))
-    if (row is None) is reserve:
+    if settings.is_released(session, window.id, day) is not reserve:
         return False
     now = clock.now()
-    if row is None:
-        session.add(ReleaseRow(window_id=window.id, day=day, released_by=actor.name, released_at=now))
-    else:
-        session.delete(row)
+    settings.set_released(session, window.id, day, not reserve, actor.name, now)
     settings.definitions_changed(session)
     action = "reserve window" if reserve else "release window"
     before, after = {"released": reserve}, {"released": not reserve}

@@ -220,8 +220,8 @@ def test_a_type_that_does_not_exist_is_an_error(quick_desk: Desk) -> None:
 
 
 def test_it_goes_in_small_steps_and_says_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headway.scheduler.usecases.log.purge.CHUNK_RUNS", 2)
-    monkeypatch.setattr("headway.scheduler.usecases.log.purge.CHUNK_LINES", 2)
+    monkeypatch.setattr("headway.scheduler.store.purging.CHUNK_RUNS", 2)
+    monkeypatch.setattr("headway.scheduler.store.purging.CHUNK_LINES", 2)
     _history(desk)
     told: list[tuple[int, int]] = []
 
@@ -237,7 +237,7 @@ def test_it_goes_in_small_steps_and_says_how_far_it_is(desk: Desk, monkeypatch: 
 
 
 def test_a_purge_that_was_interrupted_is_finished_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headway.scheduler.usecases.log.purge.CHUNK_RUNS", 1)
+    monkeypatch.setattr("headway.scheduler.store.purging.CHUNK_RUNS", 1)
     _history(desk)
 
     def killed(_seconds: float) -> None:
