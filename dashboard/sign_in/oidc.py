@@ -1,33 +1,37 @@
-"""Signing in at an OpenID provider: the authorization code flow with PKCE, state and nonce.
+"""Signing in at an OpenID provider: the authorization code flow with PKCE, state and nonce, by Authlib.
 
 Streamlit's own `st.login` is not used: it would keep an identity beside the session that the guard knows. Here the
-provider's answer only opens an ordinary session, of a user whom a user manager has added before.
+provider's answer only opens an ordinary session, for a user that a user manager has added before.
 
-The ID token comes straight from the provider's token endpoint over TLS, which stands in for checking its signature
-(OpenID Connect Core 1.0, 3.1.3.7, 6); that is why plain HTTP is taken from this machine only.
+Each sign-in asks for the provider's metadata and keys anew, so a provider may change its keys at any time.
 """
 
 import base64
 import binascii
-import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
+from authlib.common.errors import AuthlibBaseError
+from authlib.oauth2 import OAuth2Client
+
+from headway.dashboard.sign_in.id_token import NotForThisSignIn, checked_claims
 
 _TIMEOUT_SECONDS = 10
-_SKEW_SECONDS = 60
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NO_ANSWER = "The provider does not answer. Try again, or sign in by password."
 
 
 class OidcError(Exception):
-    """The provider's answer is no sign-in; the message is for the person who tried."""
+    """The provider's answer is no sign-in; the message is for the person who tries to sign in."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -44,7 +48,10 @@ class Provider:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to the provider and back; kept in a cookie of the browser that began it."""
+    """One way to the provider and back; kept in a cookie of the browser that began it.
+
+    following: the page that the browser wanted.
+    """
 
     state: str
     nonce: str
@@ -62,15 +69,17 @@ class Attempt:
 
     @classmethod
     def of_text(cls, text: str) -> "Attempt | None":
+        """The attempt that a cookie holds; None for any other text."""
         try:
             found = json.loads(base64.urlsafe_b64decode(text.encode()))
-            return cls(*(str(one) for one in found)) if len(found) == 4 else None
+            attempt = cls(*(str(one) for one in found)) if len(found) == 4 else None
         except (ValueError, binascii.Error, TypeError):
             return None
+        return attempt if attempt and attempt.state and attempt.nonce and attempt.verifier else None
 
 
 def provider() -> Provider | None:
-    """The configured one; None where nobody has configured any. ValueError for half a configuration."""
+    """The configured one; None where none is configured. ValueError for half a configuration."""
     issuer = os.environ.get("HEADWAY_OIDC_ISSUER", "").rstrip("/")
     if not issuer:
         return None
@@ -93,32 +102,26 @@ def provider() -> Provider | None:
 
 def way_there(provider: Provider, attempt: Attempt, redirect_url: str) -> str:
     """Where the browser goes to sign in. OidcError where the provider does not answer."""
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(attempt.verifier.encode()).digest()).rstrip(b"=").decode()
-    asked = {
-        "response_type": "code",
-        "client_id": provider.client_id,
-        "redirect_uri": redirect_url,
-        "scope": provider.scope,
-        "state": attempt.state,
-        "nonce": attempt.nonce,
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-    }
-    return f"{_endpoint(provider, 'authorization_endpoint')}?{urlencode(asked)}"
+    with _client(provider, redirect_url) as client:
+        endpoint = _url_of(_metadata(client.session, provider), "authorization_endpoint")
+        url, _ = client.create_authorization_url(
+            endpoint, state=attempt.state, code_verifier=attempt.verifier, nonce=attempt.nonce
+        )
+    return str(url)
 
 
 def user_name(provider: Provider, attempt: Attempt, code: str, redirect_url: str, now: datetime) -> str:
-    """The name that the provider vouches for. OidcError where it vouches for none."""
-    asked = {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": redirect_url,
-        "code_verifier": attempt.verifier,
-    }
-    credentials = httpx.BasicAuth(provider.client_id, provider.client_secret)
-    answer = _ask("POST", _endpoint(provider, "token_endpoint"), data=asked, auth=credentials)
-    claims = _claims(answer.get("id_token"))
-    _check(provider, attempt, claims, now)
+    """The user's name that the provider's signed ID token states. OidcError where there is no such token."""
+    with _client(provider, redirect_url) as client:
+        metadata = _metadata(client.session, provider)
+        token = _token(client, provider, _url_of(metadata, "token_endpoint"), attempt, code)
+        keys = _ask(client.session, _url_of(metadata, "jwks_uri"))
+    try:
+        claims = checked_claims(
+            token, keys, issuer=provider.issuer, client_id=provider.client_id, nonce=attempt.nonce, now=now
+        )
+    except NotForThisSignIn as error:
+        raise OidcError(str(error)) from None
     name = claims.get(provider.claim)
     if not isinstance(name, str) or not name:
         raise OidcError(f"The provider sent no '{provider.claim}'; ask for another HEADWAY_OIDC_CLAIM or scope.")
@@ -127,38 +130,48 @@ def user_name(provider: Provider, attempt: Attempt, code: str, redirect_url: str
     return name
 
 
-def _check(provider: Provider, attempt: Attempt, claims: dict[str, Any], now: datetime) -> None:
-    audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
-    several_without_us = len(audiences) > 1 and claims.get("azp") != provider.client_id
-    expires = claims.get("exp")
-    wrong = {
-        "issuer": str(claims.get("iss", "")).rstrip("/") != provider.issuer,
-        "audience": provider.client_id not in audiences or several_without_us,
-        "nonce": not secrets.compare_digest(str(claims.get("nonce", "")).encode(), attempt.nonce.encode()),
-        "time": not isinstance(expires, (int, float)) or expires + _SKEW_SECONDS < now.timestamp(),
-    }
-    if any(wrong.values()):
-        what = ", ".join(name for name, bad in wrong.items() if bad)
-        raise OidcError(f"The provider's answer is not for this sign-in ({what}). Try again.")
+@contextmanager
+def _client(provider: Provider, redirect_url: str) -> Iterator[Any]:
+    """Authlib's client over httpx, which follows no redirect: a secret goes to the address that was checked."""
+    with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as session:
+        yield OAuth2Client(
+            session=session,
+            client_id=provider.client_id,
+            client_secret=provider.client_secret,
+            scope=provider.scope,
+            redirect_uri=redirect_url,
+            code_challenge_method="S256",
+        )
 
 
-def _claims(token: Any) -> dict[str, Any]:
+def _token(client: Any, provider: Provider, url: str, attempt: Attempt, code: str) -> dict[str, Any]:
+    credentials = httpx.BasicAuth(provider.client_id, provider.client_secret)
     try:
-        payload = str(token).split(".")[1]
-        found = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, binascii.Error):
-        found = None
-    if not isinstance(found, dict):
-        raise OidcError("The provider sent no ID token. Is the scope 'openid' allowed for this client?")
+        found = client.fetch_token(
+            url,
+            auth=credentials,
+            grant_type="authorization_code",
+            code=code,
+            redirect_uri=client.redirect_uri,
+            code_verifier=attempt.verifier,
+        )
+    except AuthlibBaseError as error:
+        raise OidcError(f"The provider refused ({error.error}). Try again, or sign in by password.") from None
+    except (httpx.HTTPError, ValueError):
+        raise OidcError(_NO_ANSWER) from None
+    return dict(found)
+
+
+def _metadata(session: httpx.Client, provider: Provider) -> dict[str, Any]:
+    """What the provider publishes about itself. OidcError where it is another one than was configured."""
+    found = _ask(session, f"{provider.issuer}/.well-known/openid-configuration")
+    if str(found.get("issuer", "")).rstrip("/") != provider.issuer:
+        raise OidcError("The provider calls itself by another name than HEADWAY_OIDC_ISSUER.")
     return found
 
 
-def _endpoint(provider: Provider, name: str) -> str:
-    found = _ask("GET", f"{provider.issuer}/.well-known/openid-configuration")
-    if str(found.get("issuer", "")).rstrip("/") != provider.issuer:
-        raise OidcError("The provider calls itself by another name than HEADWAY_OIDC_ISSUER.")
-    url = str(found.get(name) or "")
+def _url_of(metadata: dict[str, Any], name: str) -> str:
+    url = str(metadata.get(name) or "")
     try:
         _must_be_safe(url)
     except ValueError as error:
@@ -166,18 +179,19 @@ def _endpoint(provider: Provider, name: str) -> str:
     return url
 
 
-def _ask(method: str, url: str, **options: Any) -> dict[str, Any]:
+def _ask(session: httpx.Client, url: str) -> dict[str, Any]:
     try:
-        answer = httpx.request(method, url, timeout=_TIMEOUT_SECONDS, follow_redirects=False, **options)
+        answer = session.get(url)
         found = answer.json() if answer.status_code < 400 else None
     except (httpx.HTTPError, ValueError):
-        raise OidcError("The provider does not answer. Try again, or sign in by password.") from None
+        raise OidcError(_NO_ANSWER) from None
     if not isinstance(found, dict):
         raise OidcError(f"The provider refused (HTTP {answer.status_code}). Try again, or sign in by password.")
     return found
 
 
 def _must_be_safe(url: str) -> None:
+    """ValueError for an address to which a secret, or from which a key, could go in the open."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise ValueError(f"'{url}' is no https:// address; an OpenID provider has to be asked over TLS")

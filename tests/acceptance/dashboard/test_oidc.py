@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import ECKey, RSAKey
 from playwright.sync_api import Browser, expect
 from sqlmodel import select
 
@@ -16,7 +17,16 @@ from headway.models.ledger.tables import AuditRow, UserRow
 from headway.models.values.actor import Privilege
 from tests.support.dashboard_browser import SLOW
 from tests.support.dashboard_stack import PASSWORD, Dashboard, dashboard
-from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, oidc_provider
+from tests.support.oidc_provider import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    OidcProvider,
+    Signing,
+    by_public_key,
+    oidc_provider,
+    signed,
+    unsigned,
+)
 
 pytest_plugins = ["tests.support.dashboard_browser"]
 
@@ -100,11 +110,95 @@ def test_a_one_time_password_is_void_once_the_provider_has_vouched(served: Dashb
         {"nonce": "of another sign-in"},
         {"exp": 1_000_000},
         {"exp": None},
+        {"nonce": None},
+        {"iat": 9_000_000_000},
     ],
 )
 def test_an_id_token_that_is_not_for_this_sign_in_opens_nothing(signing_in: Any, spoil: dict[str, Any]) -> None:
     answer = signing_in(spoil=spoil, preferred_username="ann")
     assert answer.status_code == 503 and "not for this sign-in" in answer.text and "set-cookie" not in answer.headers
+
+
+RIGHT = RSAKey.generate_key(2048, {"kid": "right"})
+SPARE = ECKey.generate_key("P-256", {"kid": "spare"})
+STOLEN_NAME = RSAKey.generate_key(2048, {"kid": "right"})
+UNKNOWN = RSAKey.generate_key(2048, {"kid": "unknown"})
+
+
+@pytest.fixture
+def answer(provider: OidcProvider, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Go through the flow without a dashboard; the name that it finds. The provider publishes RIGHT and SPARE."""
+    monkeypatch.setattr(provider, "published", [SPARE, RIGHT])
+    known = oidc.Provider(issuer=provider.issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+    here = "http://127.0.0.1:1/login/callback"
+
+    def ask(sign: Signing, spoil: dict[str, Any] | None = None) -> str:
+        monkeypatch.setattr(provider, "sign", sign)
+        provider.claims, provider.spoil = {"preferred_username": "ann"}, spoil or {}
+        attempt = oidc.Attempt.new("")
+        there = httpx.get(oidc.way_there(known, attempt, here)).headers["location"]
+        return oidc.user_name(known, attempt, httpx.URL(there).params["code"], here, datetime.now(UTC))
+
+    return ask
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(RIGHT, "RS256"), (RIGHT, "PS256"), (SPARE, "ES256")])
+def test_an_id_token_signed_by_a_published_key_is_believed(answer: Any, key: Any, algorithm: str) -> None:
+    assert answer(signed(key, algorithm)) == "ann"
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        signed(STOLEN_NAME, "RS256"),  # another key under the name of a published one
+        signed(UNKNOWN, "RS256"),
+        unsigned,
+        by_public_key(RIGHT),
+        lambda claims: signed(RIGHT, "RS256")(claims)[:-8] + "AAAAAAAA",
+        lambda claims: "no token at all",
+    ],
+)
+def test_an_id_token_that_the_provider_did_not_sign_is_refused(answer: Any, sign: Signing) -> None:
+    with pytest.raises(oidc.OidcError) as refused:
+        answer(sign)
+    assert str(refused.value) == "The provider's ID token is not signed by one of the provider's own keys."
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        ({"aud": "another client"}, "audience"),
+        ({"exp": 1_000_000}, "time"),
+        ({"nonce": "of another sign-in"}, "nonce"),
+        ({"iss": "https://evil.example"}, "issuer"),
+    ],
+)
+def test_a_signed_id_token_for_another_sign_in_is_refused(answer: Any, spoil: dict[str, Any], what: str) -> None:
+    with pytest.raises(oidc.OidcError) as refused:
+        answer(signed(RIGHT, "RS256"), spoil)
+    assert str(refused.value) == f"The provider's answer is not for this sign-in ({what}). Try again."
+
+
+def test_a_provider_without_keys_signs_no_one_in(
+    provider: OidcProvider, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "published", [])
+    with pytest.raises(oidc.OidcError, match="publishes no key"):
+        answer(signed(RIGHT, "RS256"))
+
+
+def test_an_id_token_of_the_wrong_signer_opens_no_session(
+    provider: OidcProvider, signing_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "sign", unsigned)
+    page = signing_in(preferred_username="ann")
+    assert page.status_code == 503 and "not signed by one of" in page.text and "set-cookie" not in page.headers
+
+
+def test_an_attempt_without_its_secrets_is_none() -> None:
+    assert oidc.Attempt.of_text(oidc.Attempt("", "", "", "/log").as_text()) is None
+    begun = oidc.Attempt.new("/log")
+    assert oidc.Attempt.of_text(begun.as_text()) == begun
 
 
 def test_an_answer_that_this_browser_did_not_ask_for_opens_nothing(served: Dashboard, signing_in: Any) -> None:
