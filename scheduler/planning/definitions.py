@@ -25,7 +25,7 @@ from headway.models.values.importer_path import parse_unc
 from headway.models.values.instant import DEFAULT_TIMEZONE
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import Window, WindowPolicy
-from headway.scheduler.planning.local_time import zone
+from headway.models.values.zone import zone
 
 LONGEST = timedelta(days=366)
 YEARS = range(1970, 2201)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from headway.scheduler.planning.local_time import zone
+from headway.models.values.zone import zone
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r"[^\w.-]+")

@@ -12,10 +12,11 @@ from headway.models.values.instant import FOREVER
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.models.values.window import WindowPolicy
-from headway.scheduler.planning.local_time import clock_time, length_in_words, zone
+from headway.models.values.zone import zone
 from headway.scheduler.planning.occurrences import occurrences
 from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.planning.windows import Calendar
+from headway.wording import clock_time, length_in_words
 
 AHEAD = timedelta(days=35)
 _DAY = timedelta(days=1)

@@ -2,19 +2,10 @@
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 _DAY = timedelta(days=1)
 _MIDNIGHT = time()
-
-
-@lru_cache(maxsize=512)
-def zone(name: str) -> ZoneInfo:
-    """The IANA zone of that name. ValueError with a remedy if there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"unknown time zone {name!r}: use an IANA name such as America/New_York") from None
 
 
 def to_utc(wall: datetime, where: tzinfo, *, later: bool = False) -> datetime:
@@ -62,18 +53,3 @@ def plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
             return None
     assert offset is not None
     return (datetime.combine(day, _MIDNIGHT) - offset).replace(tzinfo=UTC)
-
-
-def clock_time(moment: datetime, where: str) -> str:
-    """How an operator reads an instant: `Mon 23 Nov 06:00 EST`, with seconds where it has any."""
-    local = moment.astimezone(zone(where))
-    return local.strftime("%a %-d %b %H:%M:%S %Z" if local.second else "%a %-d %b %H:%M %Z")
-
-
-def length_in_words(length: timedelta) -> str:
-    """`45 s`, `30 min`, `2 h 05 min`."""
-    seconds = round(length.total_seconds())
-    if seconds < 60 or (seconds < 600 and seconds % 60):
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -14,7 +14,8 @@ from cronsim import CronSim, CronSimError
 
 from headway.models.values.schedule import Cron, Once
 from headway.models.values.task import Task
-from headway.scheduler.planning.local_time import to_utc, zone
+from headway.models.values.zone import zone
+from headway.scheduler.planning.local_time import to_utc
 
 _DAY = timedelta(days=1)
 _MIDNIGHT = time()

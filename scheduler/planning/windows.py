@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from headway.models.values.instant import FOREVER, LEAVES_AFTER
 from headway.models.values.window import Window, WindowPolicy
-from headway.scheduler.planning.local_time import plain_midnight, to_utc, zone
+from headway.models.values.zone import zone
+from headway.scheduler.planning.local_time import plain_midnight, to_utc
 
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)

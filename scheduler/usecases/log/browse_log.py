@@ -1,6 +1,6 @@
 """The task log and a run's report, as they are browsed page by page."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,6 @@ from headway.errors import InvalidInput
 from headway.models.ledger.database import reading
 from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
-from headway.models.values.pickup import PickUp
 from headway.models.values.run import RAN, RunStatus
 from headway.privileges import require
 from headway.scheduler.store.queries import run_history
@@ -174,20 +173,6 @@ def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
     return RunReport(
         run=run, task=task, events=events, files=files, caused=list(caused), step_shown=steps_of(session, [run])[run_id]
     )
-
-
-def picked_up(file: RunFileRow, shown: Callable[[datetime | None], str]) -> str:
-    """What became of a delivered file at the importer path, in words; empty where nobody is to pick it up.
-
-    shown: how an instant is written.
-    """
-    if file.pickup is PickUp.LYING:
-        return "not picked up yet" if file.overdue_at is None else f"NOT PICKED UP: warned at {shown(file.overdue_at)}"
-    if file.pickup is PickUp.CONSUMED:
-        return f"consumed at {shown(file.pickup_at)}"
-    if file.pickup is PickUp.REPLACED:
-        return f"another file had its name at {shown(file.pickup_at)}"
-    return f"still there at {shown(file.pickup_at)}, when the watch ended" if file.pickup is PickUp.LEFT else ""
 
 
 def run_lines(

@@ -19,8 +19,8 @@ from headway.errors import InvalidInput
 from headway.models.ledger.database import count_changed, reading, writing
 from headway.models.ledger.tables import GrantRow, SignInRow, SignInThrottleRow, UserRow
 from headway.models.values.actor import Actor, Privilege
+from headway.models.values.zone import zone
 from headway.privileges import require
-from headway.scheduler.planning.local_time import zone
 from headway.scheduler.store import audit
 from headway.scheduler.usecases.people.people import PASSWORDS
 from headway.text import storable

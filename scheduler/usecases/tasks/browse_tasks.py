@@ -17,7 +17,6 @@ from headway.models.values.instant import FOREVER
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.models.values.task import OnFailure
 from headway.privileges import require
-from headway.scheduler.planning.local_time import length_in_words
 from headway.scheduler.planning.rules import judge
 from headway.scheduler.planning.windows import Span
 from headway.scheduler.store import workers
@@ -25,6 +24,7 @@ from headway.scheduler.store.boards import LoadedBoard, load_board
 from headway.scheduler.store.queries import run_history
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.tasks.task_list import TaskLine, task_line
+from headway.wording import length_in_words
 
 LATE_AFTER = timedelta(minutes=15)
 

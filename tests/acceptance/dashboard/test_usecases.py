@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import select
 
+from headway import wording as words
 from headway.clock import SystemClock
-from headway.dashboard import words
 from headway.errors import InvalidInput, NotAllowed, Refused
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import AuditRow, RunRow, UserRow, id_of
@@ -31,10 +31,11 @@ from headway.scheduler.usecases.people.user_security import reset_password, set_
 from headway.scheduler.usecases.runs.why import why
 from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, overview
 from headway.scheduler.usecases.tasks.preview_task import Preview, preview_task
-from headway.scheduler.usecases.tasks.show_task import cron_in_words, earliest_start, show_task
+from headway.scheduler.usecases.tasks.show_task import earliest_start, show_task
 from headway.scheduler.usecases.tasks.task_list import TaskLine
 from headway.scheduler.usecases.windows.browse_windows import coming_occurrences
 from headway.scheduler.usecases.windows.release_window import release_window
+from headway.wording import cron_in_words
 from tests.support.dashboard_stack import HOSTILE, World, furnish, new_world
 
 CLOCK = SystemClock()

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.scheduler.planning.local_time import clock_time, plain_midnight, to_utc, zone
+from headway.models.values.zone import zone
+from headway.scheduler.planning.local_time import plain_midnight, to_utc
+from headway.wording import clock_time
 from tests.support.reference_forecast import instant
 from tests.support.worlds import NIGHT, NIGHTS
 
