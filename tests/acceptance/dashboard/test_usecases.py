@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import select
 
-from headway import wording as words
 from headway.clock import SystemClock
 from headway.errors import InvalidInput, NotAllowed, Refused
 from headway.models.ledger.database import reading, writing
@@ -35,7 +34,6 @@ from headway.scheduler.usecases.tasks.show_task import earliest_start, show_task
 from headway.scheduler.usecases.tasks.task_list import TaskLine
 from headway.scheduler.usecases.windows.browse_windows import coming_occurrences
 from headway.scheduler.usecases.windows.release_window import release_window
-from headway.wording import cron_in_words
 from tests.support.dashboard_stack import HOSTILE, World, furnish, new_world
 
 CLOCK = SystemClock()
@@ -255,27 +253,3 @@ def test_whoever_has_no_privilege_gets_nothing_from_any_of_them(world: World, ru
         ):
             with pytest.raises(NotAllowed):
                 ask()
-
-
-@pytest.mark.parametrize(
-    ("expression", "in_words"),
-    [
-        ("15 1 * * *", "every day at 01:15"),
-        ("0 3 * * 1-5", "Monday to Friday at 03:00"),
-        ("0 6,18 * * *", "every day at 06:00, 18:00"),
-        ("30 4 * * sun", "Sunday at 04:30"),
-        ("5 2 1 * *", "on day 1 of every month at 02:05"),
-        ("*/10 * * * *", "every 10 minutes"),
-        ("20 * * * *", "at minute 20 of every hour"),
-        ("0 0 1 1 *", None),
-        ("0 0 13 * 5", None),
-    ],
-)
-def test_a_common_schedule_is_said_in_words(expression: str, in_words: str | None) -> None:
-    assert cron_in_words(expression) == in_words
-
-
-def test_markup_is_taken_out_of_what_people_wrote() -> None:
-    said = words.plain("**b** [x](http://e.example) :smile: www.e.example a@e.example <b>")
-    assert "**" not in said and "](" not in said and "\\<b\\>" in said
-    assert ":smile" not in said and "www\\." not in said and "@e" not in said
