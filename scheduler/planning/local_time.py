@@ -1,4 +1,4 @@
-"""Local wall times and UTC: the questions that daylight saving makes hard."""
+"""Local wall times to UTC, across clock changes."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -11,8 +11,8 @@ _MIDNIGHT = time()
 def to_utc(wall: datetime, where: tzinfo, *, later: bool = False) -> datetime:
     """The instant of a naive wall time.
 
-    A wall time that a DST change skips becomes the first instant after the gap; of two equal wall times the
-    earlier is meant, or the later if `later`.
+    A wall time that a DST change skips becomes the first instant after the gap. Of two equal wall times the earlier
+    one counts, with `later` the later one.
     """
     early = wall.replace(tzinfo=where, fold=0)
     late = wall.replace(tzinfo=where, fold=1)
@@ -26,7 +26,7 @@ def to_utc(wall: datetime, where: tzinfo, *, later: bool = False) -> datetime:
 
 
 def _first_after_gap(wall: datetime, where: tzinfo, before: timedelta, after: timedelta) -> datetime:
-    """The transition that skips `wall`: the one instant between these two where the offset changes."""
+    """The transition that skips `wall`: the instant at which the offset changes."""
     low = (wall - after).replace(tzinfo=UTC)
     high = (wall - before).replace(tzinfo=UTC)
     while high - low > timedelta(seconds=1):

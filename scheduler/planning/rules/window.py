@@ -1,4 +1,4 @@
-"""Rule `window`: what the task's window policy says about this instant."""
+"""Rule `window`: the task's window policy."""
 
 from datetime import datetime, timedelta
 
