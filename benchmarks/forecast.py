@@ -119,7 +119,7 @@ def by_cronsim(tasks: Sequence[Task], end: datetime) -> int:
 
 
 def cold_forecast(world: World, end: datetime) -> list[Planned]:
-    """A forecast as a new process makes it: nothing remembered from one before."""
+    """A forecast as a new process makes it: with empty caches."""
     for remembered in (
         local_time.plain_midnight,
         occurrences._plain_midnight,

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from headway.errors import InvalidInput, MachineOnly
 from headway.models.values.actor import Actor, Privilege
+from headway.models.values.zone import zone
 from headway.privileges import OPERATOR
 from headway.scheduler.planning.definitions import YEARS
-from headway.scheduler.planning.local_time import to_utc, zone
+from headway.scheduler.planning.local_time import to_utc
 from headway.text import printable
+from headway.wording import in_zone, in_zone_briefly
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -167,12 +169,5 @@ def midnight(day: date, timezone: str) -> datetime:
 
 
 def brief(moment: datetime | None, timezone: str) -> str:
-    """As `shown`, but short where the terminal is narrow."""
-    if moment is None or wide():
-        return shown(moment, timezone)
-    return moment.astimezone(zone(timezone)).strftime("%m-%d %H:%M")
-
-
-def shown(moment: datetime | None, timezone: str) -> str:
-    """An instant in the zone, as tables show it; empty for None."""
-    return "" if moment is None else moment.astimezone(zone(timezone)).strftime("%Y-%m-%d %H:%M %Z")
+    """An instant in the zone, as tables show it; short where the terminal is narrow. Empty for None."""
+    return in_zone(moment, timezone) if wide() else in_zone_briefly(moment, timezone)

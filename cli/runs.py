@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from headway.cli.common import brief, engine, instant, print_json, print_table, read, say, shown, task_of, wide, write
+from headway.cli.common import brief, engine, instant, print_json, print_table, read, say, task_of, wide, write
 from headway.clock import SystemClock
 from headway.errors import InvalidInput, Refused
 from headway.models.values.actor import Privilege
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.scheduler.planning.plan_document import instant as iso
+from headway.wording import duration, picked_up, size, trouble
+from headway.wording import in_zone as shown
 
 if TYPE_CHECKING:
     from headway.models.ledger.tables import RunFileRow, RunRow
@@ -143,31 +145,14 @@ def log(
     table = []
     for row, name in rows:
         most = [str(row.id), brief(row.started_at or row.due_at, zone), name, SHOWN_AS[row.status]]
-        more = [duration(row), _size(row), row.object, row.type, steps[id_of(row)]] if wide() else []
-        table.append([*most, str(row.processed), str(row.errors), *more, _trouble(row)])
+        more = [duration(row), size(row), row.object, row.type, steps[id_of(row)]] if wide() else []
+        table.append([*most, str(row.processed), str(row.errors), *more, trouble(row)])
     headers = ["Run", "Start time", "Task", "Result", "Done", "Errors"]
     headers += ["mm:ss", "KB", "Object", "Type", "Step", "Error"] if wide() else ["Error"]
     empty = "No run has ended yet. `headway run TASK` starts one; `headway tasks` shows what waits."
     print_table(headers, table, empty, text=["Task", "Error"])
     if cut_off:
         print(f"These are the newest {at_most} runs; --limit or --since shows others.", file=sys.stderr)
-
-
-def _trouble(row: "RunRow") -> str:
-    """What an operator has to know about how it ended; nothing where it completed."""
-    return row.error or ("" if row.status is RunStatus.COMPLETED else row.message)
-
-
-def _size(row: "RunRow") -> str:
-    return f"{row.bytes / 1024:.1f}"
-
-
-def duration(row: "RunRow") -> str:
-    """`mm:ss` from its start to its end; empty where it never started."""
-    if row.started_at is None or row.ended_at is None:
-        return ""
-    seconds = int((row.ended_at - row.started_at).total_seconds())
-    return f"{seconds // 60:02d}:{seconds % 60:02d}"
 
 
 def _log_row(row: "RunRow", name: str) -> dict[str, Any]:
@@ -185,7 +170,7 @@ def _log_row(row: "RunRow", name: str) -> dict[str, Any]:
         "duration": duration(row) or None,
         "size_kb": round(row.bytes / 1024, 1),
         "result": SHOWN_AS[row.status],
-        "error": _trouble(row) or None,
+        "error": trouble(row) or None,
         "processed": row.processed,
         "errors": row.errors,
         "attempts": row.attempt,
@@ -194,7 +179,7 @@ def _log_row(row: "RunRow", name: str) -> dict[str, Any]:
 
 def _report(run: str, as_json: bool) -> None:
     from headway.scheduler.store.settings import load_settings
-    from headway.scheduler.usecases.log.browse_log import LineQuery, picked_up, run_lines, run_report
+    from headway.scheduler.usecases.log.browse_log import LineQuery, run_lines, run_report
 
     if not run.isdecimal() or len(run) > 18:  # what a database's integer holds
         raise InvalidInput(f"{run!r} is not a run's ID; `headway log` lists them")
@@ -216,7 +201,7 @@ def _report(run: str, as_json: bool) -> None:
         return
     say(f"Run {row.id} of '{name}': {SHOWN_AS[row.status]}")
     say(f"Due {shown(row.due_at, zone)}, start {shown(row.started_at, zone) or '-'}, duration {duration(row) or '-'}")
-    say(f"Processed {row.processed}, errors {row.errors}, {_size(row)} KB, attempts {row.attempt}")
+    say(f"Processed {row.processed}, errors {row.errors}, {size(row)} KB, attempts {row.attempt}")
     if row.error or row.message:
         say(row.error or row.message)
     for file in files:

@@ -2,11 +2,12 @@
 
 import typer
 
-from headway.cli.common import brief, print_json, print_table, read, say, say_it_runs, shown, task_of, wide, write
+from headway.cli.common import brief, print_json, print_table, read, say, say_it_runs, task_of, wide, write
 from headway.clock import SystemClock
 from headway.errors import InvalidInput
 from headway.models.values.actor import Privilege
 from headway.scheduler.planning.plan_document import instant
+from headway.wording import in_zone as shown
 
 _JSON = typer.Option(False, "--json", help="One JSON document on stdout.")
 _TASK = typer.Argument(..., metavar="TASK", help="The task's name (or its UID).")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK, engine
 from headway.models.values.actor import Privilege
 from headway.models.values.instant import FOREVER

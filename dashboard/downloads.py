@@ -13,7 +13,6 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from headway.dashboard.data import engine
-from headway.dashboard.words import LEVELS, duration, in_zone, size_kb
 from headway.errors import SchedulerError
 from headway.models.ledger.database import reading
 from headway.models.ledger.tables import AuditRow, RunRow, id_of
@@ -26,6 +25,7 @@ from headway.scheduler.usecases.log.browse_audit import AuditQuery, all_of_audit
 from headway.scheduler.usecases.log.browse_log import LogQuery, all_lines, pages_of_log
 from headway.scheduler.usecases.people.sign_in import SignedIn
 from headway.text import printable
+from headway.wording import LEVELS, duration, in_zone, size_kb
 
 COLUMNS = [
     *("Run", "Start time", "End time", "Object", "Task", "UID", "Duration", "Size (KB)", "Result", "Error"),

@@ -3,7 +3,8 @@
 import streamlit as st
 from sqlmodel import Session
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.errors import Refused
 from headway.models.ledger.tables import TaskRow, id_of

@@ -8,7 +8,7 @@ import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from headway.dashboard import words
+from headway import wording as words
 from headway.dashboard.configuration import IDENTITY_HEADER
 from headway.dashboard.data import CLOCK, engine
 from headway.dashboard.downloads import inert

@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 from sqlmodel import Session
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.errors import InvalidInput
 from headway.models.values.actor import Actor

@@ -6,12 +6,12 @@ from headway.errors import InvalidInput, NotAllowed
 from headway.models.values.actor import Actor, Privilege
 
 PRIVILEGE_TAG = "privilege:"
-"""A deployment's tag: who makes, changes, enables or runs a task of that type needs this privilege besides."""
+"""A deployment's tag: making, changing, enabling or running a task of that type takes this privilege, too."""
 
 _IMPLIED = {Privilege.MANAGE: frozenset({Privilege.VIEW}), Privilege.PURGE: frozenset({Privilege.VIEW})}
 
 OPERATOR = Actor("operator of this machine", frozenset(Privilege))
-"""Who acts on the command line without --as: whoever can read HEADWAY_HOME can do everything anyway."""
+"""Who acts on the command line without --as. A user of the machine who can read HEADWAY_HOME can do everything."""
 
 
 def may(actor: Actor, privilege: Privilege) -> bool:
@@ -20,13 +20,13 @@ def may(actor: Actor, privilege: Privilege) -> bool:
 
 
 def require(actor: Actor, privilege: Privilege) -> None:
-    """NotAllowed unless the actor has the privilege."""
+    """Raises NotAllowed unless the actor has the privilege."""
     if not may(actor, privilege):
         raise NotAllowed(actor.name, privilege.value)
 
 
 def needed_for(tags: Iterable[str]) -> frozenset[Privilege]:
-    """The privileges that a task type's tags ask for. InvalidInput for a tag that names none."""
+    """The privileges that a task type's tags ask for. Raises InvalidInput for a tag that names no privilege."""
     names = [tag.removeprefix(PRIVILEGE_TAG) for tag in tags if tag.startswith(PRIVILEGE_TAG)]
     if unknown := [name for name in names if name not in list(Privilege)]:
         raise InvalidInput(
@@ -36,6 +36,6 @@ def needed_for(tags: Iterable[str]) -> frozenset[Privilege]:
 
 
 def require_for_type(actor: Actor, tags: Iterable[str]) -> None:
-    """NotAllowed unless the actor has what the tags of a task's type ask for."""
+    """Raises NotAllowed unless the actor has the privileges that the tags of a task's type ask for."""
     for privilege in sorted(needed_for(tags)):
         require(actor, privilege)

@@ -1,4 +1,4 @@
-"""Texts that came from elsewhere, made fit for a log line, a terminal, the database."""
+"""Text from outside, made fit for a log line, a terminal or the database."""
 
 from unicodedata import category
 
@@ -7,7 +7,7 @@ _UNSTORABLE = {0: REPLACEMENT, **dict.fromkeys(range(0xD800, 0xE000), REPLACEMEN
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in the line that a log has room for; its class where it says nothing."""
+    """The first line of an error's message, for a log line; the name of its class where the message is empty."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -32,11 +32,11 @@ def printable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The text in quotes for a message: as it is, but for characters that no terminal should get."""
+    """The text in quotes, for a message; characters that a terminal would obey are escaped."""
     printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return f"'{printable}'"
 
 
 def storable(text: str) -> str:
-    """The text without NUL and lone surrogates: PostgreSQL takes neither, and would refuse the whole write."""
+    """The text without NUL and lone surrogates. PostgreSQL takes neither and would refuse the whole write."""
     return text.translate(_UNSTORABLE)

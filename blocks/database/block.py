@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from prefect.blocks.core import Block
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, OperationalError, SQLAl
 from headway.blocks.database.denied_tables import is_denied, open_tables
 from headway.models.ledger.database import read_url, shown_url, sqlite_module
 from headway.models.operations.database import operations_engine
+from headway.models.values.zone import zone as known_zone
 from headway.text import cause
 
 BATCH_ROWS = 2000
@@ -284,7 +284,7 @@ def _local_time(instant: str | None, zone: str | None) -> str | None:
         return None
     moment = datetime.fromisoformat(instant)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+    return moment.astimezone(known_zone(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _limit_time(connection: sa.Connection, seconds: int) -> None:

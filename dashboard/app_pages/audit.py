@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.dashboard.downloads import AUDIT_COLUMNS, audit_cells
 from headway.scheduler.usecases.log.browse_audit import AuditPage, AuditQuery, actions_in_use, browse_audit

@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.board import memory
 from headway.dashboard.board.axis import Axis, axis_of, monday_of, title_of
 from headway.dashboard.board.chart import lane_of, link_of, loaded, slot_rows, state_of
 from headway.dashboard.data import CLOCK
-from headway.scheduler.planning.local_time import zone as known_zone
+from headway.models.values.zone import zone as known_zone
 from headway.scheduler.usecases.ahead.day_board import Bar, BoardQuery, DayBoard, day_board
 from headway.scheduler.usecases.ahead.look_ahead import Ahead
 from headway.scheduler.usecases.tasks.browse_tasks import types_in_use

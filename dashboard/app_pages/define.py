@@ -7,7 +7,8 @@ import streamlit as st
 from pydantic import ValidationError
 from sqlmodel import Session
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK, block_names
 from headway.dashboard.define import schedule
 from headway.dashboard.define.parameter_form import Form

@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK, engine
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.scheduler.planning.retention import RESULTS, Retention

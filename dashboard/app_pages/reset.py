@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK, engine
 from headway.dashboard.task_buttons import ask_to_run, start_in_words, task_of
 from headway.models.values.actor import Privilege

@@ -3,11 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.models.ledger.tables import RunLogRow, id_of
 from headway.models.values.pickup import PickUp
 from headway.models.values.run import ACTIVE, SHOWN_AS, RunStatus
-from headway.scheduler.usecases.log.browse_log import ERROR, LineQuery, RunReport, picked_up, run_lines, run_report
+from headway.scheduler.usecases.log.browse_log import ERROR, LineQuery, RunReport, run_lines, run_report
+from headway.wording import picked_up
 
 _PAGE = 500
 _TAIL = 200

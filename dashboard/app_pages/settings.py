@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.settings import connections
 from headway.dashboard.settings.fields import PATH, Sheet, duration, number, tell
 from headway.models.values.actor import Privilege

@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from headway.dashboard import task_buttons, ui, words
+from headway import wording as words
+from headway.dashboard import task_buttons, ui
 from headway.dashboard.data import CLOCK
 from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.instant import FOREVER

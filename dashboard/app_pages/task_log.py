@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.dashboard.downloads import COLUMNS, cells, parameters_of
 from headway.models.ledger.tables import id_of
 from headway.models.values.run import SHOWN_AS, RunStatus
+from headway.models.values.zone import zone as known_zone
 from headway.scheduler.planning.local_time import to_utc
-from headway.scheduler.planning.local_time import zone as known_zone
 from headway.scheduler.store.queries.run_history import BAD
 from headway.scheduler.usecases.log.browse_log import Key, LogPage, LogQuery, browse_log
 from headway.scheduler.usecases.tasks.browse_tasks import types_in_use

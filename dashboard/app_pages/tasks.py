@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.models.values.actor import Privilege
 from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, types_in_use

@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.models.ledger.tables import UserRow, id_of
 from headway.models.values.actor import Privilege

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from headway.dashboard import ui, window_dialogs, words
+from headway import wording as words
+from headway.dashboard import ui, window_dialogs
 from headway.dashboard.data import CLOCK
 from headway.models.values.actor import Privilege
 from headway.scheduler.planning.definitions import WindowSection

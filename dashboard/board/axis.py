@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
+from headway.models.values.zone import zone as known_zone
 from headway.scheduler.planning.local_time import to_utc
-from headway.scheduler.planning.local_time import zone as known_zone
 
 _DAY = timedelta(days=1)
 _HALF_HOUR = timedelta(minutes=30)

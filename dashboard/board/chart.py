@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from headway.dashboard import words
+from headway import wording as words
 from headway.dashboard.board.axis import Axis
 from headway.models.values.run import SHOWN_AS, RunStatus
 from headway.scheduler.usecases.ahead.day_board import Bar, DayBoard, Slot

@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from headway.dashboard import words
+from headway import wording as words
 from headway.dashboard.define.parameter_widgets import JSON_HELP, Field, Shown, draw, text_of
 from headway.errors import SchedulerError
 from headway.scheduler.planning.parameters import problems_in

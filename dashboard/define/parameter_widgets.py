@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from headway.dashboard import words
+from headway import wording as words
 
 JSON_HELP = "Written as JSON: text in double quotes, lists in [ ], pairs in { }."
 _LONG_TEXTS = ("query", "body", "text", "template", "sql")

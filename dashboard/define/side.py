@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.dashboard.define.state import key
 from headway.models.values.finding import Level

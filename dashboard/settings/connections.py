@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK, engine
 from headway.errors import InvalidInput, SchedulerError
 from headway.models.values.actor import Actor

@@ -5,7 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from headway.dashboard import ui, words
+from headway import wording as words
+from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.errors import InvalidInput
 from headway.scheduler.installation.supervisor import sync_importer_path

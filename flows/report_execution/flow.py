@@ -54,6 +54,7 @@ from headway.flows.shared.result import (
     run_object,
     run_zone,
 )
+from headway.models.values.zone import zone
 
 BODY_ROWS = 500
 """So many rows a mail's body shows; mail programs cut longer ones."""
@@ -154,8 +155,8 @@ def chosen_report(known: Catalog, wanted: str, logger: Any) -> Report:
 def zone_of(name: str) -> ZoneInfo:
     """The IANA zone. Raises InputRefused where there is none of that name."""
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+        return zone(name)
+    except ValueError:
         raise InputRefused(f"timezone: '{name}' is no IANA time zone, such as America/New_York.") from None
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -11,6 +10,7 @@ from headway.blocks.database.block import Database
 from headway.flows.data_export.flow import load_database
 from headway.flows.shared.result import InputRefused
 from headway.models.operations.tables import Attempt, Campaign, CampaignState
+from headway.models.values.zone import zone
 
 CAMPAIGN: Any = Campaign.__table__  # type: ignore[attr-defined]
 ATTEMPT: Any = Attempt.__table__  # type: ignore[attr-defined]
@@ -40,11 +40,11 @@ class CampaignFacts:
 
     def local(self, instant: datetime) -> str:
         """An instant as the campaign's clocks show it."""
-        return f"{instant.astimezone(ZoneInfo(self.timezone)):%a %-d %b %Y %H:%M} ({self.timezone})"
+        return f"{instant.astimezone(zone(self.timezone)):%a %-d %b %Y %H:%M} ({self.timezone})"
 
     def is_open_at(self, instant: datetime) -> bool:
         """Whether the instant lies within the contact hours; hours that end before they begin pass midnight."""
-        now = f"{instant.astimezone(ZoneInfo(self.timezone)):%H:%M}"
+        now = f"{instant.astimezone(zone(self.timezone)):%H:%M}"
         if self.opens <= self.closes:
             return self.opens <= now < self.closes
         return now >= self.opens or now < self.closes

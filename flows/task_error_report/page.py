@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from headway.flows.shared.spreadsheet_safety import inert
 from headway.flows.task_error_report.groups import Group, Groups
 from headway.flows.task_error_report.ledger_reader import ErrorLine, Period, Trouble
+from headway.models.values.zone import zone as known_zone
+from headway.wording import in_zone
 
 TITLE = "Task Scheduler Error Report"
 TEMPLATE = "page.html.j2"
@@ -62,8 +63,7 @@ class ErrorReport:
 
 def shower(zone: str) -> Callable[[datetime], str]:
     """Writes instants in the zone: `2026-11-22 08:15:03 EST`."""
-    local = ZoneInfo(zone)
-    return lambda moment: moment.astimezone(local).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return lambda moment: in_zone(moment, zone, seconds=True)
 
 
 def html_of(report: ErrorReport) -> str:
@@ -171,7 +171,7 @@ class ErrorCsv:
         self.rows = 0
         self._most_rows = most_rows
         self._bytes = 0
-        self._zone = ZoneInfo(zone)
+        self._zone = known_zone(zone)
         self._file = path.open("wb")
 
     def __enter__(self) -> "ErrorCsv":

@@ -18,22 +18,23 @@ _EXAMPLE = (
 
 @dataclass(frozen=True)
 class UncPath:
-    """A parsed importer path. `folders` are the steps below the share, possibly none."""
+    """A parsed importer path."""
 
     server: str
     share: str
     folders: tuple[str, ...]
+    """The folders below the share, if any."""
 
     def __str__(self) -> str:
         return "\\\\" + "\\".join((self.server, self.share, *self.folders))
 
     def is_on(self, server: str) -> bool:
-        """Whether the path names this server; names of machines have no case."""
+        """Whether the path names this server; case does not matter."""
         return self.server.casefold() == server.casefold()
 
 
 def parse_unc(text: str) -> UncPath:
-    """The parts of an importer path; one trailing backslash is forgiven. Raises ValueError, in words."""
+    """The parts of an importer path; one trailing backslash is allowed. Raises ValueError, with a remedy."""
     leading = len(text) - len(text.lstrip("\\"))
     if leading != 2:
         raise ValueError(f"Importer path {shown(text)} has {leading} leading backslashes, not two: {_EXAMPLE}.")

@@ -9,14 +9,15 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 LEAVES_AFTER = timedelta(hours=192)
-"""A forecast gives up on a run that is still held this long after being due; windows look as far ahead."""
+"""A run that is still held this long after its due leaves the forecast; windows look as far ahead."""
 
 
 DEFAULT_TIMEZONE = "America/New_York"
+"""The zone of a new installation."""
 
 
 def utc(moment: datetime) -> datetime:
-    """The same instant as aware UTC; a naive value is a programming error."""
+    """The same instant as aware UTC. Raises ValueError for a naive one, which is a programming error."""
     if moment.tzinfo is None:
         raise ValueError(f"naive datetime {moment!r}: say which zone it is in")
     return moment.astimezone(UTC)

@@ -6,9 +6,13 @@ import enum
 
 
 class PickUp(enum.StrEnum):
-    """What became of a file that was delivered to the importer path. The pick-up watch moves the first one on."""
+    """What became of a file that was delivered to the importer path. The pick-up watch sets it."""
 
-    LYING = "lying"  # not seen taken so far; looked at every minute
-    CONSUMED = "consumed"  # seen gone; final
-    REPLACED = "replaced"  # another file has its name now, and nobody saw it taken before; final
-    LEFT = "left"  # still there when the watch gave it up; final
+    LYING = "lying"
+    """Still there; the watch looks at it every minute and moves it on."""
+    CONSUMED = "consumed"
+    """The watch found it gone. Final."""
+    REPLACED = "replaced"
+    """Another file has its name, and the watch had not found it gone before. Final."""
+    LEFT = "left"
+    """Still there when the watch ended. Final."""

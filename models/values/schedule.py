@@ -1,4 +1,4 @@
-"""When a task comes due by itself: a cron expression, one local time, or after another task."""
+"""When a task comes due: by a cron expression, at one local time, or after another task."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Due whenever the five-field expression matches in the task's zone (CronSim's dialect of Debian cron)."""
+    """Due whenever the expression matches in the task's zone."""
 
     expression: str
+    """Five fields, in CronSim's dialect of Debian cron."""
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Due a single time: a local wall time of the task's zone (naive)."""
+    """Due a single time."""
 
     at: datetime
+    """A naive wall time of the task's zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """A chain's later step: due `spacing` after the start of the task with the UID `predecessor`."""
+    """A chain's later step: due `spacing` after its predecessor's start, or at its end where that is later."""
 
     predecessor: int
+    """The UID of the step before."""
     spacing: timedelta
 
 

@@ -1,4 +1,4 @@
-"""The facts that the rules look at: who runs, who waits, what failed, which windows there are."""
+"""The facts that the rules look at: open runs, failures, last starts, windows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from headway.scheduler.planning.windows import Calendar
 
 
 class Board:
-    """All open runs beside their tasks. Rules read it; a turn and the forecast move its runs along."""
+    """All open runs and their tasks. Rules read it; a turn and the forecast move its runs on."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Board:
         self._occupy(run)
 
     def finish(self, run: Run, status: RunStatus, now: datetime | None = None) -> None:
-        """The run leaves the board: it ended, or left without having started."""
+        """The run leaves the board: it ended, or leaves without having started."""
         if run.status in ACTIVE:
             self.active_count -= 1
             if self.active_by_task.get(run.task.uid) is run:
@@ -75,7 +75,7 @@ class Board:
 
 
 def next_steps(run: Run, tasks: Mapping[int, Task]) -> Sequence[Run]:
-    """The runs that follow a run that ended well, waiting from now on. Empty if nothing follows."""
+    """The runs that follow a run that ended well, waiting from now on. Empty if none follows."""
     if run.status not in FINISHED_WELL or not run.follow:
         return ()
     assert run.started_at is not None and run.ended_at is not None

@@ -1,4 +1,4 @@
-"""Chains of steps: each task's step number, the chain's first task, and who follows whom."""
+"""Chains of steps: each task's step number, its chain's first task, and the steps that follow it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from headway.models.values.task import Task
 
 
 def link(tasks: Iterable[Task]) -> dict[int, Task]:
-    """The tasks by UID with `step`, `root` and `successors` filled. Raises ValueError for a loop or a gap."""
+    """The tasks by UID, with `step`, `root` and `successors` set. Raises ValueError for a loop or a gap."""
     by_uid = {task.uid: task for task in tasks}
     successors: dict[int, list[int]] = {}
     for task in by_uid.values():
@@ -22,7 +22,7 @@ def link(tasks: Iterable[Task]) -> dict[int, Task]:
 
 
 def loops(after: Mapping[str, str]) -> list[list[str]]:
-    """The loops among `step -> predecessor` names, each once, beginning with its first name in order."""
+    """The loops among names, given as step: predecessor. Each loop once, from its first name in the given order."""
     found: list[list[str]] = []
     done: set[str] = set()
     for name in after:

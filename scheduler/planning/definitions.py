@@ -1,4 +1,4 @@
-"""What a YAML file says, validated: settings, windows and tasks by name."""
+"""A definitions file, validated: settings, windows and tasks by name."""
 
 import re
 import unicodedata
@@ -25,11 +25,12 @@ from headway.models.values.importer_path import parse_unc
 from headway.models.values.instant import DEFAULT_TIMEZONE
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import Window, WindowPolicy
-from headway.scheduler.planning.local_time import zone
+from headway.models.values.zone import zone
 
 LONGEST = timedelta(days=366)
+"""The longest duration in a file."""
 YEARS = range(1970, 2201)
-"""Of every instant that somebody gives: beyond them, zones and sums of durations leave what a datetime can hold."""
+"""The years of an instant in a file or option. Outside them, zones and added durations can leave datetime's range."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -100,7 +101,7 @@ def _no_truth(value: Any) -> Any:
 
 
 def _plain_data(value: Any) -> Any:
-    """What JSON can say, and YAML's dates: parameters are kept as JSON. A deep or circular value is refused."""
+    """Parameters are kept as JSON: its values and YAML's dates pass, a deep or circular value is refused."""
     _look_into(value, 0)
     return value
 
@@ -137,7 +138,7 @@ class _Section(BaseModel):
 
 
 class SettingsSection(_Section):
-    """`settings:`; a key that is left out has its default here, and keeps its stored value when applied."""
+    """`settings:`. A key that is left out has its default here; when the file is applied, it keeps its stored value."""
 
     timezone: Zone = DEFAULT_TIMEZONE
     customer_importer_file_path: ImporterPath | None = None
@@ -242,7 +243,7 @@ class Definitions(_Section):
         return self
 
     def windows_or_default(self, default_timezone: str) -> tuple[Window, ...]:
-        """The file's windows; those of a new installation where it has no such section."""
+        """The file's windows; without the section, those of a new installation."""
         if self.windows is None:
             from headway.models.values.window import DEFAULT_WINDOWS
 
@@ -251,10 +252,10 @@ class Definitions(_Section):
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML in which a key that stands twice is an error, not a quiet overwrite."""
+    """Safe YAML in which a repeated key is an error; PyYAML would take the last one without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        own = [key_node for key_node, _ in node.value]  # before what `<<` brings in, which they may override
+        own = [key_node for key_node, _ in node.value]  # before the keys that `<<` adds, which these may override
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         if len({key_node.value for key_node in own if isinstance(key_node.value, str)}) != len(own):
             seen = set()
@@ -268,7 +269,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def load_file(path: Path) -> Definitions:
-    """The definitions in a YAML file. InvalidInput names every problem with its place, value and remedy."""
+    """The definitions in a YAML file. Raises InvalidInput with every problem: its place, value and remedy."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -281,7 +282,7 @@ def load_file(path: Path) -> Definitions:
 
 
 def load_text(text: str, source: str) -> Definitions:
-    """As load_file, from text; `source` is how messages name it."""
+    """As `load_file`, from text. source: how messages name it."""
     try:
         content = yaml.load(text, _Loader)  # a SafeLoader underneath # nosec B506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -302,7 +303,7 @@ def load_text(text: str, source: str) -> Definitions:
 
 
 def explain(error: ValidationError, content: Any = None) -> list[str]:
-    """One sentence for each validation error: the field's place, what is wrong, the value."""
+    """A sentence for each validation error: the field's place, what is wrong, the value."""
     return [_sentence(one, content) for one in error.errors(include_url=False)]
 
 
@@ -335,7 +336,7 @@ _REMEDIES = {
     "dict_type": "a mapping is expected, such as `name: value`",
     "string_type": "text is expected; put it in quotes",
 }
-"""What to do, where Pydantic says only what is wrong."""
+"""What to write instead, where Pydantic says only what is wrong."""
 
 
 def _place(loc: tuple[int | str, ...], content: Any) -> str:

@@ -1,11 +1,11 @@
-"""File name tokens: resolved once, when a run is claimed, so that a retry writes the same name."""
+"""Tokens in file names: resolved once, when a run is claimed, so that a retry writes the same name."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from headway.scheduler.planning.local_time import zone
+from headway.models.values.zone import zone
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -15,7 +15,7 @@ NAMES = ("date", "time", "task", "object", "sequence")
 
 
 def unknown_tokens(text: str) -> list[str]:
-    """The tokens in the text that are none, and stray braces, for an error at save time."""
+    """Unknown tokens in the text, and stray braces; they are refused when the task is saved."""
     unknown = [token for token in _TOKEN.findall(text) if not _is_known(token)]
     if re.search(r"[{}]", _TOKEN.sub("", text)):
         unknown.append("a lone brace")
@@ -32,8 +32,8 @@ def _is_known(token: str) -> bool:
 def resolve(text: str, *, task: str, object_name: str, due_at: datetime, timezone: str, sequence: int) -> str:
     """The text with its tokens replaced: `{date}` 20261123, `{time}` 0115, `{task}`, `{object}`, `{sequence}` 1, 2 ...
 
-    `{date:%d.%m.%Y}` and `{time:%H%M%S}` take a strftime format, `{sequence:04}` a width. Instants are the run's
-    due in the task's zone. An unknown token raises ValueError.
+    `{date:%d.%m.%Y}` and `{time:%H%M%S}` take a strftime format, `{sequence:04}` a width. Date and time are the run's
+    due in the task's zone. Raises ValueError for an unknown token.
     """
     local = due_at.astimezone(zone(timezone))
 
@@ -59,9 +59,9 @@ def resolve(text: str, *, task: str, object_name: str, due_at: datetime, timezon
 def with_texts(
     parameters: Mapping[str, Any], schema: Mapping[str, Any] | None, change: Callable[[str, str], str]
 ) -> dict[str, Any]:
-    """The parameters, where each text whose schema says `"tokens": true` became `change(its path, text)`.
+    """The parameters, with each text whose schema says `"tokens": true` replaced by `change(its path, text)`.
 
-    Those inside nested models too, and defaults; a default that stays as it is, is not added.
+    That includes texts inside nested models, and defaults; a default that does not change is not added.
     """
     return _with_texts(parameters, schema or {}, (schema or {}).get("definitions") or {}, "", change)
 
@@ -85,7 +85,7 @@ def _with_texts(
 
 
 def _parts(field: Schema, definitions: Schema) -> Iterator[Schema]:
-    """The schemas of the objects that a field may be: its own, the one it refers to, those of a choice."""
+    """The schemas of the objects that a field may hold: its own, the one it refers to, those of a union."""
     for one in (field, *(field.get("anyOf") or ()), *(field.get("allOf") or ())):
         if "$ref" in one:
             one = definitions.get(str(one["$ref"]).rpartition("/")[2]) or {}

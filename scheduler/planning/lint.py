@@ -1,4 +1,4 @@
-"""What will go wrong, before it does: findings L1 to L8 over 35 days and both DST changes of the coming year."""
+"""The lint: findings L1 to L8 over 35 days and the DST changes of the coming year."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -12,10 +12,11 @@ from headway.models.values.instant import FOREVER
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.models.values.window import WindowPolicy
-from headway.scheduler.planning.local_time import clock_time, length_in_words, zone
+from headway.models.values.zone import zone
 from headway.scheduler.planning.occurrences import occurrences
 from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.planning.windows import Calendar
+from headway.wording import clock_time, length_in_words
 
 AHEAD = timedelta(days=35)
 _DAY = timedelta(days=1)
@@ -26,9 +27,9 @@ Spans = list[tuple[datetime, datetime, int]]
 
 
 def lint(resolved: ResolvedDefinitions, now: datetime, *, about: Collection[str] | None = None) -> list[Finding]:
-    """Every finding, in the order of their ids; those that kept a task out of the world come along.
+    """Every finding, in the order of their ids, with those of `resolved`.
 
-    about: names of tasks; of collisions and windows (L1, L3) only what concerns these is looked for.
+    about: names of tasks. Collisions and windows (L1, L3) are then looked for only where they concern these.
     """
     named = [task for task in resolved.tasks.values() if about is None or task.name in about]
     dues = _dues(resolved, _ranges(resolved, now), _concerned(resolved, named) if about is not None else None)
@@ -42,7 +43,7 @@ def lint(resolved: ResolvedDefinitions, now: datetime, *, about: Collection[str]
 
 
 def _ranges(resolved: ResolvedDefinitions, now: datetime) -> list[tuple[datetime, datetime]]:
-    """The stretches of time to look at, in order and apart from each other."""
+    """The stretches of time to look at, in order and disjoint."""
     spans = [(now, now + AHEAD)]
     tasks, windows = resolved.tasks.values(), resolved.calendar.windows
     for name in {task.timezone for task in tasks} | {window.timezone for window in windows}:
@@ -71,7 +72,7 @@ def _clock_changes(timezone: str, today: date) -> tuple[datetime, ...]:
 def _dues(
     resolved: ResolvedDefinitions, ranges: list[tuple[datetime, datetime]], only: Collection[int] | None = None
 ) -> dict[int, list[datetime]]:
-    """When each task comes due; a chain's later step as windows and spacing alone would have it."""
+    """When each task comes due. For a chain's later step: as if only windows and spacing could delay its chain."""
     dues: dict[int, list[datetime]] = {}
     wanted = resolved.tasks.values() if only is None else [resolved.tasks[uid] for uid in only]
     for task in sorted(wanted, key=lambda task: task.step):
@@ -100,7 +101,7 @@ class _Pair:
 
 
 def _concerned(resolved: ResolvedDefinitions, named: list[Task]) -> set[int]:
-    """All whose times have to be known to say what these tasks collide with."""
+    """The UIDs of the tasks whose dues are needed to find what these tasks collide with."""
     groups = {task.group for task in named}
     return _with_predecessors(resolved, [task for task in resolved.tasks.values() if task.group in groups])
 
@@ -115,11 +116,11 @@ def _collisions(
     for name, members in groups.items():
         if len(members) < 2:
             continue
-        pairs, all_told = _pairs(members, dues, only)
+        pairs, complete = _pairs(members, dues, only)
         busy = _busy(members, dues) if pairs else []
         for pair in pairs:
             yield _collision(pair, busy, resolved.calendar, now)
-        if not all_told:
+        if not complete:
             message = (
                 f"group '{name}': more than {_MOST_PAIRS} pairs of its {len(members)} tasks collide; these are the "
                 "first of them. Spread the tasks over the day"
@@ -128,9 +129,9 @@ def _collisions(
 
 
 def _pairs(members: list[Task], dues: Dues, only: Collection[int] | None) -> tuple[list[_Pair], bool]:
-    """The pairs that are due in one minute or overlap by estimate, and whether these are all.
+    """The pairs that are due in one minute or overlap by estimate, and whether these are all of them.
 
-    only: pairs that have one of these UIDs in them.
+    only: look for pairs with one of these UIDs.
     """
     near = _nearness(members, dues, only)
     by_due = sorted(
@@ -156,7 +157,7 @@ def _pairs(members: list[Task], dues: Dues, only: Collection[int] | None) -> tup
 
 
 def _nearness(members: list[Task], dues: Dues, only: Collection[int] | None) -> Callable[[datetime, Task], bool] | None:
-    """Whether a due is near enough to one of the tasks `only` to meet it; None where every due matters."""
+    """Whether a due is near enough to one of the tasks `only` to collide; None if `only` is."""
     if only is None:
         return None
     named = [task for task in members if task.uid in only]
@@ -171,7 +172,7 @@ def _nearness(members: list[Task], dues: Dues, only: Collection[int] | None) -> 
 
 
 def _busy(members: list[Task], dues: Dues) -> Spans:
-    """When the group's tasks would be in progress, by their starts, a minute at least; and which."""
+    """When each of the group's tasks would be in progress, for a minute at least, in order of the starts."""
     return sorted(
         (due, due + max(one.estimate or _MINUTE, _MINUTE), one.uid) for one in members for due in dues[one.uid]
     )
@@ -191,7 +192,7 @@ def _collision(pair: _Pair, busy: Spans, calendar: Calendar, now: datetime) -> F
 
 
 def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar, now: datetime) -> datetime | None:
-    """The start nearest to `near`, half a day around, at which no other of the group is due or in progress."""
+    """The start nearest to `near`, within half a day, at which no other task of the group is due or in progress."""
     length = max(task.estimate or _MINUTE, _MINUTE)
     low, high = max(near - _DAY / 2, now), near + _DAY / 2
     near_by = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
@@ -208,7 +209,7 @@ def _free_slot(task: Task, near: datetime, busy: Spans, calendar: Calendar, now:
 
 
 def _closed(policy: WindowPolicy, calendar: Calendar, low: datetime, high: datetime) -> list[tuple[datetime, datetime]]:
-    """When windows keep a task with that policy from running."""
+    """The stretches in which windows keep a task of that policy from running."""
     spans = calendar.every if policy is WindowPolicy.REQUIRE else calendar.reserved
     open_ = [spans.at(low), *spans.between(low, high)]
     windows = [(span.start, span.end) for span in open_ if span is not None]
@@ -223,10 +224,10 @@ def _closed(policy: WindowPolicy, calendar: Calendar, low: datetime, high: datet
 def nearest_free(
     resolved: ResolvedDefinitions, task: Task, now: datetime, moved: Callable[[timedelta], Task | None]
 ) -> Task | None:
-    """The task moved by as little as possible so that it collides with nothing of its group nor waits for a window.
+    """The task, moved by as little as possible, so that it neither collides in its group nor waits for a window.
 
-    moved: the task so much later or earlier, None where it cannot be. Tried in steps of five minutes, half a day
-    either way, on all the days that the lint looks at; None where no step is free on all of them.
+    moved: makes the task that comes due later or earlier by a length, None if there is none. Tried in steps of five
+    minutes, up to half a day either way. None if no step is free on all the days that the lint looks at.
     """
     ranges = _ranges(resolved, now)
     dues = _dues(resolved, ranges, _concerned(resolved, [task]))
@@ -241,7 +242,10 @@ def nearest_free(
 
 
 def _free_shifts(dues: list[datetime], task: Task, busy: Spans, calendar: Calendar) -> list[timedelta]:
-    """Shifts that are free if they move every due by as much, the smallest first; a clock change may spoil one."""
+    """Shifts that are free if they move every due by the same length, the smallest first.
+
+    They are candidates: over a clock change a moved task does not move every due alike.
+    """
     length, half = max(task.estimate or _MINUTE, _MINUTE), int(_DAY / 2 / _MINUTE)
     taken = bytearray(2 * half + 1)
     for due in dues:
@@ -264,7 +268,7 @@ def _is_free(task: Task, ranges: list[tuple[datetime, datetime]], busy: Spans, c
 
 
 def _near(busy: Spans, low: datetime, high: datetime) -> Spans:
-    """Those of the spans that have some of `[low, high)` in them; a span of over a day is seen on its first only."""
+    """The spans that overlap `[low, high)`; of a span longer than a day only its first day counts."""
     found = busy[bisect_left(busy, (low - _DAY,)) : bisect_left(busy, (high,))]
     return [one for one in found if one[1] > low]
 

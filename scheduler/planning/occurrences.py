@@ -1,8 +1,7 @@
 """When a task comes due by its own schedule.
 
-CronSim decides (Debian cron's behaviour on a DST night, whatever it does). On days without a clock change its
-answer is the plain product of its hours and minutes, so those are computed a day at a time; every day near a
-change is left to CronSim itself.
+CronSim decides, on a DST night too: it does what Debian cron does. On days without a clock change its answer is the
+product of its hours and minutes, so these are computed a day at a time. Days near a change are left to CronSim.
 """
 
 from collections.abc import Iterator
@@ -14,19 +13,20 @@ from cronsim import CronSim, CronSimError
 
 from headway.models.values.schedule import Cron, Once
 from headway.models.values.task import Task
-from headway.scheduler.planning.local_time import to_utc, zone
+from headway.models.values.zone import zone
+from headway.scheduler.planning.local_time import to_utc
 
 _DAY = timedelta(days=1)
 _MIDNIGHT = time()
 
 
 def check_cron(expression: str) -> None:
-    """ValueError, in an operator's words, unless the expression can ever come due."""
+    """Raises ValueError, with a sentence for operators, unless the expression comes due at some time."""
     if problem := _problem_with(expression):
         raise ValueError(problem)
 
 
-@lru_cache(maxsize=20_000)  # every stored one is looked at whenever anything is edited
+@lru_cache(maxsize=20_000)  # every edit checks every stored expression
 def _problem_with(expression: str) -> str:
     try:
         next(CronSim(expression, datetime(2026, 1, 1)))
@@ -113,7 +113,7 @@ def _parsed(expression: str) -> CronSim:
 
 @lru_cache(maxsize=20_000)
 def _clock_times(expression: str) -> tuple[timedelta, ...] | None:
-    """The times of day that match, ascending; None where seconds make too many to be worth a table."""
+    """The times of day that match, ascending; None for an expression with seconds, which would make too many."""
     cron = _parsed(expression)
     if cron.seconds != {0}:
         return None
@@ -128,9 +128,9 @@ def _matches_day(expression: str, day: date) -> bool:
 
 @lru_cache(maxsize=20_000)
 def _plain_midnight(where: ZoneInfo, day: date) -> datetime | None:
-    """UTC midnight of a day on which the clocks do not change, nor did on the day before; else None.
+    """UTC midnight of a day on which the clocks do not change, nor on the day before; else None.
 
-    The day after counts, for CronSim steps by whole hours from the day before and may begin it at 00:30.
+    The day after a change is left to CronSim, too: it steps by whole hours and may begin that day at 00:30.
     """
     offset = datetime.combine(day, _MIDNIGHT, tzinfo=where).utcoffset()
     around = {datetime.combine(one, _MIDNIGHT, tzinfo=where).utcoffset() for one in (day - _DAY, day + _DAY)}
@@ -154,7 +154,7 @@ def _irregular(expression: str, timezone: str, first: date, after: date) -> tupl
 
 
 _irregular_again = lru_cache(maxsize=10_000)(_irregular)
-"""Kept, for the lint asks about the same nights with every edit."""
+"""Cached: with every edit the lint asks about the same nights."""
 
 
 def _by_cronsim(expression: str, timezone: str, start: datetime) -> Iterator[datetime]:
@@ -165,8 +165,11 @@ def _by_cronsim(expression: str, timezone: str, start: datetime) -> Iterator[dat
 
 
 class _Onward(CronSim):
-    """CronSim that never steps back: where clocks go back in the middle of an hour (Chatham, at 03:45 to 02:45) the
-    beginning of that hour lies before the change, and it would come by the same minutes for ever."""
+    """CronSim that never steps back.
+
+    Where clocks go back in the middle of an hour (Chatham, from 03:45 to 02:45), the beginning of that hour lies
+    before the change: CronSim would return to the same minutes for ever.
+    """
 
     def advance_hour(self) -> bool:
         since = self.dt

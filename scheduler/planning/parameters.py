@@ -1,8 +1,8 @@
-"""A task's parameters held against its type's schema, at save time rather than at 3 a.m.
+"""A task's parameters checked against its type's schema, when the task is saved.
 
-Two keywords of a field's schema are ours. `schema_by: {OTHER: {VALUE: SCHEMA}}` says that the field has to fit the
-schema that belongs to the value of the parameter OTHER: a report's parameters depend on which report it is. `wanted`
-says in words what a pattern asks for. The format `text-encoding` is any encoding of text that Python knows.
+Two keywords of a field's schema are Headway's own. `schema_by: {OTHER: {VALUE: SCHEMA}}`: the field has to fit the
+schema for the value of the parameter OTHER, as a report's parameters depend on the report. `wanted` says in words
+what a pattern asks for. The format `text-encoding` is any text encoding that Python knows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from headway.scheduler.planning import file_names
 
 
 def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list[str]:
-    """What is wrong with the parameters, each with its field and reason. Empty without a schema."""
+    """What is wrong with the parameters, a sentence for each problem. Empty without a schema."""
     if not schema:
         return []
     properties = schema.get("properties") or {}
@@ -36,7 +36,7 @@ def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None)
 
 
 def _problems_by_choice(parameters: Mapping[str, Any], properties: Mapping[str, Any]) -> Iterator[str]:
-    """Of the fields whose schema depends on another parameter. A choice that is none is that one's own problem."""
+    """Problems of fields whose schema depends on another parameter. That parameter's own value is checked elsewhere."""
     for name, field in properties.items():
         value = parameters.get(name, field.get("default"))
         for other, schemas in (field.get("schema_by") or {}).items():
@@ -48,7 +48,7 @@ def _problems_by_choice(parameters: Mapping[str, Any], properties: Mapping[str, 
 def _is_text_encoding(value: object) -> bool:
     try:
         return not isinstance(value, str) or bool("x".encode(value))
-    except (LookupError, UnicodeError):  # `hex` and its like are codecs, but none of text
+    except (LookupError, UnicodeError):  # `hex` and others are codecs, but not of text
         return False
 
 
@@ -59,7 +59,7 @@ def _schema_problems(values: Mapping[str, Any], schema: Mapping[str, Any], at: s
     formats.checks("text-encoding")(_is_text_encoding)
     validator = Draft202012Validator(schema, format_checker=formats)
     for error in sorted(validator.iter_errors(dict(values)), key=lambda e: str(e.path)):
-        while error.context:  # of a union's complaints the one that got furthest says most
+        while error.context:  # of a union's errors, the deepest one says most
             error = max(error.context, key=lambda one: len(one.absolute_path))
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
         wanted = error.schema.get("wanted") if isinstance(error.schema, Mapping) else None

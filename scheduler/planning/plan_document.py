@@ -1,4 +1,4 @@
-"""The document of `headway plan`: the forecast and the findings as JSON-able values."""
+"""The JSON document of `headway plan`: the forecast and the findings."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +9,12 @@ from headway.scheduler.planning.forecast.planned import Planned
 
 
 def instant(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with a Z; whole seconds where it has no smaller part."""
+    """ISO 8601 in UTC with a Z. None for None."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def document(start: datetime, end: datetime, runs: list[Planned], findings: list[Finding]) -> dict[str, Any]:
-    """The document as the command line contract describes it."""
+    """The document as the contract of the command line describes it."""
     return {
         "from": instant(start),
         "to": instant(end),

@@ -1,4 +1,4 @@
-"""Definitions made into what the rules work on, together with what is wrong with them."""
+"""Definitions resolved into the values that rules read, and what is wrong with them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -10,9 +10,9 @@ from headway.models.values.finding import Finding, Level
 from headway.models.values.limits import Limits
 from headway.models.values.schedule import After, Cron, Once, Schedule
 from headway.models.values.task import Task
+from headway.models.values.zone import zone
 from headway.scheduler.planning.chains import link, loops
 from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection
-from headway.scheduler.planning.local_time import zone
 from headway.scheduler.planning.occurrences import check_cron
 from headway.scheduler.planning.parameters import problems_in
 from headway.scheduler.planning.task_types import TaskType
@@ -21,14 +21,17 @@ from headway.scheduler.planning.windows import Calendar
 
 @dataclass(kw_only=True, frozen=True)
 class ResolvedDefinitions:
-    """Tasks, windows and limits that belong together; `findings` are the errors that kept a task out."""
+    """Tasks, windows and limits that belong together."""
 
     tasks: Mapping[int, Task]
+    """By UID."""
     calendar: Calendar
     limits: Limits
     types: Mapping[str, TaskType]
+    """By name."""
     settings: SettingsSection
     findings: tuple[Finding, ...] = ()
+    """The errors that kept a task out."""
 
 
 def build(
@@ -39,11 +42,12 @@ def build(
     estimates: Mapping[int, timedelta] | None = None,
     check: Collection[str] | None = None,
 ) -> ResolvedDefinitions:
-    """The world that definitions describe. Without stored `uids` a task's UID is its position, from 1.
+    """The tasks, windows and limits that definitions describe.
 
-    estimates: what history knows of tasks without an expected duration, by UID. check: the tasks whose parameters
-    are held against their schemas, every one if None. A stored task was, when it was saved: if its type has changed
-    since, it still comes due, and fails where everybody sees it.
+    uids: the stored tasks' UIDs by name; without them a task's UID is its position, from 1. estimates: learned
+    durations by UID, for tasks without an expected one. check: the names of the tasks whose parameters are checked
+    against their schemas, all if None. A stored task was checked when it was saved; if its type has changed since,
+    it still comes due and its run fails, which operators see.
     """
     settings = definitions.settings or SettingsSection()
     limits = Limits(settings.min_spacing, settings.recommended_spacing, settings.max_running)
@@ -98,7 +102,7 @@ def _parameter_problems(name: str, parameters: Mapping[str, Any], task_type: Tas
 def parameter_findings(
     tasks: Iterable[tuple[str, str, Mapping[str, Any]]], types: Mapping[str, TaskType]
 ) -> list[Finding]:
-    """L8 for each (name, type, parameters) that its type's schema does not, or no longer, allow."""
+    """L8 for each (name, type, parameters) that the type's schema does not allow, or no longer."""
     return [
         Finding("L8", Level.ERROR, (name,), problem)
         for name, kind, parameters in tasks
@@ -178,7 +182,7 @@ def _task(
 
 
 def _drop_orphans(sections: list[TaskSection], tasks: dict[str, Task]) -> None:
-    """A step whose predecessor was kept out is kept out too (the predecessor's error is told already)."""
+    """Keep out the steps whose predecessor was kept out. They get no finding: the predecessor has one."""
     after: dict[str, Any] = {s.name: s.schedule.after for s in sections if s.schedule and s.schedule.after}
     while orphans := [name for name in tasks if name in after and after[name] not in tasks]:
         for name in orphans:

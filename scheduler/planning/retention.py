@@ -9,17 +9,20 @@ from headway.models.values.run import OPEN, RunStatus
 ANY = "*"
 KEEP = "keep"
 RESULTS = tuple(status for status in RunStatus if status not in OPEN)
-"""What an ended run can be."""
+"""How a run can have ended."""
 MOST_DAYS = 100_000
 
 
 @dataclass(frozen=True)
 class RetentionRule:
-    """So many days for the runs of this type and result. type, result: None is any. days: None keeps them for good."""
+    """For how many days the runs of a type and result are kept."""
 
     type: str | None
+    """None: of any type."""
     result: RunStatus | None
+    """None: with any result."""
     days: int | None
+    """None: they are kept for good."""
 
     def text(self) -> str:
         """As `rule_of` reads it."""
@@ -28,21 +31,22 @@ class RetentionRule:
 
 @dataclass(frozen=True)
 class Retention:
-    """What may go. The first rule that fits a run decides; `days` is for the runs that no rule names.
-
-    days: None keeps them. types, results: empty means every one; a run of another is kept.
-    """
+    """Which runs a purge may delete."""
 
     days: int | None = None
+    """For the runs that no rule fits; None keeps them."""
     rules: tuple[RetentionRule, ...] = ()
+    """The first rule that fits a run decides."""
     types: frozenset[str] = frozenset()
+    """Only runs of these types are deleted; empty: of every type."""
     results: frozenset[RunStatus] = frozenset()
+    """Only runs with these results are deleted; empty: with every result."""
 
     def named_types(self) -> set[str]:
         return set(self.types) | {rule.type for rule in self.rules if rule.type is not None}
 
     def facts(self) -> dict[str, object]:
-        """For the audit trail; what is not asked for is left out."""
+        """For the audit trail, without what was left empty."""
         rules = [
             f"{rule.type or ANY}:{rule.result or ANY}:{KEEP if rule.days is None else rule.days}" for rule in self.rules
         ]
@@ -56,19 +60,19 @@ class Retention:
 
 
 def days_of(value: int, option: str = "--older-than") -> int:
-    """A number of days. InvalidInput names the option."""
+    """The number of days, if it is one. InvalidInput names the option."""
     if not 0 <= value <= MOST_DAYS:
         raise InvalidInput(f"{option} {value}: give a number of days, 0 or more, {MOST_DAYS} at most")
     return value
 
 
 def results_of(names: Iterable[str]) -> frozenset[RunStatus]:
-    """The results of these names, as `log --json` has them. InvalidInput for another word."""
+    """The results of these names, as `log --json` has them. Raises InvalidInput for another word."""
     return frozenset(_result(name, "--result") for name in names)
 
 
 def rule_of(text: str) -> RetentionRule:
-    """TYPE:RESULT:DAYS, where TYPE and RESULT may be * and DAYS may be keep. InvalidInput for anything else."""
+    """TYPE:RESULT:DAYS, where TYPE and RESULT may be * and DAYS may be keep. Raises InvalidInput for anything else."""
     parts = text.rsplit(":", 2)
     if len(parts) != 3 or not parts[0]:
         raise InvalidInput(

@@ -1,10 +1,10 @@
-"""The Step column: the number of a chain's step and, for a type that has steps of its own, which of them."""
+"""The Step column: the number of a chain's step and, for a type with steps of its own, the type's step."""
 
 from collections.abc import Mapping
 from typing import Any
 
 MARK = "step"
-"""A parameter whose JSON schema says `"step": true` holds the type's own step, such as start or stop."""
+"""The keyword of a JSON schema: a parameter with `"step": true` holds the type's own step, such as start or stop."""
 
 
 def step_shown(step: int, parameters: Mapping[str, Any] | None, schema: Mapping[str, Any] | None) -> str:

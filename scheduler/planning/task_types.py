@@ -12,35 +12,41 @@ from headway.privileges import needed_for
 
 POOL = "headway"
 HEADWAY_TAG = "headway"
-"""Makes a deployment on another work pool a task type, too: its runs are handed to that pool."""
+"""Makes a deployment on another work pool a task type, too. Its runs are handed to that pool."""
 GROUP_TAG = "group:"
+"""Names the type's group; without it the group has the type's own name."""
 EXPORTER_TAG = "exporter"
+"""Marks a type that delivers to the importer path."""
 SFTP_SLUG, IMPORTER_BLOCK = "sftp-server", "importer"
 """The Prefect block (type and name) of the server and folder that exporters deliver to."""
 
 
 @dataclass(kw_only=True, frozen=True)
 class TaskType:
-    """A task type. parameter_schema: the flow's JSON schema, or None where it is not at hand."""
+    """A task type: what its deployment in Prefect, or in a prefect.yaml, says."""
 
     name: str
     group: str
+    """Runs of one group never overlap."""
     exporter: bool = False
+    """Whether it delivers to the importer path."""
     description: str = ""
     entrypoint: str = ""
     deployment_id: str = ""
+    """Prefect's; empty for a type read from a prefect.yaml."""
     work_pool: str = POOL
     parameter_schema: Mapping[str, Any] | None = None
+    """The flow's JSON schema; None for a type read from a prefect.yaml."""
     tags: tuple[str, ...] = field(default=())
 
     @property
     def handed_to(self) -> str:
-        """The work pool that its runs are handed to; empty: Headway executes them itself."""
+        """The work pool that its runs are handed to; empty if Headway executes them itself."""
         return "" if self.work_pool == POOL else self.work_pool
 
     @classmethod
     def of_deployment(cls, name: str, tags: list[str], **facts: Any) -> "TaskType":
-        """The type that a deployment of this name and tags makes; its group is its own name unless a tag says so."""
+        """The type that a deployment of this name and these tags makes."""
         try:
             needed_for(tags)
         except InvalidInput as error:
@@ -64,24 +70,24 @@ def _pool_of(deployment: Mapping[str, Any]) -> str:
 
 
 def prefect_yaml() -> Path:
-    """The prefect.yaml of the working folder, else Headway's own."""
+    """The prefect.yaml of the working folder; without one, Headway's own."""
     here = Path.cwd() / "prefect.yaml"
     return here if here.exists() else OWN_PREFECT_YAML
 
 
 def all_prefect_yamls() -> list[Path]:
-    """Headway's own, and behind it the working folder's where that is another."""
+    """Headway's own, then the working folder's if that is another."""
     both = dict.fromkeys((OWN_PREFECT_YAML, prefect_yaml().resolve()))
     return [file for file in both if file.exists()] or [OWN_PREFECT_YAML]
 
 
 def known_types() -> dict[str, TaskType]:
-    """The shipped task types, and those of the working folder's prefect.yaml over them. Schemas are not at hand."""
+    """The shipped task types and those of the working folder's prefect.yaml, which win. Without schemas."""
     return {name: one for file in all_prefect_yamls() for name, one in types_in(file).items()}
 
 
 def types_in(path: Path) -> dict[str, TaskType]:
-    """The task types that a prefect.yaml deploys, by name. Their schemas are not at hand."""
+    """The task types that a prefect.yaml deploys, by name. Without schemas."""
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         content = yaml.load(path.read_text(encoding="utf-8"), loader)  # nosec B506

@@ -1,4 +1,4 @@
-"""Maintenance windows: which occurrences there are, and what they mean for a run's start."""
+"""Maintenance windows: their occurrences, and what these mean for a run's start."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from headway.models.values.instant import FOREVER, LEAVES_AFTER
 from headway.models.values.window import Window, WindowPolicy
-from headway.scheduler.planning.local_time import plain_midnight, to_utc, zone
+from headway.models.values.zone import zone
+from headway.scheduler.planning.local_time import plain_midnight, to_utc
 
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
@@ -16,12 +17,13 @@ _LAST_LOOK = timedelta(days=400)
 
 
 class Occurrence(NamedTuple):
-    """One occurrence of a window: `[start, end)` in UTC, known by the window and its local start date."""
+    """One occurrence of a window: `[start, end)` in UTC."""
 
     start: datetime
     end: datetime
     window: Window
     day: date
+    """The local date of its start, by which operators release it."""
 
     @property
     def reserved(self) -> bool:
@@ -29,16 +31,18 @@ class Occurrence(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Touching or overlapping occurrences as one `[start, end)`; `names` are their windows'."""
+    """Touching or overlapping occurrences as one `[start, end)`."""
 
     start: datetime
     end: datetime
     names: tuple[str, ...]
+    """Of the windows."""
     timezone: str
+    """Of the first window."""
 
 
 def occurrences_of(window: Window, start: datetime, end: datetime) -> Iterator[Occurrence]:
-    """The window's occurrences that touch `[start, end)`, in order. One swallowed by a DST gap does not exist."""
+    """The window's occurrences that touch `[start, end)`, in order. One that a DST gap swallows is left out."""
     where = zone(window.timezone)
     day = start.astimezone(where).date() - 2 * _DAY
     last = end.astimezone(where).date()
@@ -68,19 +72,19 @@ def _time_of_day(wall: time) -> timedelta:
 
 
 class Spans:
-    """Merged occurrences along time, made as far ahead as somebody looks."""
+    """Merged occurrences along time, computed as far ahead as they are asked for."""
 
     def __init__(self, windows: Sequence[Window], *, reserved_only: bool) -> None:
         self._windows = windows
         self._reserved_only = reserved_only
         self._from: datetime | None = None
         self._to = datetime.min.replace(tzinfo=UTC)
-        self._low = self._high = self._to  # asked about an instant in between, there is nothing to make
+        self._low = self._high = self._to  # for an instant between these two there is nothing to compute
         self._spans: list[Span] = []
         self._starts: list[datetime] = []
 
     def at(self, now: datetime) -> Span | None:
-        """The span that `now` is in. If it has lasted for days, its `start` may be later than it really began."""
+        """The span that `now` is in. The `start` of one that has lasted for days may be later than its real start."""
         if not self._low <= now < self._high:
             self._look(now, now + _DAY)
         index = bisect_right(self._starts, now) - 1
@@ -130,7 +134,7 @@ class Spans:
             yield before, FOREVER - before
 
     def _whole(self, index: int) -> Span:
-        """The span at `index`, looked at far enough ahead that its end is its real end."""
+        """The span at `index`, after a look far enough ahead that its end is its real one."""
         start = self._starts[index]
         while self._spans[index].end >= self._to and self._look_further():
             index = bisect_left(self._starts, start)
@@ -144,7 +148,7 @@ class Spans:
             self._build(self._from, end + (end - self._from))
 
     def _look_further(self) -> bool:
-        """Look twice as far; False if it was far enough already that nothing more is to come."""
+        """Look twice as far ahead; False if nothing more can come."""
         assert self._from is not None
         if not self._windows or self._to - self._from > 2 * _LAST_LOOK:
             return False
@@ -179,7 +183,7 @@ def merge(occurrences: Sequence[Occurrence]) -> list[Span]:
 
 
 class Calendar:
-    """All maintenance windows, answering what the `window` rule asks. Immutable but for what it remembers."""
+    """All maintenance windows, with the answers that the `window` rule needs. Immutable but for its caches."""
 
     def __init__(self, windows: Sequence[Window]) -> None:
         self.windows = tuple(windows)
@@ -200,7 +204,7 @@ class Calendar:
         return min((edge for edge in edges if edge != FOREVER), default=None)
 
     def clears_at(self, policy: WindowPolicy, estimate: timedelta | None, now: datetime) -> datetime | None:
-        """None where the policy lets a run start now, else the first instant at which it will (or FOREVER)."""
+        """The first instant at which the policy lets a run start, or FOREVER; None if that is now."""
         if policy is WindowPolicy.ALLOW:
             return None
         at, verdicts = self._verdicts  # many runs are judged at one instant
@@ -257,7 +261,7 @@ class Calendar:
         return None
 
     def look_again_at(self, policy: WindowPolicy, estimate: timedelta | None, now: datetime) -> datetime:
-        """For a run that the policy lets start now: the first instant from which that may be otherwise."""
+        """For a run that the policy lets start now: the first instant at which it may not."""
         if policy is WindowPolicy.ALLOW:
             return FOREVER
         if policy is WindowPolicy.AVOID:
@@ -273,7 +277,10 @@ class Calendar:
         return min(edge, self._waiver_ends_at(policy, estimate, now, edge))
 
     def _waiver_ends_at(self, policy: WindowPolicy, estimate: timedelta, now: datetime, edge: datetime) -> datetime:
-        """When something long enough comes within the 192 hours that the waiver looks ahead."""
+        """When a long enough stretch or window comes within the 192 hours that the rule looks ahead.
+
+        Until then the rule lets the run start although it is too long.
+        """
         start, end = now + LEAVES_AFTER, edge + LEAVES_AFTER
         if policy is WindowPolicy.AVOID:
             begins = (at for at, length in self.reserved.stretches(start, end) if length >= estimate)

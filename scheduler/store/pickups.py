@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from headway.models.ledger.database import count_changed
 from headway.models.ledger.tables import ChoreRow, RunEventRow, RunFileRow, RunRow, TaskRow
 from headway.models.values.pickup import PickUp
-from headway.scheduler.planning.local_time import length_in_words
+from headway.wording import length_in_words
 
 MOST_AT_ONCE = 500
 

@@ -1,6 +1,6 @@
 """A second opinion: the forecast and the window rule, written from the rules' text alone.
 
-Nothing here is fast, and nothing is taken from `scheduler`. Every waiting run is judged at every turn; windows
+Nothing here is fast, and nothing comes from `scheduler`. Every waiting run is judged at every turn; windows
 are laid out day by day; an `until` is found by trying one edge after the other.
 """
 
@@ -181,7 +181,7 @@ class NaiveRun:
 
 
 class NaiveForecast:
-    """The event simulation of CONTRACT.md: ends, dues, a turn; then whoever waited 192 hours leaves."""
+    """The event simulation of the contract: ends, dues, a turn; then the runs that waited 192 hours leave."""
 
     def __init__(
         self,

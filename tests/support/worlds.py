@@ -1,4 +1,4 @@
-"""Random small worlds for property tests: windows, tasks, what is open, around nights that are awkward."""
+"""Random small worlds for property tests: windows, tasks and open runs, around DST nights."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.reference_forecast import NaiveRun
 NIGHTS = (
     ("America/New_York", date(2026, 11, 1)),  # an hour twice
     ("America/New_York", date(2027, 3, 14)),  # an hour missing
-    ("America/New_York", date(2026, 11, 23)),  # nothing special, a Monday
+    ("America/New_York", date(2026, 11, 23)),  # an ordinary Monday
     ("Europe/London", date(2026, 10, 25)),
     ("Europe/London", date(2027, 3, 28)),  # the gap begins at 01:00
     ("Australia/Lord_Howe", date(2026, 10, 4)),  # half an hour missing
     ("Australia/Lord_Howe", date(2027, 4, 4)),  # half an hour twice
     ("America/Sao_Paulo", date(2018, 11, 4)),  # no midnight
-    ("America/Sao_Paulo", date(2018, 2, 18)),  # midnight's hour before twice
+    ("America/Sao_Paulo", date(2018, 2, 18)),  # the hour before midnight twice
     ("Asia/Kathmandu", date(2026, 6, 1)),  # 5 h 45 min
 )
 ZONES = (*dict.fromkeys(zone for zone, _ in NIGHTS), "UTC")
@@ -181,7 +181,7 @@ def draw_run(draw: st.DrawFn, task: Task, number: int, start: datetime) -> Run:
 
 @st.composite
 def stored_runs(draw: st.DrawFn, tasks: dict[int, Task], start: datetime) -> list[Run]:
-    """What is open as a forecast begins; at most one active run a group."""
+    """The open runs at the start of a forecast; at most one active run a group."""
     runs: list[Run] = []
     busy: set[str] = set()
     for task in tasks.values():

@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 from headway.environment import python_module
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunFileRow
-from headway.scheduler.planning.local_time import length_in_words
 from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.prefect_side.mail import send_mail
 from headway.scheduler.store import pickups
 from headway.scheduler.store.pickups import Overdue
 from headway.scheduler.store.settings import load_settings
+from headway.wording import length_in_words
 
 log = logging.getLogger("headway.pickup")
 

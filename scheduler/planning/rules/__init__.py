@@ -1,4 +1,4 @@
-"""What may start now, and why not: one pure function a rule, all of them judged every time."""
+"""What may start now, and why not: a pure function for each rule. Every rule judges every time."""
 
 from datetime import datetime
 
@@ -22,11 +22,11 @@ RULES = {
     RuleId.SPACING: spacing,
     RuleId.ENGINE: engine,
 }
-"""In the order in which they are told."""
+"""In the order in which an operator reads their holds."""
 
 
 def judge(run: Run, board: Board, now: datetime) -> list[Hold]:
-    """Every rule's hold on the run; empty means that it may start. An override lifts only what it may."""
+    """Every rule's hold on the run; empty if it may start. The run's overrides lift only OVERRIDABLE rules."""
     holds = []
     for rule in RULES.values():
         hold = rule(run, board, now)

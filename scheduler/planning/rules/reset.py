@@ -1,4 +1,4 @@
-"""Rule `reset`: a failed task waits until somebody has looked."""
+"""Rule `reset`: a failed task waits until an operator resets it."""
 
 from datetime import datetime
 

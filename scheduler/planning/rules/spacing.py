@@ -6,7 +6,7 @@ from headway.models.values.rule import Hold, RuleId
 from headway.models.values.run import Run
 from headway.models.values.schedule import After
 from headway.scheduler.planning.board import Board
-from headway.scheduler.planning.local_time import clock_time, length_in_words
+from headway.wording import clock_time, length_in_words
 
 
 def spacing(run: Run, board: Board, now: datetime) -> Hold | None:

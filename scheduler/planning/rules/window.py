@@ -1,4 +1,4 @@
-"""Rule `window`: what the task's window policy says about this instant."""
+"""Rule `window`: the task's window policy."""
 
 from datetime import datetime, timedelta
 
@@ -7,8 +7,8 @@ from headway.models.values.rule import Hold, RuleId
 from headway.models.values.run import Run
 from headway.models.values.window import WindowPolicy
 from headway.scheduler.planning.board import Board
-from headway.scheduler.planning.local_time import clock_time, length_in_words
 from headway.scheduler.planning.windows import Calendar
+from headway.wording import clock_time, length_in_words
 
 
 def window(run: Run, board: Board, now: datetime) -> Hold | None:

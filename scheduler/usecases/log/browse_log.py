@@ -1,6 +1,6 @@
 """The task log and a run's report, as they are browsed page by page, by every entrance."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,7 +11,6 @@ from headway.errors import InvalidInput
 from headway.models.ledger.database import reading
 from headway.models.ledger.tables import RunEventRow, RunFileRow, RunLogRow, RunRow, TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
-from headway.models.values.pickup import PickUp
 from headway.privileges import require
 from headway.scheduler.store.queries import run_detail, run_history
 from headway.scheduler.store.queries.run_detail import ERROR
@@ -111,20 +110,6 @@ def run_report(session: Session, actor: Actor, run_id: int) -> RunReport:
         caused=run_detail.caused_runs(session, run_id),
         step_shown=steps_of(session, [run])[run_id],
     )
-
-
-def picked_up(file: RunFileRow, shown: Callable[[datetime | None], str]) -> str:
-    """What became of a delivered file at the importer path, in words; empty where nobody is to pick it up.
-
-    shown: how an instant is written.
-    """
-    if file.pickup is PickUp.LYING:
-        return "not picked up yet" if file.overdue_at is None else f"NOT PICKED UP: warned at {shown(file.overdue_at)}"
-    if file.pickup is PickUp.CONSUMED:
-        return f"consumed at {shown(file.pickup_at)}"
-    if file.pickup is PickUp.REPLACED:
-        return f"another file had its name at {shown(file.pickup_at)}"
-    return f"still there at {shown(file.pickup_at)}, when the watch ended" if file.pickup is PickUp.LEFT else ""
 
 
 def run_lines(

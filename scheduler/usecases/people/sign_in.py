@@ -18,8 +18,8 @@ from headway.errors import InvalidInput
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import UserRow
 from headway.models.values.actor import Actor, Privilege
+from headway.models.values.zone import zone
 from headway.privileges import require
-from headway.scheduler.planning.local_time import zone
 from headway.scheduler.store import accounts, audit, sign_ins
 from headway.scheduler.usecases.people.people import PASSWORDS
 from headway.text import storable

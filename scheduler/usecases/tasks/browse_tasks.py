@@ -13,7 +13,6 @@ from headway.models.values.actor import Actor, Privilege
 from headway.models.values.instant import FOREVER
 from headway.models.values.run import ACTIVE
 from headway.privileges import require
-from headway.scheduler.planning.local_time import length_in_words
 from headway.scheduler.planning.windows import Span
 from headway.scheduler.store import workers
 from headway.scheduler.store.boards import LoadedBoard, load_board
@@ -21,6 +20,7 @@ from headway.scheduler.store.queries import task_list
 from headway.scheduler.store.queries.task_list import TaskQuery as TaskQuery
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.scheduler.usecases.tasks.task_list import TaskLine, lines_of
+from headway.wording import length_in_words
 
 LATE_AFTER = timedelta(minutes=15)
 

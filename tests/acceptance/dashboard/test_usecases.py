@@ -9,7 +9,6 @@ from sqlalchemy import update
 from sqlmodel import select
 
 from headway.clock import SystemClock
-from headway.dashboard import words
 from headway.errors import InvalidInput, NotAllowed, Refused
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import AuditRow, RunRow, UserRow, id_of
@@ -38,7 +37,7 @@ from headway.scheduler.usecases.people.user_security import reset_password, set_
 from headway.scheduler.usecases.runs.why import why
 from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, overview
 from headway.scheduler.usecases.tasks.preview_task import Preview, preview_task
-from headway.scheduler.usecases.tasks.show_task import cron_in_words, earliest_start, show_task
+from headway.scheduler.usecases.tasks.show_task import earliest_start, show_task
 from headway.scheduler.usecases.tasks.task_list import TaskLine
 from headway.scheduler.usecases.windows.browse_windows import coming_occurrences
 from headway.scheduler.usecases.windows.release_window import release_window
@@ -261,27 +260,3 @@ def test_whoever_has_no_privilege_gets_nothing_from_any_of_them(world: World, ru
         ):
             with pytest.raises(NotAllowed):
                 ask()
-
-
-@pytest.mark.parametrize(
-    ("expression", "in_words"),
-    [
-        ("15 1 * * *", "every day at 01:15"),
-        ("0 3 * * 1-5", "Monday to Friday at 03:00"),
-        ("0 6,18 * * *", "every day at 06:00, 18:00"),
-        ("30 4 * * sun", "Sunday at 04:30"),
-        ("5 2 1 * *", "on day 1 of every month at 02:05"),
-        ("*/10 * * * *", "every 10 minutes"),
-        ("20 * * * *", "at minute 20 of every hour"),
-        ("0 0 1 1 *", None),
-        ("0 0 13 * 5", None),
-    ],
-)
-def test_a_common_schedule_is_said_in_words(expression: str, in_words: str | None) -> None:
-    assert cron_in_words(expression) == in_words
-
-
-def test_markup_is_taken_out_of_what_people_wrote() -> None:
-    said = words.plain("**b** [x](http://e.example) :smile: www.e.example a@e.example <b>")
-    assert "**" not in said and "](" not in said and "\\<b\\>" in said
-    assert ":smile" not in said and "www\\." not in said and "@e" not in said

@@ -1,4 +1,4 @@
-"""Chains: each task's step, its chain's first task, and who follows whom."""
+"""Chains: each task's step, its chain's first task, and the steps that follow it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a YAML file may say, and how a wrong one is told: the field, the value, the remedy."""
+"""What a YAML file may say, and how a wrong one is refused: the field, the value, the remedy."""
 
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_a_wrong_task_says_where_and_what_to_do(more: str, place: str, words: st
 
 
 @pytest.mark.parametrize("name", ["''", "' a'", "'a '", '"a\\nb"', '"a\\x85b"', '"a\\u2028b"', "x" * 201, "5"])
-def test_a_name_that_nobody_could_type_is_none(name: str) -> None:
+def test_a_name_that_cannot_be_typed_is_refused(name: str) -> None:
     assert len(_problems(f"tasks: [{{name: {name}, type: t}}]")) == 1
 
 
@@ -186,7 +186,7 @@ def test_a_nest_without_end_is_an_error_not_a_crash() -> None:
     assert _problems("tasks: " + "[" * 5000)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_named_at_once() -> None:
     assert len(_problems("tasks: [{name: a, retries: -1}, {type: t, colour: red}]\nsettings: {max_running: x}")) == 5
 
 

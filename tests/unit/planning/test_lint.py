@@ -100,7 +100,7 @@ def test_l1_counts_a_chains_later_step() -> None:
     assert _ids(findings) == [("L1", "warning")] and set(findings[0].tasks) == {"two", "beside"}
 
 
-def test_l1_is_told_once_for_each_pair() -> None:
+def test_l1_is_found_once_for_each_pair() -> None:
     findings = _lint(*(_cron(name, "0 8 * * *") for name in "abc"))
     assert [finding.tasks for finding in findings] == [("a", "b"), ("a", "c"), ("b", "c")]
 

@@ -1,4 +1,4 @@
-"""The lint that is asked about one task says of it what the whole lint says of it."""
+"""The lint asked about one task finds for it what the whole lint finds for it."""
 
 import random
 from datetime import UTC, datetime, timedelta

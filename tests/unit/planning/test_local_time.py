@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.scheduler.planning.local_time import clock_time, plain_midnight, to_utc, zone
+from headway.models.values.zone import zone
+from headway.scheduler.planning.local_time import plain_midnight, to_utc
 from tests.support.reference_forecast import instant
 from tests.support.worlds import NIGHT, NIGHTS
 
@@ -76,14 +77,3 @@ def test_plain_midnight_counts_wall_times_from_itself(where: str, day: date) -> 
         for minutes in range(0, 2 * 24 * 60, 15):
             wall = datetime.combine(one, time()) + minutes * MINUTE
             assert midnight + minutes * MINUTE == to_utc(wall, zone(where)) == to_utc(wall, zone(where), later=True)
-
-
-@pytest.mark.parametrize("name", ["Mars/Olympus", "", "America/New York", "../etc/passwd", "EST5EDT4"])
-def test_unknown_zone_is_refused_with_a_remedy(name: str) -> None:
-    with pytest.raises(ValueError, match="use an IANA name such as America/New_York"):
-        zone(name)
-
-
-def test_clock_time_reads_as_an_operator_says_it() -> None:
-    assert clock_time(datetime(2026, 11, 23, 11, tzinfo=UTC), "America/New_York") == "Mon 23 Nov 06:00 EST"
-    assert clock_time(datetime(2026, 7, 1, 11, tzinfo=UTC), "America/New_York") == "Wed 1 Jul 07:00 EDT"

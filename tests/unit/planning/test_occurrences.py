@@ -1,4 +1,4 @@
-"""When tasks come due: CronSim's own answer, whatever it is, and single local times, on awkward nights too."""
+"""When tasks come due: CronSim's own answer, and single local times, on DST nights too."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_bad_expressions_are_refused_in_an_operators_words(expression: str, says
     [("47 */3 * * *", {47}, range(0, 24, 3)), ("15,48 */3 * * *", {15, 48}, range(0, 24, 3))],
 )
 def test_clocks_that_go_back_in_the_middle_of_an_hour(expression: str, minutes: set[int], hours: range) -> None:
-    """Chatham goes back from 03:45 to 02:45; CronSim by itself never comes out of that night."""
+    """Chatham goes back from 03:45 to 02:45; CronSim alone never leaves that night."""
     chatham = ZoneInfo("Pacific/Chatham")
     start, end = datetime(2026, 4, 3, tzinfo=UTC), datetime(2026, 4, 7, tzinfo=UTC)
     every = (start + n * timedelta(minutes=1) for n in range(4 * 24 * 60))

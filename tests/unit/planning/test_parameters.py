@@ -1,4 +1,4 @@
-"""Parameters held against their type's schema: every problem with its field and reason."""
+"""Parameters checked against their type's schema: every problem with its field and reason."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_a_problem_names_its_field_and_reason(parameters: dict[str, Any], field:
     assert problem.startswith(field) and reason in problem
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_named_at_once() -> None:
     problems = problems_in({"table": 5, "format": "pdf", "colour": "red"}, SCHEMA)
     assert len(problems) == 3
 
@@ -100,7 +100,7 @@ BY_REPORT: dict[str, Any] = {
         ({"values": {"least": 3, "day": "noon"}}, ["parameters.values.day: 'noon' is not a day: today"]),
         ({"report": "all", "values": 5}, ["parameters.values: 5 is not of type 'object'"]),
         ({"report": "none", "values": {}}, ["parameters.report: 'none' is not one of ['slow', 'all']"]),
-        ({"report": ["slow"]}, None),  # no choice at all: its own problem, told once each
+        ({"report": ["slow"]}, None),  # no choice at all: its own problem, named once
     ],
 )
 def test_a_schema_that_depends_on_another_parameter(parameters: dict[str, Any], problems: list[str] | None) -> None:

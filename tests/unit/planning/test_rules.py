@@ -55,17 +55,17 @@ def board(*runs: Run, windows: tuple[Window, ...] = (), most: int = 4, **more: A
     return Board(TASKS, Calendar(windows), most, runs=runs, **more)
 
 
-def told(hold: Hold | None) -> tuple[str, datetime | None] | None:
+def in_short(hold: Hold | None) -> tuple[str, datetime | None] | None:
     return None if hold is None else (hold.rule.value, hold.until)
 
 
 # reset
 
 
-def test_reset_holds_a_failed_task_until_somebody_looks() -> None:
+def test_reset_holds_a_failed_task_until_its_reset() -> None:
     failed = board(failures={1: Failure(run_id=17, ended_at=NOW - HOUR)})
     hold = reset(run(1), failed, NOW)
-    assert told(hold) == ("reset", None)
+    assert in_short(hold) == ("reset", None)
     assert hold is not None and hold.reason == (
         "'Load customers' failed in run 17 and has not been reset; look at why, then reset it"
     )
@@ -84,14 +84,14 @@ def test_reset_lets_a_task_go_that_continues_after_failures() -> None:
 @pytest.mark.parametrize("status", [RunStatus.STARTING, RunStatus.RUNNING])
 def test_busy_and_group_both_hold_a_second_run_of_a_task(status: RunStatus) -> None:
     taken = board(active(1, status=status))
-    assert told(busy(run(1), taken, NOW)) == ("busy", None)
-    assert told(group(run(1), taken, NOW)) == ("group", None)
+    assert in_short(busy(run(1), taken, NOW)) == ("busy", None)
+    assert in_short(group(run(1), taken, NOW)) == ("group", None)
 
 
 def test_group_holds_another_task_of_the_group_and_busy_does_not() -> None:
     taken = board(active(1))
     hold = group(run(4), taken, NOW)
-    assert told(hold) == ("group", None)
+    assert in_short(hold) == ("group", None)
     assert hold is not None and "'imports'" in hold.reason and "'Load customers'" in hold.reason
     assert busy(run(4), taken, NOW) is None
     assert group(run(3), taken, NOW) is None
@@ -109,7 +109,7 @@ def test_group_of_a_lost_run_names_what_to_reset() -> None:
     kept = board()
     kept.active_by_group["imports"] = run(1, status=RunStatus.FAILED, id=17)
     hold = group(run(4), kept, NOW)
-    assert told(hold) == ("group", None)
+    assert in_short(hold) == ("group", None)
     assert hold is not None and "run 17" in hold.reason and "reset 'Load customers'" in hold.reason
 
 
@@ -119,12 +119,12 @@ def test_group_of_a_lost_run_names_what_to_reset() -> None:
 @pytest.mark.parametrize(("most", "held"), [(1, True), (2, True), (3, False)])
 def test_capacity_counts_starting_and_running_runs(most: int, held: bool) -> None:
     two = board(active(1), active(2, status=RunStatus.STARTING), run(4), most=most)
-    assert told(capacity(run(3), two, NOW)) == (("capacity", None) if held else None)
+    assert in_short(capacity(run(3), two, NOW)) == (("capacity", None) if held else None)
 
 
 def test_engine_says_what_is_wrong_with_it() -> None:
     hold = engine(run(1), board(engine_problem="no worker is alive; start one with `headway worker`"), NOW)
-    assert told(hold) == ("engine", None)
+    assert in_short(hold) == ("engine", None)
     assert hold is not None and hold.reason == "no worker is alive; start one with `headway worker`"
     assert engine(run(1), board(), NOW) is None
 
@@ -148,27 +148,27 @@ def test_window(policy: str, minutes: int | None, now: datetime, until: datetime
     estimate = None if minutes is None else minutes * MINUTE
     task = Task(uid=1, name="task", type="sleep", group="group", window=WindowPolicy(policy), estimate=estimate)
     hold = window(Run(task=task, due_at=now), board(windows=(EARLY,)), now)
-    assert told(hold) == (("window", until) if until else None)
+    assert in_short(hold) == (("window", until) if until else None)
     assert hold is None or says in hold.reason
 
 
 def test_due_0515_starts_0600_eastern() -> None:
     task = Task(uid=1, name="task", type="sleep", group="group")
     calendar = board(windows=DEFAULT_WINDOWS)
-    assert told(window(Run(task=task, due_at=ny(5, 15)), calendar, ny(5, 15))) == ("window", ny(6))
+    assert in_short(window(Run(task=task, due_at=ny(5, 15)), calendar, ny(5, 15))) == ("window", ny(6))
     assert window(Run(task=task, due_at=ny(5, 15)), calendar, ny(6)) is None
 
 
 def test_window_that_never_clears_has_no_until() -> None:
     task = Task(uid=1, name="task", type="sleep", group="group", window=WindowPolicy.REQUIRE)
     hold = window(Run(task=task, due_at=NOW), board(), NOW)
-    assert told(hold) == ("window", None)
+    assert in_short(hold) == ("window", None)
     assert hold is not None and "there is none" in hold.reason
     always = Window(name="always", days=EVERY_DAY, start=time(3), end=time(3))
     hold = window(
         Run(task=Task(uid=1, name="task", type="sleep", group="group"), due_at=NOW), board(windows=(always,)), NOW
     )
-    assert told(hold) == ("window", None)
+    assert in_short(hold) == ("window", None)
     assert hold is not None and "no end of it is in sight" in hold.reason
 
 
@@ -189,7 +189,7 @@ def test_step_2_is_held_at_29_minutes_and_let_go_at_30(minutes: int, until: int 
     """Any run of the step, manual ones too; the predecessor has ended meanwhile."""
     spaced = board(last_start={1: NOW})
     hold = spacing(run(2, trigger=trigger), spaced, NOW + minutes * MINUTE)
-    assert told(hold) == (("spacing", NOW + until * MINUTE) if until else None)
+    assert in_short(hold) == (("spacing", NOW + until * MINUTE) if until else None)
 
 
 def test_spacing_names_the_step_and_the_times() -> None:
@@ -203,7 +203,7 @@ def test_spacing_names_the_step_and_the_times() -> None:
 def test_step_waits_for_a_predecessor_in_progress_however_long(status: RunStatus) -> None:
     long = board(active(1, NOW - 5 * HOUR, status))
     hold = spacing(run(2), long, NOW)
-    assert told(hold) == ("spacing", None)
+    assert in_short(hold) == ("spacing", None)
     assert hold is not None and "still in progress" in hold.reason
 
 
@@ -213,7 +213,7 @@ def test_step_whose_predecessor_never_ran_is_free() -> None:
 
 def test_spacing_looks_at_the_predecessor_only() -> None:
     assert spacing(run(3), board(last_start={1: NOW}), NOW) is None
-    assert told(spacing(run(3), board(last_start={2: NOW}), NOW)) == ("spacing", NOW + HOUR)
+    assert in_short(spacing(run(3), board(last_start={2: NOW}), NOW)) == ("spacing", NOW + HOUR)
 
 
 @pytest.mark.parametrize("uid", [2, 3])
@@ -221,7 +221,7 @@ def test_spacing_looks_at_the_predecessor_only() -> None:
 def test_step_1_waits_while_a_later_step_is_open(uid: int, status: RunStatus) -> None:
     later = run(uid, NOW + HOUR) if status is RunStatus.WAITING else active(uid, status=status)
     hold = spacing(run(1), board(later), NOW)
-    assert told(hold) == ("spacing", None)
+    assert in_short(hold) == ("spacing", None)
     assert hold is not None and f"step {uid}" in hold.reason
 
 
@@ -254,7 +254,7 @@ def everything_wrong() -> Board:
     )
 
 
-def test_every_rule_is_judged_and_told_in_the_order_of_the_table() -> None:
+def test_every_rule_judges_in_the_order_of_the_table() -> None:
     holds = judge(run(2), everything_wrong(), NOW)
     assert [hold.rule.value for hold in holds] == list(RULES)
     assert [rule.value for rule in RULES] == ["reset", "busy", "group", "capacity", "window", "spacing", "engine"]

@@ -54,7 +54,7 @@ def test_clears_at_is_the_first_edge_that_lets_the_run_start(
 def test_clears_at_does_not_depend_on_what_was_asked_before(
     made: tuple[list[Window], datetime], policy: WindowPolicy, estimate: timedelta | None
 ) -> None:
-    """A calendar lays windows out as far as somebody looks: forwards, backwards, far ahead."""
+    """A calendar lays windows out as far as it is asked: forwards, backwards, far ahead."""
     found, now = made
     calendar = Calendar(found)
     for other in (now + 90 * DAY, now - 90 * DAY, now + 10 * DAY):
@@ -224,7 +224,7 @@ def test_default_windows(policy: str, minutes: int | None, now: datetime, clears
     assert Calendar(DEFAULT_WINDOWS).clears_at(WindowPolicy(policy), estimate, now) == clears_at
 
 
-def test_released_occurrence_holds_nobody_back_but_still_is_a_window() -> None:
+def test_released_occurrence_holds_no_run_but_is_a_window_still() -> None:
     daily = Window(
         name="daily",
         days=EVERY_DAY,

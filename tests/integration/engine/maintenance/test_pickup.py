@@ -15,7 +15,7 @@ from headway.models.values.pickup import PickUp
 from headway.scheduler.engine.maintenance import pickup
 from headway.scheduler.engine.maintenance.pickup import EVERY, WATCHED_FOR, LookFailed, PickupWatch
 from headway.scheduler.store.run_writer import open_run_ledger
-from headway.scheduler.usecases.log.browse_log import picked_up
+from headway.wording import picked_up
 from tests.integration.engine.maintenance.test_alerts import _Inbox, inbox
 from tests.support.databases import url_of
 from tests.support.installation import Desk

@@ -234,7 +234,7 @@ def test_run_kept_by_a_window_lets_another_run_of_its_step_try() -> None:
     assert starts(world)[1:] == [(2, at(0, 30), "planned"), (2, at(10), "planned")]
 
 
-def test_runs_that_leave_at_once_are_told_apart_from_what_came_later_in_that_instant() -> None:
+def test_runs_that_leave_at_once_are_kept_apart_from_what_came_later_in_that_instant() -> None:
     """Two turns at one instant: `window` was met in the first, `busy` in the second."""
     wants = {"window": WindowPolicy.REQUIRE, "catch_up": CatchUp.ALL}
     world = world_of(task(2, group="two", **wants), task(3, **wants))
