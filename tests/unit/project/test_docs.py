@@ -97,7 +97,12 @@ def test_every_page_that_the_code_names_exists() -> None:
     sources = [
         file for file in files if file.suffix in {".py", ".toml", ".yaml", ".lock", ".service", ".example", ".sql"}
     ]
-    named = {page for file in sources if file.is_file() for page in re.findall(r"\bdocs/[\w/-]+\.md\b", read(file))}
+    named = {
+        page
+        for file in sources
+        if file.is_file()
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", file.read_text(errors="replace"))
+    }
     assert len(named) > 5
     assert sorted(page for page in named if not (PROJECT / page).exists()) == []
 
