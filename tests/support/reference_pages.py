@@ -30,10 +30,14 @@ def written(document: str, table: str) -> str:
     return with_table(document, BEGIN, END, lambda _old: table)
 
 
-def pages() -> dict[Path, str]:
-    """By page: its generated part."""
-    types = {REFERENCE / "task-types" / f"{name}.md": parameters_of(name) for name in types_in(OWN_PREFECT_YAML)}
-    return {COMMANDS: commands(), **types}
+def pages() -> list[Path]:
+    """The pages with a generated part."""
+    return [COMMANDS, *(REFERENCE / "task-types" / f"{name}.md" for name in types_in(OWN_PREFECT_YAML))]
+
+
+def generated(page: Path) -> str:
+    """The page's generated part."""
+    return commands() if page == COMMANDS else parameters_of(page.stem)
 
 
 # The command line
@@ -139,5 +143,5 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for page, part in pages().items():
-        page.write_text(written(page.read_text(encoding="utf-8"), part), encoding="utf-8")
+    for page in pages():
+        page.write_text(written(page.read_text(encoding="utf-8"), generated(page)), encoding="utf-8")

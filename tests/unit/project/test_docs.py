@@ -39,6 +39,11 @@ def read(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return [PROJECT / line for line in listed.stdout.splitlines()]
+
+
 def anchors_of(page: Path) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
@@ -76,8 +81,8 @@ def test_each_type_has_its_line_and_its_page(name: str) -> None:
 
 @pytest.mark.parametrize("page", reference_pages.pages(), ids=lambda page: page.stem)
 def test_the_generated_reference_is_up_to_date(page: Path) -> None:
-    generated = reference_pages.written(read(page), reference_pages.pages()[page])
-    assert read(page) == generated, "write it anew: python -m tests.support.reference_pages"
+    current = reference_pages.written(read(page), reference_pages.generated(page))
+    assert read(page) == current, "write it anew: python -m tests.support.reference_pages"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -91,13 +96,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors_of(there), target
 
 
-def test_every_page_that_the_code_names_exists() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    files = [PROJECT / line for line in listed.stdout.splitlines()]
-    sources = [
-        file for file in files if file.suffix in {".py", ".toml", ".yaml", ".lock", ".service", ".example", ".sql"}
-    ]
-    named = {page for file in sources if file.is_file() for page in re.findall(r"\bdocs/[\w/-]+\.md\b", read(file))}
+def test_every_page_that_a_file_names_exists() -> None:
+    suffixes = {".md", ".py", ".toml", ".yaml", ".lock", ".service", ".example", ".sql"}
+    sources = [file for file in tracked() if file.suffix in suffixes and file.is_file()]
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in sources]
+    named = {page for text in texts for page in re.findall(r"\bdocs/[\w/-]+\.md\b", text)}
     assert len(named) > 5
     assert sorted(page for page in named if not (PROJECT / page).exists()) == []
 
@@ -123,12 +126,24 @@ def test_every_path_that_the_architecture_names_exists() -> None:
 
 
 def test_the_architecture_names_every_folder_of_the_source() -> None:
-    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    files = [Path(line) for line in listed.stdout.splitlines()]
+    files = [file.relative_to(PROJECT) for file in tracked() if file.suffix == ".py"]
     towers = ("models", "scheduler", "blocks", "flows", "dashboard", "cli")
     folders = {f"{file.parent}/" for file in files if file.parts[0] in towers and "migrations" not in file.parts}
     page = read(ARCHITECTURE)
     assert sorted(folder for folder in folders if f"`{folder}`" not in page) == []
+
+
+def test_the_architecture_draws_the_imports_between_the_rooms_of_the_scheduler() -> None:
+    rooms = {path.parent.name for path in (PROJECT / "scheduler").glob("*/__init__.py")}
+    real = {
+        (room, imported)
+        for room in rooms
+        for file in (PROJECT / "scheduler" / room).rglob("*.py")
+        for imported in re.findall(r"^\s*(?:from|import) headway\.scheduler\.(\w+)", read(file), re.MULTILINE)
+        if imported in rooms - {room}
+    }
+    drawn = {arrow for arrow in re.findall(r"^ *(\w+) --> (\w+)$", read(ARCHITECTURE), re.M) if rooms.issuperset(arrow)}
+    assert drawn == real
 
 
 def test_the_architecture_names_every_import_contract() -> None:
