@@ -162,9 +162,9 @@ def _token(client: Any, provider: Provider, url: str, attempt: Attempt, code: st
     return dict(found)
 
 
-def _metadata(session: httpx.Client, provider: Provider) -> dict[str, Any]:
+def _metadata(http: httpx.Client, provider: Provider) -> dict[str, Any]:
     """What the provider publishes about itself. OidcError where it is another one than was configured."""
-    found = _ask(session, f"{provider.issuer}/.well-known/openid-configuration")
+    found = _ask(http, f"{provider.issuer}/.well-known/openid-configuration")
     if str(found.get("issuer", "")).rstrip("/") != provider.issuer:
         raise OidcError("The provider calls itself by another name than HEADWAY_OIDC_ISSUER.")
     return found
@@ -179,9 +179,9 @@ def _url_of(metadata: dict[str, Any], name: str) -> str:
     return url
 
 
-def _ask(session: httpx.Client, url: str) -> dict[str, Any]:
+def _ask(http: httpx.Client, url: str) -> dict[str, Any]:
     try:
-        answer = session.get(url)
+        answer = http.get(url)
         found = answer.json() if answer.status_code < 400 else None
     except (httpx.HTTPError, ValueError):
         raise OidcError(_NO_ANSWER) from None

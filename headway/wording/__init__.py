@@ -6,7 +6,7 @@ No module of it reads a clock, a database or a screen.
 from headway.wording.instants import clock_time, day_and_time, from_to, in_zone, in_zone_briefly, zones
 from headway.wording.lengths import clock_length, count, length, length_in_words
 from headway.wording.markup import plain, sentence, tag
-from headway.wording.schedules import cron_in_words
+from headway.wording.schedules import cron_in_words, schedule_in_words
 from headway.wording.states import LEVELS, duration, picked_up, process_in_words, size, size_kb, trouble
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "picked_up",
     "plain",
     "process_in_words",
+    "schedule_in_words",
     "sentence",
     "size",
     "size_kb",

@@ -1,6 +1,26 @@
-"""Schedules as one says them."""
+"""Schedules in words."""
+
+from datetime import timedelta
+
+from headway.models.values.schedule import After, Once
+from headway.models.values.task import Task
 
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def schedule_in_words(task: Task, before: str) -> str:
+    """`every day at 01:15 (America/New_York)`. before: for a chain's later step, the name of the step before."""
+    schedule = task.schedule
+    if schedule is None:
+        return "no times of its own: it runs when somebody asks"
+    if isinstance(schedule, Once):
+        return f"once, on {schedule.at:%a %-d %b %Y at %H:%M} ({task.timezone})"
+    if isinstance(schedule, After):
+        minutes = int(schedule.spacing.total_seconds() // 60)
+        length = f"{minutes} min" if schedule.spacing >= timedelta(minutes=1) else f"{schedule.spacing.seconds} s"
+        return f"after '{before}', at least {length} behind its start"
+    words = cron_in_words(schedule.expression)
+    return f"{words} ({task.timezone})" if words else f"cron {schedule.expression} ({task.timezone})"
 
 
 def cron_in_words(expression: str) -> str | None:

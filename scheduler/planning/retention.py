@@ -47,12 +47,9 @@ class Retention:
 
     def facts(self) -> dict[str, object]:
         """For the audit trail, without what was left empty."""
-        rules = [
-            f"{rule.type or ANY}:{rule.result or ANY}:{KEEP if rule.days is None else rule.days}" for rule in self.rules
-        ]
         facts = {
             "older than days": self.days,
-            "rules": rules,
+            "rules": [rule.text() for rule in self.rules],
             "types": sorted(self.types),
             "results": sorted(self.results),
         }

@@ -10,7 +10,7 @@ from headway.errors import InvalidInput
 from headway.models.ledger.tables import RunRow, TaskRow
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
-from headway.models.values.schedule import After, Cron, Once
+from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.models.values.zone import zone
 from headway.privileges import require
@@ -20,7 +20,7 @@ from headway.scheduler.store.queries.runs_of_task import failed_run, open_states
 from headway.scheduler.store.tasks import Catalog, has_run, load_catalog, task_of_uid
 from headway.scheduler.usecases.runs.why import Why, earliest_if_run_now, why
 from headway.scheduler.usecases.tasks.task_list import TaskLine, lines_of
-from headway.wording import cron_in_words
+from headway.wording import schedule_in_words
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def show_task(
         why=why(session, clock, actor, row, catalog=catalog, with_start=with_start),
         starts=_starts(known, now, 10) if known else [],
         chain=_chain(known, catalog) if known else [],
-        schedule=schedule_in_words(known, catalog) if known else "its definition is broken",
+        schedule=_schedule(known, catalog) if known else "its definition is broken",
         open_run=runs[0] if runs else None,
         failed=failed_run(session, row),
         has_run=has_run(session, uid),
@@ -147,18 +147,6 @@ def _chain(task: Task, catalog: Catalog) -> list[Step]:
     ]
 
 
-def schedule_in_words(task: Task, catalog: Catalog) -> str:
-    """The schedule as one says it: `every day at 01:15 (America/New_York)`."""
-    schedule = task.schedule
-    if schedule is None:
-        return "no times of its own: it runs when somebody asks"
-    if isinstance(schedule, Once):
-        return f"once, on {schedule.at:%a %-d %b %Y at %H:%M} ({task.timezone})"
-    if isinstance(schedule, After):
-        before = catalog.tasks[schedule.predecessor].name
-        minutes = int(schedule.spacing.total_seconds() // 60)
-        length = f"{minutes} min" if schedule.spacing >= timedelta(minutes=1) else f"{schedule.spacing.seconds} s"
-        return f"after '{before}', at least {length} behind its start"
-    assert isinstance(schedule, Cron)
-    words = cron_in_words(schedule.expression)
-    return f"{words} ({task.timezone})" if words else f"cron {schedule.expression} ({task.timezone})"
+def _schedule(task: Task, catalog: Catalog) -> str:
+    before = catalog.tasks[task.schedule.predecessor].name if isinstance(task.schedule, After) else ""
+    return schedule_in_words(task, before)
