@@ -158,7 +158,7 @@ def apply(
     if dry_run and applied.changes:
         say("Dry run: nothing was changed.")
     elif applied.changes:
-        from headway.scheduler.installation.supervisor import sync_importer_path
+        from headway.scheduler.installation.deploy import sync_importer_path
 
         sync_importer_path()
 

@@ -62,7 +62,8 @@ def _run(stack: "object", *, demo: bool) -> None:
 
 def _run_until(stop: "Event", stack: "Stack", world: "Demo | None") -> None:
     from headway.cli.demo.demo import Demo
-    from headway.scheduler.installation.supervisor import dashboard_url, save_up, status
+    from headway.scheduler.installation.addresses import dashboard_url
+    from headway.scheduler.installation.status import save_up, status
 
     try:
         if world is not None:
@@ -96,8 +97,8 @@ def status(
     as_json: bool = _JSON,
 ) -> None:
     """What is up: database, Prefect, worker, dashboard. Exit 0 once everything is, else 5."""
-    from headway.scheduler.installation.supervisor import parts_document
-    from headway.scheduler.installation.supervisor import status as look
+    from headway.scheduler.installation.status import parts_document
+    from headway.scheduler.installation.status import status as look
 
     deadline = time.monotonic() + wait
     parts = look()
@@ -121,9 +122,10 @@ def worker() -> None:
     from headway.environment import stop_grace_seconds
     from headway.models.ledger.database import home
     from headway.scheduler.engine.prefect_worker import run_worker
+    from headway.scheduler.installation.addresses import use_prefect
+    from headway.scheduler.installation.deploy import sync_importer_path
     from headway.scheduler.installation.exit_with_parent import end_with_parent
     from headway.scheduler.installation.home_lock import in_use
-    from headway.scheduler.installation.supervisor import sync_importer_path, use_prefect
 
     machine_only()
     stop_grace_seconds()  # what is wrong with it is said now, and not when it is needed
@@ -142,8 +144,8 @@ def deploy(
 ) -> None:
     """Deploy a prefect.yaml and refresh the task types. What other files have deployed on the pool stays."""
     from headway.cli.block_modules import BLOCK_MODULES
-    from headway.scheduler.installation.supervisor import deploy as deploy_all
-    from headway.scheduler.installation.supervisor import use_prefect
+    from headway.scheduler.installation.addresses import use_prefect
+    from headway.scheduler.installation.deploy import deploy as deploy_all
     from headway.scheduler.planning.task_types import prefect_yaml
 
     machine_only()
@@ -167,7 +169,7 @@ def host_key(
     from headway.blocks.transfer import TransferError
     from headway.clock import SystemClock
     from headway.privileges import OPERATOR
-    from headway.scheduler.installation.supervisor import use_prefect
+    from headway.scheduler.installation.addresses import use_prefect
     from headway.scheduler.usecases.settings.connections import trust_host_key
 
     if block:

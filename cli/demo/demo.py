@@ -17,9 +17,10 @@ from headway.clock import SystemClock
 from headway.errors import InvalidInput, Refused, SchedulerError
 from headway.models.ledger.database import home, reading, writing
 from headway.privileges import OPERATOR
+from headway.scheduler.installation.deploy import sync_importer_path
 from headway.scheduler.installation.setup import open_database
 from headway.scheduler.installation.starter_tasks import ERROR_REPORT, READY
-from headway.scheduler.installation.supervisor import no_database_yet, sync_importer_path
+from headway.scheduler.installation.status import no_database_yet
 from headway.scheduler.planning.definitions import load_file
 from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from headway.scheduler.prefect_side.api import PrefectApi

@@ -9,7 +9,7 @@ from headway import wording as words
 from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.errors import InvalidInput
-from headway.scheduler.installation.supervisor import sync_importer_path
+from headway.scheduler.installation.deploy import sync_importer_path
 from headway.scheduler.planning.definitions import SettingsSection
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.usecases.settings.configure import checked_settings, configure

@@ -22,10 +22,6 @@ NOT_YET_SPLIT = (
     "scheduler/engine/process_pool.py",
     "scheduler/engine/prefect_sync.py",
     "scheduler/engine/heartbeat.py",
-    "scheduler/installation/deploy.py",
-    "scheduler/installation/status.py",
-    "scheduler/planning/forecast/agenda.py",
-    "scheduler/planning/forecast/parking.py",
 )
 """Files that architecture.md names and that other changes bring; empty once they are merged."""
 _LINK = re.compile(r"\]\(([^)\s]+)[^)]*\)")
