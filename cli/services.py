@@ -43,7 +43,16 @@ def demo() -> None:
     from headway.scheduler.installation.supervisor import Stack
 
     machine_only()
+    _refuse_without_its_servers()
     _run(Stack(say, BLOCK_MODULES), demo=True)
+
+
+def _refuse_without_its_servers() -> None:
+    """InvalidInput where the extra `demo` is not installed."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("asyncssh", "aiosmtpd") if find_spec(name) is None]:
+        raise InvalidInput(f"the demo's own servers need {' and '.join(missing)}: pip install 'headway[demo]'")
 
 
 def _run(stack: "object", *, demo: bool) -> None:

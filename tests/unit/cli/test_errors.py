@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy.exc import InternalError, OperationalError
 
 from headway.cli.app import _unexpected
-from headway.errors import Refused, SchedulerError, Unreachable
+from headway.cli.services import _refuse_without_its_servers
+from headway.errors import InvalidInput, Refused, SchedulerError, Unreachable
 from headway.scheduler.prefect_side.http import PrefectRefused, PrefectUnreachable
 from headway.scheduler.prefect_side.server import ServerError
 
@@ -35,3 +36,9 @@ def test_a_database_that_may_not_be_written_is_no_defect_of_ours(
 )
 def test_what_prefect_could_not_be_asked_or_refused_is_in_the_one_tree(error: SchedulerError, code: int) -> None:
     assert isinstance(error, Unreachable if code == 5 else Refused) and error.exit_code == code
+
+
+def test_the_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match=r"asyncssh and aiosmtpd: pip install 'headway\[demo\]'"):
+        _refuse_without_its_servers()
