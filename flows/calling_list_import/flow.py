@@ -387,7 +387,7 @@ def deliver_bad_rows(
             staging.write_error_file(work / "errors.csv", text)
     receipt = put_error_file(place, work / "errors.csv" if count else None, error_file_name(name))
     bad_rows = BadRows(get_run_logger(), name)
-    for line, reason in staging.first_bad_rows(LOGGED_ROWS):
+    for line, reason, _ in staging.bad_rows(LOGGED_ROWS):
         bad_rows.add(line, reason)
     bad_rows.count = count
     bad_rows.finish(error_file_name(name))

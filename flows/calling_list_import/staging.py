@@ -4,19 +4,15 @@ The target is touched only once everything about the file is known, and then by 
 database carries out as a whole.
 """
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from headway.flows.calling_list_import.records import GoodRows, KeyOrder
-from headway.flows.shared.file_readers import MAX_RECORD_CHARACTERS, SHOWN_CHARACTERS
-from headway.flows.shared.spreadsheet_safety import inert
+from headway.flows.shared.scratch_file import ScratchFile
 from headway.flows.shared.staging import shown_key
-from headway.models.ledger.database import sqlite_module
 
 BATCH_ROWS = 5_000
 Duplicates = Literal["reject", "skip"]
@@ -31,11 +27,10 @@ class StagedRecord:
     values: dict[str, Any]
 
 
-class ListStaging:
+class ListStaging(ScratchFile):
     """Use it with `with`. `columns` are the names of what is staged behind line and key."""
 
     def __init__(self, path: Path, columns: Sequence[str], *, account_is_key: bool = False) -> None:
-        self.path = path
         self.columns = [*columns]
         self.account_is_key = account_is_key
         self.in_order = True
@@ -44,21 +39,12 @@ class ListStaging:
         self.good = 0
         """Good rows, also those that need no loading."""
         self.to_load = 0
-        # isolation_level None: BEGIN and COMMIT are ours; a crash loses the file, and that is fine.
-        self._db = sqlite_module().connect(str(path), isolation_level=None)
-        for pragma in ("page_size = 65536", "journal_mode = OFF", "synchronous = OFF", "cache_size = -2048"):
-            self._db.execute(f"PRAGMA {pragma}")
+        self._insert = f"INSERT INTO good VALUES (?, ?{', ?' * len(self.columns)})"
+        super().__init__(path)
+
+    def _make_tables(self) -> None:
         definitions = ", ".join(f"{column} TEXT" for column in self.columns)
         self._db.execute(f"CREATE TABLE good (line INTEGER PRIMARY KEY, key TEXT, {definitions})")
-        self._db.execute("CREATE TABLE bad (line INTEGER PRIMARY KEY, reason TEXT, raw BLOB)")
-        self._db.execute("BEGIN")
-        self._insert = f"INSERT INTO good VALUES (?, ?{', ?' * len(self.columns)})"
-
-    def __enter__(self) -> "ListStaging":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
     def add(self, good: GoodRows) -> None:
         """Keep good records."""
@@ -66,11 +52,6 @@ class ListStaging:
         self._db.executemany(self._insert, zip(good.lines, *good.texts(), strict=True))
         self.good += len(good.lines)
         self.to_load += len(good.lines)
-
-    def reject(self, line: int, reason: str, raw: str | None) -> None:
-        """Keep a bad row with the text it came with; None: that is looked up when the error file is written."""
-        content = None if raw is None else raw.encode("utf-8", "surrogateescape")
-        self._db.execute("INSERT OR REPLACE INTO bad VALUES (?, ?, ?)", (line, reason, content))
 
     def settle_duplicates(self, duplicates: Duplicates) -> int:
         """Of records with the same key keep the first; returns how many others there were.
@@ -117,14 +98,6 @@ class ListStaging:
         self.good -= removed
         self.to_load -= removed
 
-    def finish(self) -> None:
-        """End the writing, so that others may read the file."""
-        self._db.execute("COMMIT")
-
-    @property
-    def bad(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM bad").fetchone()[0])
-
     def rows(self, columns: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
         """These columns of the records to be loaded, at most BATCH_ROWS at once, by line."""
         cursor = self._db.execute(f"SELECT {', '.join(columns)} FROM good ORDER BY line")
@@ -144,34 +117,3 @@ class ListStaging:
         values = {"account": record.key} if self.account_is_key else {}
         values |= {name: value for name, value in record.values.items() if name != "phones"}
         return values | {"fields": json.loads(record.values["fields"])}
-
-    def first_bad_rows(self, count: int) -> list[tuple[int, str]]:
-        """Line and reason of the first bad rows."""
-        return list(self._db.execute("SELECT line, reason FROM bad ORDER BY line LIMIT ?", (count,)))
-
-    def write_error_file(self, path: Path, source: TextIO) -> None:
-        """The bad rows as CSV: line, reason, row. `source` is the file that they came from, at its beginning.
-
-        People open this file in a spreadsheet, so a row that would begin a formula gets an apostrophe.
-        """
-        lines = _NumberedLines(source)
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["line", "reason", "row"])
-            for line, reason, raw in self._db.execute("SELECT line, reason, raw FROM bad ORDER BY line"):
-                text = lines.line(line) if raw is None else raw.decode("utf-8", "surrogateescape")
-                text = text.rstrip("\r\n")
-                writer.writerow([line, inert(reason), inert(text)])
-
-
-class _NumberedLines:
-    """Lines of a file by their number (from 1), each asked for once and in order."""
-
-    def __init__(self, source: TextIO) -> None:
-        self._source = source
-        self._passed = 0
-
-    def line(self, number: int) -> str:
-        text = next(islice(self._source, number - self._passed - 1, None), "")
-        self._passed = number
-        return text if len(text) <= MAX_RECORD_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."

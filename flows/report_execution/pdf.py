@@ -1,6 +1,6 @@
 """A report as PDF: the table breaks over pages, each with its headings and `n / N`; landscape when it is wide.
 
-The rows are drawn directly and not as fpdf2's own table, which takes a hundred times as long (12 ms a row).
+The rows are drawn directly and not as fpdf2's own table, which takes ten times as long (7.8 against 0.78 ms a row).
 """
 
 from functools import lru_cache

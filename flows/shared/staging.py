@@ -1,18 +1,11 @@
-"""A scratch file in which an import sorts good rows from bad ones before it touches its target.
+"""Good rows of an import by their key, in its scratch file: rows of a lookup table, accounts of an exclusion list."""
 
-So the target is changed in one short transaction that holds all good rows or none, a repeated key is
-found, and memory stays the same however long the file is.
-"""
-
-import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from headway.flows.shared.spreadsheet_safety import inert
-from headway.models.ledger.database import sqlite_module
+from headway.flows.shared.scratch_file import ScratchFile
 
 BATCH_ROWS = 1000
 KEY_SEPARATOR = "\x1f"
@@ -28,24 +21,12 @@ class StagedRow:
     fields: dict[str, str]
 
 
-class Staging:
+class Staging(ScratchFile):
     """Good rows by key and bad rows by line, in a file that only this run knows. Use it with `with`."""
 
-    def __init__(self, path: Path) -> None:
-        # isolation_level None: BEGIN and COMMIT are ours; a crash loses the file, and that is fine.
-        self._db = sqlite_module().connect(str(path), isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("PRAGMA synchronous = OFF")
+    def _make_tables(self) -> None:
         self._db.execute("CREATE TABLE good (line INTEGER PRIMARY KEY, key TEXT UNIQUE, fields TEXT, raw TEXT)")
-        self._db.execute("CREATE TABLE bad (line INTEGER PRIMARY KEY, reason TEXT, raw BLOB)")
         self._db.execute("CREATE TABLE settled (line INTEGER PRIMARY KEY)")
-        self._db.execute("BEGIN")
-
-    def __enter__(self) -> "Staging":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
     def add(self, line: int, key: str, fields: dict[str, str], raw: str) -> None:
         """Keep a good row. One whose key an earlier line has is bad: which of the two holds is not ours to guess."""
@@ -60,12 +41,6 @@ class Staging:
             (line, key, json.dumps(fields, ensure_ascii=False), raw),
         )
         return bool(cursor.rowcount)
-
-    def reject(self, line: int, reason: str, raw: str) -> None:
-        """Keep a bad row, with the bytes it came with."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO bad VALUES (?, ?, ?)", (line, reason, raw.encode("utf-8", "surrogateescape"))
-        )
 
     def settle(self, judge: Callable[[list[StagedRow]], dict[int, str]]) -> None:
         """Let `judge` compare the good rows with the target, batch by batch.
@@ -98,26 +73,6 @@ class Staging:
     @property
     def good(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM good").fetchone()[0])
-
-    @property
-    def bad(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM bad").fetchone()[0])
-
-    def bad_rows(self) -> Iterator[tuple[int, str, bytes]]:
-        """Line, reason and raw bytes of each bad row, by line."""
-        yield from self._db.execute("SELECT line, reason, raw FROM bad ORDER BY line")
-
-    def write_error_file(self, path: Path) -> None:
-        """The bad rows as CSV: line, reason, row.
-
-        People open this file in a spreadsheet, so a row that would begin a formula gets an apostrophe.
-        """
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["line", "reason", "row"])
-            for line, reason, raw in self.bad_rows():
-                text = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
-                writer.writerow([line, inert(reason), inert(text)])
 
 
 def shown_key(key: str) -> str:

@@ -162,7 +162,7 @@ def staged(folder: Any, text: str, format: FileFormat, **options: Any) -> tuple[
             for batch in staging.rows(names)
             for line, key, fields, *rest in batch
         ]
-        return good, staging.first_bad_rows(1000)
+        return good, [(line, reason) for line, reason, _ in staging.bad_rows(1000)]
 
 
 def test_bad_rows_do_not_hide_the_good_ones_of_their_block(tmp_path):
