@@ -61,7 +61,6 @@ def _run(stack: "object", *, demo: bool) -> None:
 def _run_until(stop: "Event", stack: "Stack", world: "Demo | None") -> None:
     from headway.cli.demo.demo import Demo
     from headway.scheduler.installation.supervisor import dashboard_url, save_up, status
-    from headway.scheduler.prefect_side.server import ServerError
 
     try:
         if world is not None:
@@ -84,8 +83,6 @@ def _run_until(stop: "Event", stack: "Stack", world: "Demo | None") -> None:
                 world.begin()
             say("Ready. Ctrl-C ends all of it.")
             stack.watch(stop)
-    except ServerError as error:
-        raise Unreachable(str(error)) from None
     finally:
         stack.stop()
         if world is not None:

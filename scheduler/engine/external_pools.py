@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, or_, update
 from sqlmodel import Session, col, func, select
 
+from headway.errors import PrefectError, PrefectRefused, PrefectUnreachable
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunLogRow, RunRow, TaskTypeRow
 from headway.models.values.run import RunStatus, Trigger
@@ -26,13 +27,7 @@ from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.run_outcome import counts_of
 from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.task_types import POOL
-from headway.scheduler.prefect_side.api import (
-    FlowRunState,
-    PrefectApi,
-    PrefectError,
-    PrefectRefused,
-    PrefectUnreachable,
-)
+from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi
 from headway.scheduler.store import workers
 from headway.scheduler.store.claims import record_not_started
 from headway.scheduler.store.run_writer import StoredRunLedger

@@ -19,7 +19,9 @@ from anyio.to_thread import run_sync
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from headway.environment import stop_grace_seconds
-from headway.scheduler.prefect_side.api import WORK_POOL, WORKER_TYPE, PrefectApi, PrefectError, is_our_key
+from headway.errors import PrefectError
+from headway.scheduler.prefect_side.api import WORK_POOL, WORKER_TYPE, PrefectApi, is_our_key
+from headway.text import first_line
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -150,7 +152,9 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
             )
         except Exception as error:
             log.exception("Flow run %s could not be taken over", flow_run_id)
-            self._hold(flow_run_id, f"Headway could not take it over: {error}", now + _ask_later(flow_run, now))
+            self._hold(
+                flow_run_id, f"Headway could not take it over: {first_line(error)}", now + _ask_later(flow_run, now)
+            )
             return "refused"
         if adoption.state == "held":
             again = max(adoption.until or now + _ask_later(flow_run, now), now + timedelta(seconds=1))

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from headway.clock import Clock, SystemClock
+from headway.errors import PrefectError
 from headway.models.ledger.database import database_url, make_engine, reading, writing
 from headway.models.ledger.tables import RunRow
 from headway.models.values.run import ACTIVE, RunStatus
@@ -29,7 +30,7 @@ from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.process_identity import end_group, identify_self
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServer, WarmServerGone
 from headway.scheduler.planning.task_types import POOL
-from headway.scheduler.prefect_side.api import PrefectApi, PrefectError
+from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.store import workers
 from headway.scheduler.store.change_feed import ChangeFeed

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from headway.clock import SystemClock
 from headway.environment import port, stop_grace_seconds
-from headway.errors import InvalidInput, SchedulerError, Unreachable
+from headway.errors import InvalidInput, PrefectError, PrefectRefused, SchedulerError, Unreachable
 from headway.models.ledger.database import database_url, home, make_engine, reading, shown_url, sqlite_in_use, writing
 from headway.privileges import OPERATOR
 from headway.scheduler.installation import exit_with_parent
@@ -26,7 +26,7 @@ from headway.scheduler.installation.home_lock import refuse_half_restored
 from headway.scheduler.installation.setup import install, open_database, with_schema
 from headway.scheduler.installation.starter_tasks import offer_tasks
 from headway.scheduler.planning.task_types import POOL, TaskType, all_prefect_yamls, is_task_type
-from headway.scheduler.prefect_side.api import Deployment, PrefectApi, PrefectError, PrefectUnreachable
+from headway.scheduler.prefect_side.api import Deployment, PrefectApi
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.prefect_side.ledger_block import keep_ledger_block
 from headway.scheduler.prefect_side.server import PrefectServer, ServerError, client_environment
@@ -114,9 +114,7 @@ def deploy(prefect: PrefectApi, *files: Path) -> list[TaskType]:
             for one in found
         ]
         _own_blocks(prefect)
-    except PrefectUnreachable as error:
-        raise Unreachable(str(error)) from None
-    except PrefectError as error:
+    except PrefectRefused as error:
         raise InvalidInput(f"Prefect refused the deployment; correct the file: {error}") from None
     types = [_with_all_of_its_schema(one) for one in types]
     with writing(engine) as session:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway import environment
+from headway.errors import Unreachable
 from headway.scheduler.prefect_side.api import PrefectApi
 
 DEFAULT_PORT = 4200
@@ -27,7 +28,7 @@ _POLL_SECONDS = 0.1
 _LOOPBACK = "127.0.0.1"
 
 
-class ServerError(Exception):
+class ServerError(Unreachable):
     """The Prefect server did not start."""
 
 

@@ -13,7 +13,7 @@ from unittest import mock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from headway.errors import SchedulerError
+from headway.errors import PrefectError, SchedulerError
 from headway.models.ledger.database import writing
 from headway.models.ledger.tables import TaskRow
 from headway.models.values.schedule import Cron
@@ -26,7 +26,6 @@ from headway.scheduler.execution.process_identity import ProcessIdentity
 from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServerGone
 from headway.scheduler.planning.definitions import Definitions
-from headway.scheduler.prefect_side.api import PrefectError
 from headway.scheduler.store import run_writer, workers
 from headway.scheduler.usecases.runs import reset as reset_case
 from headway.scheduler.usecases.runs.run_now import run_now

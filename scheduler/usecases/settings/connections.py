@@ -14,13 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sqlalchemy import Engine
 
 from headway.clock import Clock
-from headway.errors import InvalidInput, Refused, Unreachable
+from headway.errors import InvalidInput, PrefectUnreachable, Refused, Unreachable
 from headway.models.ledger.database import reading, writing
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.planning.definitions import explain
 from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
-from headway.scheduler.prefect_side.http import PrefectError, PrefectUnreachable
 from headway.scheduler.store import audit
 from headway.scheduler.store.settings import load_settings
 
@@ -284,5 +283,3 @@ def _ask(question: Callable[[], T]) -> T:
         return question()
     except PrefectUnreachable as error:
         raise Unreachable(f"{error} The connections are kept there; `headway status` on the server says more") from None
-    except PrefectError as error:
-        raise Refused(str(error)) from None

@@ -2,9 +2,9 @@
 
 import pytest
 
+from headway.errors import PrefectUnreachable
 from headway.models.values.run import RunStatus
 from headway.scheduler.engine.service import SchedulerLoop
-from headway.scheduler.prefect_side.api import PrefectUnreachable
 from tests.support.databases import url_of
 from tests.support.installation import Desk
 from tests.support.prefect_server import ServerForTests

@@ -11,6 +11,7 @@ from unittest import mock
 import httpx
 import pytest
 
+from headway.errors import PrefectRefused, PrefectUnreachable
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import TaskTypeRow, id_of
 from headway.models.values.run import RunStatus, Trigger
@@ -19,7 +20,7 @@ from headway.scheduler.engine.adoption import adopt
 from headway.scheduler.engine.external_pools import ExternalPools
 from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
+from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi
 from headway.scheduler.store import open_run_ledger
 from headway.scheduler.store.claims import give_back_unbegun
 from headway.scheduler.store.queries import run_history

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from headway.scheduler.prefect_side.api import PrefectApi, PrefectRefused, PrefectUnreachable
+from headway.errors import PrefectRefused, PrefectUnreachable
+from headway.scheduler.prefect_side.api import PrefectApi
 from tests.support.prefect_server import ServerForTests, free_port
 
 PREFECT_YAML = """
