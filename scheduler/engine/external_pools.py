@@ -15,19 +15,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, or_, update
+from sqlalchemy import or_, update
 from sqlmodel import Session, col, func, select
 
 from headway.errors import PrefectError, PrefectRefused, PrefectUnreachable
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunLogRow, RunRow, TaskTypeRow
 from headway.models.values.run import RunStatus, Trigger
+from headway.scheduler.engine.this_worker import ThisWorker
 from headway.scheduler.engine.turn import start_order
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.run_outcome import counts_of
 from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.task_types import POOL
-from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi
+from headway.scheduler.prefect_side.api import FlowRunState
 from headway.scheduler.store import workers
 from headway.scheduler.store.claims import record_not_started
 from headway.scheduler.store.run_writer import StoredRunLedger
@@ -45,17 +46,12 @@ class ExternalPools:
 
     def __init__(
         self,
-        engine: Engine,
-        url: str,
-        prefect: PrefectApi,
-        worker_id: str,
+        worker: ThisWorker,
         read_result: Callable[[str], Any] | None = None,
     ) -> None:
         """`read_result`: what a flow run returned, by its id (default: from Prefect's result storage)."""
-        self._engine = engine
-        self._url = url
-        self._prefect = prefect
-        self._worker_id = worker_id
+        self._worker = worker
+        self._prefect = worker.prefect
         self._read_result = read_result or persisted_result
         self._ending: dict[str, int] = {}  # how often a claim's flow run was seen as ended
         self._deployments: set[str] = set()  # of other pools, now or when one of their runs was seen in progress
@@ -82,7 +78,7 @@ class ExternalPools:
 
     def _make(self, order: StartOrder) -> None:
         """The flow run is there, and bound. Raises PrefectUnreachable."""
-        ledger = StoredRunLedger(self._url, order.run_id, order.claim)
+        ledger = StoredRunLedger(self._worker.url, order.run_id, order.claim)
         try:
             flow_run_id = self._prefect.create_flow_run(
                 order.deployment_id,
@@ -116,15 +112,15 @@ class ExternalPools:
 
         before: the flow run it had when it was claimed (one born in Prefect), else None.
         """
-        with writing(self._engine) as session:
+        with writing(self._worker.engine) as session:
             row = session.get(RunRow, run_id, with_for_update=True)
-            if row is None or (row.claim, row.worker_id, row.flow_run_id) != (claim, self._worker_id, before):
+            if row is None or (row.claim, row.worker_id, row.flow_run_id) != (claim, self._worker.id, before):
                 return False
             return record_not_started(session, row, why, datetime.now(UTC), "run")
 
     def _end_if_over(self, run_id: int, flow_run_id: str) -> None:
         """Its run was reset while the flow run was being made. Where it waits again, its next claim finds this one."""
-        with reading(self._engine) as session:
+        with reading(self._worker.engine) as session:
             row = session.get(RunRow, run_id)
         if row is not None and row.ended_at is not None:
             try:
@@ -134,7 +130,7 @@ class ExternalPools:
 
     def round(self, now: datetime) -> bool:
         """Look at every handed-over run once; whether one ended. Raises PrefectUnreachable."""
-        with writing(self._engine) as session:
+        with writing(self._worker.engine) as session:
             active = workers.handed_over(session)
             rows = self._take_watch(session, active, now)
             self._deployments |= _deployments(session, {row.type for row in active})
@@ -154,11 +150,11 @@ class ExternalPools:
     def _take_watch(self, session: Session, active: list[RunRow], now: datetime) -> list[RunRow]:
         """Those of them that are this worker's to watch: its own, and those of workers that are gone."""
         living = {worker.id for worker in workers.alive(session, now)} if active else set()
-        mine = [row for row in active if row.worker_id == self._worker_id or row.worker_id not in living]
+        mine = [row for row in active if row.worker_id == self._worker.id or row.worker_id not in living]
         for row in mine:
-            if row.worker_id != self._worker_id:
+            if row.worker_id != self._worker.id:
                 statement = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.claim) == row.claim)
-                session.execute(statement.values(worker_id=self._worker_id))
+                session.execute(statement.values(worker_id=self._worker.id))
         return mine
 
     def _is_ours(self, row: RunRow, flow_run_id: str) -> bool:
@@ -178,7 +174,7 @@ class ExternalPools:
             if row.claim in self._beginning:
                 return
             self._taken_up.add(row.claim)
-        with reading(self._engine) as session:
+        with reading(self._worker.engine) as session:
             now = session.get(RunRow, row.id)
             if now is None or (now.claim, now.flow_run_id) != (row.claim, row.flow_run_id):
                 return  # its first call has come back since this round looked
@@ -186,14 +182,14 @@ class ExternalPools:
         flow_run_id = self._prefect.flow_run_of(row.id, row.attempt)
         task_type = catalog.resolved.types.get(row.type)
         if flow_run_id is not None:
-            ledger = StoredRunLedger(self._url, row.id, row.claim)
+            ledger = StoredRunLedger(self._worker.url, row.id, row.claim)
             try:
                 self._bind(ledger, row.id, row.flow_run_id, flow_run_id)
             finally:
                 ledger.close()
         elif task_type is not None and task_type.handed_to == row.work_pool:
             parameters = dict(row.parameters or {})
-            self._make(start_order(catalog, task_type, row, row.claim, row.attempt, parameters, self._url))
+            self._make(start_order(catalog, task_type, row, row.claim, row.attempt, parameters, self._worker.url))
         else:
             why = f"its type is not on the work pool '{row.work_pool}' any more"
             self._give_back(row.id, row.claim, row.flow_run_id, why)
@@ -201,7 +197,7 @@ class ExternalPools:
     def _follow(self, row: RunRow, state: FlowRunState | None) -> bool:
         """Bring the ledger up to what Prefect says of one run; whether it ended."""
         assert row.id is not None and row.claim is not None and row.flow_run_id is not None
-        ledger = StoredRunLedger(self._url, row.id, row.claim)
+        ledger = StoredRunLedger(self._worker.url, row.id, row.claim)
         try:
             if state is None:
                 return ledger.ended(Outcome(kind="cancelled", message="Its flow run was deleted in Prefect."))
@@ -227,7 +223,7 @@ class ExternalPools:
     def _copy_lines(self, ledger: StoredRunLedger, row: RunRow) -> None:
         """The log lines that Prefect has and the ledger has not."""
         assert row.flow_run_id is not None
-        with reading(self._engine) as session:
+        with reading(self._worker.engine) as session:
             last = session.exec(select(func.max(RunLogRow.at)).where(RunLogRow.run_id == row.id)).one()
         lines = [
             LogLine(datetime.fromisoformat(line["timestamp"]), line["level"], line["name"], line["message"])
@@ -261,7 +257,7 @@ class ExternalPools:
         unfinished = self._prefect.unfinished_of(self._deployments) if self._deployments else {}
         if not unfinished:
             return
-        with reading(self._engine) as session:
+        with reading(self._worker.engine) as session:
             over = session.exec(
                 select(RunRow.id, RunRow.flow_run_id, RunRow.trigger).where(
                     col(RunRow.id).in_(set(unfinished.values())),

@@ -4,10 +4,17 @@ import pytest
 
 from headway.errors import PrefectUnreachable
 from headway.models.values.run import RunStatus
-from headway.scheduler.engine.service import SchedulerLoop
+from headway.scheduler.engine.heartbeat import Heartbeat
+from headway.scheduler.engine.service import SchedulerService
+from headway.scheduler.engine.this_worker import ThisWorker
 from tests.support.databases import url_of
 from tests.support.installation import Desk
 from tests.support.prefect_server import ServerForTests
+
+
+def _heartbeat(prefect: ServerForTests, desk: Desk) -> Heartbeat:
+    worker = ThisWorker(engine=desk.engine, url=url_of(desk.engine), prefect=prefect.api, clock=desk.clock)
+    return SchedulerService(worker).heartbeat
 
 
 def running_in_prefect(prefect: ServerForTests) -> str:
@@ -43,8 +50,8 @@ def test_a_new_worker_tells_prefect_what_ended_while_none_was_up(
     quick_desk.change(quick_desk.run("d"), flow_run_id=open_one)
 
     quick_desk.worker_lives()  # it has the run of d in progress
-    loop = SchedulerLoop(quick_desk.engine, url_of(quick_desk.engine), prefect_server.api, quick_desk.clock)
-    loop._check_engine()
+    heartbeat = _heartbeat(prefect_server, quick_desk)
+    heartbeat.check_prefect()
     states = prefect_server.api.states([*ended.values(), open_one])
     assert {status: states[flow_run].type for status, flow_run in ended.items()} == {
         RunStatus.COMPLETED: "COMPLETED",
@@ -58,7 +65,7 @@ def test_a_new_worker_tells_prefect_what_ended_while_none_was_up(
 def test_it_asks_once_and_again_after_each_outage(
     prefect_server: ServerForTests, quick_desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = SchedulerLoop(quick_desk.engine, url_of(quick_desk.engine), prefect_server.api)
+    heartbeat = _heartbeat(prefect_server, quick_desk)
     asked: list[str] = []
     away = iter([True, False])
 
@@ -70,11 +77,11 @@ def test_it_asks_once_and_again_after_each_outage(
 
     monkeypatch.setattr(prefect_server.api, "unfinished", unfinished)
     for _ in range(3):
-        loop._check_engine()
+        heartbeat.check_prefect()
     assert len(asked) == 2, "not answered the first time, answered the second"
     with monkeypatch.context() as outage:
         outage.setattr(prefect_server.api, "health", lambda: "no route")
-        loop._check_engine()
-    loop._check_engine()
-    loop._check_engine()
+        heartbeat.check_prefect()
+    heartbeat.check_prefect()
+    heartbeat.check_prefect()
     assert len(asked) == 3
