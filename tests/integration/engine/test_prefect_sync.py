@@ -1,14 +1,17 @@
-"""What Prefect is told late: runs that ended here while it was away, or while no worker was up."""
+"""What Prefect hears late: runs that ended here while it was away, or while no worker was up; what it cancels."""
 
 import pytest
 
 from headway.errors import PrefectUnreachable
 from headway.models.values.run import RunStatus
+from headway.scheduler.engine import prefect_sync
 from headway.scheduler.engine.heartbeat import Heartbeat
 from headway.scheduler.engine.service import SchedulerService
 from headway.scheduler.engine.this_worker import ThisWorker
+from headway.scheduler.execution.process_identity import identify_self
 from tests.support.databases import url_of
 from tests.support.installation import Desk
+from tests.support.one_worker import Prefect
 from tests.support.prefect_server import ServerForTests
 
 
@@ -85,3 +88,29 @@ def test_it_asks_once_and_again_after_each_outage(
     heartbeat.check_prefect()
     heartbeat.check_prefect()
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_what_was_cancelled_in_prefect_is_cancelled_here(
+    service: SchedulerService, quick_desk: Desk, running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[object] = []
+    monkeypatch.setattr(prefect_sync, "end_group", ended.append)
+    if not running:
+        quick_desk.run_now("a")
+    else:
+        quick_desk.turn(worker_id=service.worker.id)
+        me = identify_self()
+        facts = {"process_ticks": me.started_ticks, "process_boot": me.boot_id, "process_host": me.host}
+        quick_desk.change(quick_desk.run("a"), process_id=me.pid, **facts)
+    quick_desk.change(quick_desk.run("a"), flow_run_id="flow-a")
+    assert isinstance(service.worker.prefect, Prefect)
+    service.worker.prefect.cancelled = ["flow-a"]
+
+    service.prefect.watch_cancellations()
+    row = quick_desk.run("a")
+    if running:
+        assert (row.status, row.cancel_asked_by) == (RunStatus.STARTING, "somebody in Prefect")
+        assert ended == [identify_self()]
+    else:
+        assert (row.status, ended) == (RunStatus.CANCELLED, [])
