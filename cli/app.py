@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 from headway.cli import backups, definitions, people, runs, services, tasks
 from headway.cli.common import STATE, fail
 from headway.errors import InvalidInput, SchedulerError
+from headway.text import first_line
 
 app = typer.Typer(
     name="headway",
@@ -64,7 +65,7 @@ def _unexpected(error: Exception) -> None:
         from sqlalchemy.exc import InternalError, OperationalError
 
         if isinstance(error, OperationalError | InternalError):  # Internal: PostgreSQL's for "read-only", for example
-            fail(f"the database cannot be reached or written: {str(error.orig).splitlines()[0]}", 5)
+            fail(f"the database cannot be reached or written: {first_line(error.orig or error)}", 5)
     from headway.models.ledger.database import home
 
     place = home() / "logs" / "defects.log"
@@ -75,4 +76,4 @@ def _unexpected(error: Exception) -> None:
         where = f"; the details are in {place}"
     except OSError:
         where = ""
-    fail(f"a defect in Headway: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}", 1)
+    fail(f"a defect in Headway: {type(error).__name__}: {first_line(error)}{where}", 1)

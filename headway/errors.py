@@ -66,3 +66,25 @@ class Unreachable(SchedulerError):
     """Prefect or the database cannot be reached."""
 
     exit_code = 5
+
+
+class PrefectError(SchedulerError):
+    """Prefect did not do what it was asked."""
+
+
+class PrefectUnreachable(PrefectError, Unreachable):
+    """Prefect does not answer, or not with an answer that counts (5xx, a refused login)."""
+
+    def __init__(self, message: str | None = None, *, nothing_done: bool = False) -> None:
+        super().__init__(message)
+        self.nothing_done = nothing_done
+        """Surely nothing of what was asked has been or will be done; else perhaps only the answer was lost."""
+
+
+class PrefectRefused(PrefectError, Refused):
+    """Prefect answered no."""
+
+    def __init__(self, message: str | None = None, status_code: int = 0) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        """HTTP status; 0 where there was none."""

@@ -1,14 +1,25 @@
 """Text from outside, made fit for a log line, a terminal or the database."""
 
+import re
 from unicodedata import category
 
 REPLACEMENT = "�"
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _UNSTORABLE = {0: REPLACEMENT, **dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT)}
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for a log line; the name of its class where the message is empty."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    """The first line of what an error says; where it says nothing, its class in words ("connection reset")."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else class_in_words(error)
+
+
+def class_in_words(error: BaseException) -> str:
+    """ConnectionResetError: "connection reset". An error of one general word keeps it: EOFError is "EOF error"."""
+    words = _WORD.findall(type(error).__name__.lstrip("_"))
+    if len(words) > 2 and words[-1] in ("Error", "Exception"):
+        words.pop()
+    return " ".join(word if word.isupper() else word.lower() for word in words)
 
 
 _CLOSED = (EOFError, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
@@ -23,7 +34,7 @@ def cause(error: BaseException) -> str:
         return told
     if isinstance(error, _CLOSED):
         return "the other side closed the connection"
-    return "there was no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return "there was no answer in time" if isinstance(error, TimeoutError) else class_in_words(error)
 
 
 def printable(text: str) -> str:

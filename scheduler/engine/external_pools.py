@@ -2,7 +2,7 @@
 
 The claim is the same. Then, instead of a process of this machine, Prefect gets a flow run for the other pool's
 worker, with the run's idempotency key; what Prefect says about it from then on goes into the ledger under the claim.
-Nobody's death loses it: any worker can take the watch over, and making the flow run twice makes one.
+No worker's death loses it: any other can take the watch over, and making the flow run twice makes one.
 
 A lost answer is no answer: a run waits again only where Prefect has surely not been told of it. Else it stays
 *starting*, with its locks, until a round has found its flow run or made it.
@@ -15,26 +15,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, or_, update
-from sqlmodel import Session, col, func, select
-
+from headway.errors import PrefectError, PrefectRefused, PrefectUnreachable
 from headway.models.ledger.database import reading, writing
-from headway.models.ledger.tables import RunLogRow, RunRow, TaskTypeRow
+from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.run import RunStatus, Trigger
+from headway.scheduler.engine.this_worker import ThisWorker
 from headway.scheduler.engine.turn import start_order
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.run_outcome import counts_of
 from headway.scheduler.execution.warm_server import StartOrder
-from headway.scheduler.planning.task_types import POOL
-from headway.scheduler.prefect_side.api import (
-    FlowRunState,
-    PrefectApi,
-    PrefectError,
-    PrefectRefused,
-    PrefectUnreachable,
-)
-from headway.scheduler.store import workers
-from headway.scheduler.store.claims import record_not_started
+from headway.scheduler.prefect_side.api import FlowRunState
+from headway.scheduler.store import external_runs
 from headway.scheduler.store.run_writer import StoredRunLedger
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.text import cause, first_line
@@ -50,17 +41,12 @@ class ExternalPools:
 
     def __init__(
         self,
-        engine: Engine,
-        url: str,
-        prefect: PrefectApi,
-        worker_id: str,
+        worker: ThisWorker,
         read_result: Callable[[str], Any] | None = None,
     ) -> None:
         """`read_result`: what a flow run returned, by its id (default: from Prefect's result storage)."""
-        self._engine = engine
-        self._url = url
-        self._prefect = prefect
-        self._worker_id = worker_id
+        self._worker = worker
+        self._prefect = worker.prefect
         self._read_result = read_result or persisted_result
         self._ending: dict[str, int] = {}  # how often a claim's flow run was seen as ended
         self._deployments: set[str] = set()  # of other pools, now or when one of their runs was seen in progress
@@ -87,7 +73,7 @@ class ExternalPools:
 
     def _make(self, order: StartOrder) -> None:
         """The flow run is there, and bound. Raises PrefectUnreachable."""
-        ledger = StoredRunLedger(self._url, order.run_id, order.claim)
+        ledger = StoredRunLedger(self._worker.url, order.run_id, order.claim)
         try:
             flow_run_id = self._prefect.create_flow_run(
                 order.deployment_id,
@@ -121,17 +107,15 @@ class ExternalPools:
 
         before: the flow run it had when it was claimed (one born in Prefect), else None.
         """
-        with writing(self._engine) as session:
-            row = session.get(RunRow, run_id, with_for_update=True)
-            if row is None or (row.claim, row.worker_id, row.flow_run_id) != (claim, self._worker_id, before):
-                return False
-            return record_not_started(session, row, why, datetime.now(UTC), "run")
+        now = datetime.now(UTC)
+        with writing(self._worker.engine) as session:
+            return external_runs.give_back_unmade(session, run_id, claim, self._worker.id, before, why, now)
 
     def _end_if_over(self, run_id: int, flow_run_id: str) -> None:
         """Its run was reset while the flow run was being made. Where it waits again, its next claim finds this one."""
-        with reading(self._engine) as session:
-            row = session.get(RunRow, run_id)
-        if row is not None and row.ended_at is not None:
+        with reading(self._worker.engine) as session:
+            over = external_runs.is_over(session, run_id)
+        if over:
             try:
                 self._prefect.cancel(flow_run_id, _OVER)
             except PrefectError as error:
@@ -139,10 +123,10 @@ class ExternalPools:
 
     def round(self, now: datetime) -> bool:
         """Look at every handed-over run once; whether one ended. Raises PrefectUnreachable."""
-        with writing(self._engine) as session:
-            active = workers.handed_over(session)
-            rows = self._take_watch(session, active, now)
-            self._deployments |= _deployments(session, {row.type for row in active})
+        with writing(self._worker.engine) as session:
+            active = external_runs.handed_over(session)
+            rows = external_runs.take_watch(session, active, self._worker.id, now)
+            self._deployments |= external_runs.deployments_elsewhere(session, {row.type for row in active})
         with self._who_begins:
             self._taken_up &= {row.claim for row in active if row.claim}
         bound: dict[str, RunRow] = {}
@@ -155,16 +139,6 @@ class ExternalPools:
         ended = [_alone(row.id, partial(self._follow, row, states.get(key))) for key, row in bound.items()]
         self._end_what_was_reset()
         return any(ended)
-
-    def _take_watch(self, session: Session, active: list[RunRow], now: datetime) -> list[RunRow]:
-        """Those of them that are this worker's to watch: its own, and those of workers that are gone."""
-        living = {worker.id for worker in workers.alive(session, now)} if active else set()
-        mine = [row for row in active if row.worker_id == self._worker_id or row.worker_id not in living]
-        for row in mine:
-            if row.worker_id != self._worker_id:
-                statement = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.claim) == row.claim)
-                session.execute(statement.values(worker_id=self._worker_id))
-        return mine
 
     def _is_ours(self, row: RunRow, flow_run_id: str) -> bool:
         """Whether it is the flow run for the other pool, and not the one that a run was born as in Prefect."""
@@ -183,22 +157,21 @@ class ExternalPools:
             if row.claim in self._beginning:
                 return
             self._taken_up.add(row.claim)
-        with reading(self._engine) as session:
-            now = session.get(RunRow, row.id)
-            if now is None or (now.claim, now.flow_run_id) != (row.claim, row.flow_run_id):
+        with reading(self._worker.engine) as session:
+            if not external_runs.unchanged(session, row):
                 return  # its first call has come back since this round looked
             catalog = load_chain_catalog(session, row.task_uid)
         flow_run_id = self._prefect.flow_run_of(row.id, row.attempt)
         task_type = catalog.resolved.types.get(row.type)
         if flow_run_id is not None:
-            ledger = StoredRunLedger(self._url, row.id, row.claim)
+            ledger = StoredRunLedger(self._worker.url, row.id, row.claim)
             try:
                 self._bind(ledger, row.id, row.flow_run_id, flow_run_id)
             finally:
                 ledger.close()
         elif task_type is not None and task_type.handed_to == row.work_pool:
             parameters = dict(row.parameters or {})
-            self._make(start_order(catalog, task_type, row, row.claim, row.attempt, parameters, self._url))
+            self._make(start_order(catalog, task_type, row, row.claim, row.attempt, parameters, self._worker.url))
         else:
             why = f"its type is not on the work pool '{row.work_pool}' any more"
             self._give_back(row.id, row.claim, row.flow_run_id, why)
@@ -206,7 +179,7 @@ class ExternalPools:
     def _follow(self, row: RunRow, state: FlowRunState | None) -> bool:
         """Bring the ledger up to what Prefect says of one run; whether it ended."""
         assert row.id is not None and row.claim is not None and row.flow_run_id is not None
-        ledger = StoredRunLedger(self._url, row.id, row.claim)
+        ledger = StoredRunLedger(self._worker.url, row.id, row.claim)
         try:
             if state is None:
                 return ledger.ended(Outcome(kind="cancelled", message="Its flow run was deleted in Prefect."))
@@ -232,8 +205,8 @@ class ExternalPools:
     def _copy_lines(self, ledger: StoredRunLedger, row: RunRow) -> None:
         """The log lines that Prefect has and the ledger has not."""
         assert row.flow_run_id is not None
-        with reading(self._engine) as session:
-            last = session.exec(select(func.max(RunLogRow.at)).where(RunLogRow.run_id == row.id)).one()
+        with reading(self._worker.engine) as session:
+            last = external_runs.last_line_at(session, id_of(row))
         lines = [
             LogLine(datetime.fromisoformat(line["timestamp"]), line["level"], line["name"], line["message"])
             for line in self._prefect.log_lines(row.flow_run_id, after=last)
@@ -259,38 +232,24 @@ class ExternalPools:
         return Outcome(kind="completed", message=state.message or message, **counts_of(result))
 
     def _end_what_was_reset(self) -> None:
-        """Flow runs that go on although their run here is over: somebody reset it. Their pool is told to end them.
+        """Flow runs that go on although their run here is over: it was reset. Prefect cancels them.
 
         The run may not know its flow run: it was reset, and its worker died, while that was being made.
         """
         unfinished = self._prefect.unfinished_of(self._deployments) if self._deployments else {}
         if not unfinished:
             return
-        with reading(self._engine) as session:
-            over = session.exec(
-                select(RunRow.id, RunRow.flow_run_id, RunRow.trigger).where(
-                    col(RunRow.id).in_(set(unfinished.values())),
-                    col(RunRow.ended_at).is_not(None),
-                    col(RunRow.work_pool) != "",
-                )
-            ).all()
-        known = {run_id: None if trigger is Trigger.PREFECT else bound for run_id, bound, trigger in over}
+        with reading(self._worker.engine) as session:
+            known = external_runs.flow_runs_of_ended(session, set(unfinished.values()))
         for flow_run_id, run_id in unfinished.items():
             if run_id in known and known[run_id] in (None, flow_run_id):
                 _alone(run_id, partial(self._prefect.cancel, flow_run_id, _OVER))
 
 
-def _deployments(session: Session, types: set[str]) -> set[str]:
-    """The deployments of other pools' types, and of these, whose runs are in progress there wherever they are now."""
-    named = or_(col(TaskTypeRow.work_pool) != POOL, col(TaskTypeRow.name).in_(types))
-    found = session.exec(select(TaskTypeRow.deployment_id).where(named, TaskTypeRow.deployment_id != "")).all()
-    return set(found)
-
-
 def _alone(run_id: int | None, work: Callable[[], T]) -> T | None:
-    """What the work on one run gives. Its trouble is told in a line, and is not the other runs'.
+    """What the work on one run gives. Its error becomes a line in the log and stops no other run's work.
 
-    Raises PrefectUnreachable, which is everybody's trouble.
+    Raises PrefectUnreachable: then no run can be looked at.
     """
     try:
         return work()

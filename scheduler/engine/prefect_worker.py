@@ -19,13 +19,14 @@ from anyio.to_thread import run_sync
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from headway.environment import stop_grace_seconds
-from headway.scheduler.prefect_side.api import WORK_POOL, WORKER_TYPE, PrefectApi, PrefectError, is_our_key
-from headway.text import cause
+from headway.errors import PrefectError
+from headway.scheduler.prefect_side.api import WORK_POOL, WORKER_TYPE, PrefectApi, is_our_key
+from headway.text import first_line
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-    from headway.scheduler.engine.service import SchedulerLoop
+    from headway.scheduler.engine.service import SchedulerService
 
 log = logging.getLogger("headway.worker")
 
@@ -66,7 +67,7 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
     def __init__(self, *args: Any, **options: Any) -> None:
         # A run taken before its time would only be put back.
         super().__init__(*args, **{**options, "prefetch_seconds": 0})
-        self._loop: SchedulerLoop | None = None
+        self._service: SchedulerService | None = None
         self._api: PrefectApi | None = None
         self._stopping = threading.Event()
 
@@ -77,7 +78,7 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
             # The loop and the runs' processes look into the environment.
             os.environ.update(_current_environment())
             self._api = PrefectApi.from_environment()
-            self._loop = await run_sync(_start_loop)
+            self._service = await run_sync(_start_service)
             threading.Thread(target=self._rescue, name="headway rescue", daemon=True).start()
         except BaseException:
             await super().teardown(None, None, None)
@@ -86,16 +87,16 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
     async def teardown(self, *exc_info: Any) -> None:
         """Starts nothing more, lets running work finish for a while, ends the rest."""
         self._stopping.set()
-        if self._loop is not None:
+        if self._service is not None:
             # Shielded: it is the cancelling of this very worker that brought us here.
             with anyio.CancelScope(shield=True):
-                await run_sync(self._loop.stop, stop_grace_seconds())
+                await run_sync(self._service.stop, stop_grace_seconds())
         try:
             await super().teardown(*exc_info)  # waits for polled runs that are being looked at
         finally:
             if self._api is not None:
                 self._api.close()
-            self._loop = self._api = None
+            self._service = self._api = None
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
         """Prefect's poll; empty while Prefect is away.
@@ -138,20 +139,21 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
 
     def _take_in(self, flow_run: "FlowRun") -> str:
         """What became of it, in one word. Every error ends in another look, never in a crashed run."""
-        assert self._loop is not None and self._api is not None
+        assert self._service is not None and self._api is not None
         flow_run_id = str(flow_run.id)
         now = datetime.now(UTC)
         try:
-            adoption = self._loop.adopt(
+            adoption = self._service.adopt(
                 flow_run_id,
                 str(flow_run.deployment_id),
                 dict(flow_run.parameters or {}),
                 flow_run.expected_start_time or now,
-                flow_run.name,
             )
         except Exception as error:
             log.exception("Flow run %s could not be taken over", flow_run_id)
-            self._hold(flow_run_id, f"Headway could not take it over: {cause(error)}", now + _ask_later(flow_run, now))
+            self._hold(
+                flow_run_id, f"Headway could not take it over: {first_line(error)}", now + _ask_later(flow_run, now)
+            )
             return "refused"
         if adoption.state == "held":
             again = max(adoption.until or now + _ask_later(flow_run, now), now + timedelta(seconds=1))
@@ -234,12 +236,13 @@ async def _stop_on_signal(scope: anyio.CancelScope) -> None:
             return
 
 
-def _start_loop() -> "SchedulerLoop":
-    from headway.scheduler.engine.service import SchedulerLoop
+def _start_service() -> "SchedulerService":
+    from headway.scheduler.engine.service import SchedulerService
+    from headway.scheduler.engine.this_worker import ThisWorker
 
-    loop = SchedulerLoop.from_environment()
-    loop.start()
-    return loop
+    service = SchedulerService(ThisWorker.from_environment())
+    service.start()
+    return service
 
 
 def _ask_later(flow_run: "FlowRun", now: datetime) -> timedelta:

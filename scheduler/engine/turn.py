@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import Run
@@ -15,7 +15,7 @@ from headway.scheduler.planning import file_names
 from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.planning.turn import turn
 from headway.scheduler.store.boards import LoadedBoard, first_scheduled, first_waiting, load_board
-from headway.scheduler.store.claims import claim_run
+from headway.scheduler.store.claims import claim_run, next_sequence
 from headway.scheduler.store.due_runs import account_for_dues
 from headway.scheduler.store.run_ends import refuse_run
 from headway.scheduler.store.settings import wait_for_turn
@@ -52,7 +52,7 @@ def take_turn(
     now: read after `wait_for_turn`, where others take turns too.
     """
     wait_for_turn(session)
-    catalog = load_catalog(session, catalog)  # somebody may have edited since the caller looked
+    catalog = load_catalog(session, catalog)  # it may have been edited since the caller looked
     scheduled, waiting = first_scheduled(session), first_waiting(session)
     if not any(at is not None and at <= now for at in (scheduled, waiting)):
         return Turn([], 0, _earliest(scheduled, waiting))
@@ -88,7 +88,7 @@ def _claim(
 ) -> StartOrder | None:
     task, row = run.task, loaded.rows[run.id]
     task_type = catalog.resolved.types[task.type]
-    sequence = row.sequence or _next_sequence(session, task.uid)
+    sequence = row.sequence or next_sequence(session, task.uid)
     try:
         parameters = _parameters(task, row, catalog.rows[task.uid], task_type, sequence)
     except ValueError as error:
@@ -120,7 +120,7 @@ def start_order(
     parameters: dict[str, object],
     database_url: str,
 ) -> StartOrder:
-    """All that whoever executes the run has to know of it."""
+    """All that the process, or the other pool, has to know of the run."""
     task, task_row = catalog.tasks[row.task_uid], catalog.rows[row.task_uid]
     return StartOrder(
         run_id=id_of(row),
@@ -142,10 +142,6 @@ def start_order(
             "headway.importer_path": catalog.resolved.settings.customer_importer_file_path or "",
         },
     )
-
-
-def _next_sequence(session: Session, uid: int) -> int:
-    return 1 + session.exec(select(TaskRow.sequence).where(TaskRow.uid == uid)).one()
 
 
 def _parameters(task: Task, row: RunRow, task_row: TaskRow, task_type: TaskType, sequence: int) -> dict[str, object]:

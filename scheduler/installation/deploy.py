@@ -7,13 +7,13 @@ from types import ModuleType
 from typing import Any
 
 from headway.clock import SystemClock
-from headway.errors import InvalidInput
+from headway.errors import InvalidInput, PrefectError, PrefectRefused
 from headway.models.ledger.database import writing
 from headway.privileges import OPERATOR
 from headway.scheduler.installation.addresses import use_prefect
 from headway.scheduler.installation.setup import open_database, with_schema
 from headway.scheduler.planning.task_types import POOL, TaskType, is_task_type
-from headway.scheduler.prefect_side.api import Deployment, PrefectApi, PrefectError, PrefectRefused
+from headway.scheduler.prefect_side.api import Deployment, PrefectApi
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.prefect_side.ledger_block import keep_ledger_block
 from headway.scheduler.store import audit

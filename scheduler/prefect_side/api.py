@@ -16,9 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from headway.scheduler.prefect_side.http import PAGE, PrefectError, PrefectHttp, PrefectRefused, PrefectUnreachable
-
-__all__ = ["Deployment", "FlowRunState", "PrefectApi", "PrefectError", "PrefectRefused", "PrefectUnreachable"]
+from headway.errors import PrefectRefused, PrefectUnreachable
+from headway.scheduler.prefect_side.http import PAGE, PrefectHttp
 
 WORK_POOL = "headway"
 WORKER_TYPE = "headway"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from headway.errors import Refused, SchedulerError, Unreachable
+from headway.errors import PrefectRefused, PrefectUnreachable
+from headway.text import first_line
 
 if TYPE_CHECKING:
     import httpx
@@ -16,28 +17,6 @@ PAGE = 200
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _NOT_NOW = (408, 429)
 """Of the answers that begin with a 4 those that are no refusal."""
-
-
-class PrefectError(SchedulerError):
-    """Prefect did not do what it was asked: unreachable, or refused."""
-
-
-class PrefectUnreachable(PrefectError, Unreachable):
-    """Prefect does not answer, or not with an answer that counts (5xx, a refused login)."""
-
-    def __init__(self, message: str, *, nothing_done: bool = False) -> None:
-        super().__init__(message)
-        self.nothing_done = nothing_done
-        """Surely nothing of what was asked has been or will be done; else perhaps only the answer was lost."""
-
-
-class PrefectRefused(PrefectError, Refused):
-    """Prefect answered no."""
-
-    def __init__(self, message: str, status_code: int = 0) -> None:
-        super().__init__(message)
-        self.status_code = status_code
-        """HTTP status; 0 where there was none."""
 
 
 class PrefectHttp:
@@ -122,7 +101,7 @@ class PrefectHttp:
                 answer = self._send_guarded(method, path, timeout=timeout, **options)
             except httpx.HTTPError as error:
                 raise PrefectUnreachable(
-                    f"Prefect at {self.url} cannot be reached: {str(error) or type(error).__name__}.",
+                    f"Prefect at {self.url} cannot be reached: {first_line(error)}.",
                     nothing_done=isinstance(error, never_sent) and not doubt,
                 ) from error
             if answer.status_code not in (429, 503) or time.monotonic() + pause > deadline:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
 
-from headway.text import cause
+from headway.text import first_line
 
 _PORTS = {"SSL": 465, "STARTTLS": 587, "INSECURE": 25}
 _PATIENCE_SECONDS = 15
@@ -85,12 +85,15 @@ def _remedy(error: Exception, host: str, port: int, kind: str) -> str:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return f"{there} refuses the address: use another, or ask its owner to let this user send there"
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return f"{there} does not offer that ({cause(error)}): try another encryption, or leave the user name empty"
+        return (
+            f"{there} does not offer that ({first_line(error)}): try another encryption, or leave the user name empty"
+        )
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{there} refuses ({_said(error)}): ask its owner"
     if isinstance(error, smtplib.SMTPException):
-        return f"{there} broke off ({cause(error)}): try another encryption or port"
-    return f"{there} cannot be reached ({getattr(error, 'strerror', None) or error}): check server, port and firewall"
+        return f"{there} broke off ({first_line(error)}): try another encryption or port"
+    why = getattr(error, "strerror", None) or first_line(error)
+    return f"{there} cannot be reached ({why}): check server, port and firewall"
 
 
 def _said(error: smtplib.SMTPResponseException) -> str:

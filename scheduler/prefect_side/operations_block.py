@@ -46,7 +46,7 @@ def _wanted(stored: str | None) -> str:
             read_url(named)
         except ValueError as error:
             raise InvalidInput(
-                f"{VARIABLE} cannot be used: {error}; write it like postgresql://user:password@host/name"
+                f"{VARIABLE} cannot be used: {first_line(error)}; write it like postgresql://user:password@host/name"
             ) from None
         return with_driver(named)
     own = home() / "operations.db"

@@ -66,6 +66,11 @@ def claim_run(
     return True
 
 
+def next_sequence(session: Session, uid: int) -> int:
+    """The number of the task's next run; it counts once the run is claimed."""
+    return 1 + session.exec(select(TaskRow.sequence).where(TaskRow.uid == uid)).one()
+
+
 def _claimed(
     run: Run, claim: str, worker_id: str, now: datetime, parameters: dict[str, Any], sequence: int
 ) -> dict[str, Any]:

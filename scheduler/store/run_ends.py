@@ -11,7 +11,7 @@ from headway.models.values.run import ACTIVE, FINISHED_WELL, RunStatus, Trigger
 from headway.scheduler.store.chain_runs import continue_chain
 from headway.scheduler.store.claims import free_locks, record_back_to_waiting
 from headway.scheduler.store.queries.run_detail import error_lines
-from headway.scheduler.store.tasks import Catalog, as_run
+from headway.scheduler.store.tasks import Catalog, as_run, load_chain_catalog
 from headway.scheduler.store.transitions import end_waiting, record_transition
 
 _LEARN_FROM = 20
@@ -149,6 +149,49 @@ def cancel_waiting(session: Session, catalog: Catalog, run_id: int, *, now: date
     if moved and row is not None and row.task_uid in catalog.tasks:
         continue_chain(session, catalog, as_run(row, catalog.tasks[row.task_uid]), row, now)
     return moved
+
+
+@dataclass(kw_only=True, frozen=True)
+class Exit:
+    """What the ledger knew of a run when its process had left."""
+
+    flow_run_id: str | None
+    attempt: int
+    cancelled: bool
+    """It was asked to end."""
+    put_back: bool
+    """Its process put it back to waiting: Prefect was away."""
+
+
+def end_exited(session: Session, run_id: int, claim: str, said: str, *, now: datetime, who: str) -> Exit | None:
+    """End a run whose process left it in progress; None where the run is gone, or another attempt's by now.
+
+    said: how the process left. who: the worker whose process it was.
+    """
+    row = session.get(RunRow, run_id)
+    if row is None or row.claim not in (claim, None):
+        return None  # another attempt's by now: what this one left is not to be written over it
+    asked_by, flow_run_id, attempt = row.cancel_asked_by, row.flow_run_id, row.attempt
+    if row.claim == claim and row.status in ACTIVE:
+        status = RunStatus.CANCELLED if asked_by else RunStatus.FAILED
+        ending = Ending(status=status, error=None if asked_by else said, message=said)
+        catalog = load_chain_catalog(session, row.task_uid)
+        end_run(session, catalog, run_id, ending, now=now, who=asked_by or who, claim=claim)
+    put_back = row.status is RunStatus.WAITING
+    return Exit(flow_run_id=flow_run_id, attempt=attempt, cancelled=bool(asked_by), put_back=put_back)
+
+
+def ask_to_cancel(session: Session, run_id: int, *, now: datetime, who: str, why: str) -> bool:
+    """Cancel a run that waits, or note that one in progress is to end; True where its process is to be ended now."""
+    row = session.get(RunRow, run_id)
+    if row is None or row.ended_at is not None:
+        return False
+    if row.status is RunStatus.WAITING:
+        cancel_waiting(session, load_chain_catalog(session, row.task_uid), run_id, now=now, who=who, why=why)
+        return False
+    row.cancel_asked_by = who
+    session.add(row)
+    return True
 
 
 def cancel_unwanted(session: Session, catalog: Catalog, uid: int, *, now: datetime, who: str) -> list[int]:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from headway.models.ledger.database import count_changed
-from headway.models.ledger.tables import RunRow, WorkerRow
+from headway.models.ledger.tables import RunRow, TaskRow, WorkerRow
 from headway.models.values.run import ACTIVE
 from headway.scheduler.execution.process_identity import ProcessIdentity, is_alive
 
@@ -28,13 +28,17 @@ _SEEN = select(WorkerRow).where(col(WorkerRow.seen_at) > bindparam("since")).ord
 _NOT_STOPPED = select(WorkerRow).where(col(WorkerRow.stopped_at).is_(None))
 _ACTIVE = select(RunRow).where(col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE))
 _OWN = _ACTIVE.where(col(RunRow.work_pool) == "")
-_HANDED = _ACTIVE.where(col(RunRow.work_pool) != "")
+_KEPT = (
+    select(RunRow)
+    .join(TaskRow, col(TaskRow.failed_run_id) == col(RunRow.id))
+    .where(RunRow.process_id != 0, RunRow.process_host == bindparam("host"))
+)
 
 
 class Steadiness:
-    """Whether one who judges others by their silence was there himself for as long.
+    """Whether a worker that judges others by their silence was awake itself for as long.
 
-    After a standstill, an outage of the database or a jump of the clock everybody seems to have been silent.
+    After a standstill, an outage of the database or a jump of the clock every worker seems to have been silent.
     """
 
     def __init__(self) -> None:
@@ -133,6 +137,6 @@ def orphaned(session: Session, now: datetime, *, silence_counts: bool = True) ->
     return [row for row in rows if row.worker_id not in living]
 
 
-def handed_over(session: Session) -> list[RunRow]:
-    """Active runs that were claimed for another pool, whoever watches over them."""
-    return list(session.exec(_HANDED).all())
+def failed_with_process(session: Session, host: str) -> list[RunRow]:
+    """Failed runs of the host that keep a process ID."""
+    return list(session.exec(_KEPT, params={"host": host}).all())

@@ -13,20 +13,21 @@ from unittest import mock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from headway.errors import SchedulerError
+from headway.errors import PrefectError, SchedulerError
 from headway.models.ledger.database import writing
 from headway.models.ledger.tables import TaskRow
 from headway.models.values.schedule import Cron
 from headway.privileges import OPERATOR
-from headway.scheduler.engine import service
+from headway.scheduler.engine import prefect_sync, process_pool, turns
 from headway.scheduler.engine.maintenance import lost_runs
+from headway.scheduler.engine.service import SchedulerService
+from headway.scheduler.engine.this_worker import Signals, ThisWorker
 from headway.scheduler.execution import retrying_ledger
 from headway.scheduler.execution.ledger_port import ExitCode, LogLine, Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity
 from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServerGone
 from headway.scheduler.planning.definitions import Definitions
-from headway.scheduler.prefect_side.api import PrefectError
 from headway.scheduler.store import run_writer, workers
 from headway.scheduler.usecases.runs import reset as reset_case
 from headway.scheduler.usecases.runs.run_now import run_now
@@ -95,7 +96,7 @@ class Stage:
         for one in living:
             self.referee.driver.execute(
                 "UPDATE worker SET seen_at = ? WHERE id = ? AND stopped_at IS NULL AND seen_at < ?",
-                (seen_at, one.loop.worker_id, seen_at),
+                (seen_at, one.service.worker.id, seen_at),
             )
 
     # What stands in for the machine
@@ -197,23 +198,32 @@ class SimWarm:
 
 
 class SimWorker(Owner):
-    """The product's SchedulerLoop, its threads being actors."""
+    """The product's SchedulerService, its threads being actors."""
 
     def __init__(self, stage: Stage, host: str) -> None:
         self.stage, self.host = stage, host
         self.said_hello = False
-        self.loop = service.SchedulerLoop(stage.hub.engine, "sqlite://", stage.prefect, stage)  # type: ignore[arg-type]
-        self.loop.worker_id = f"worker-{next(stage.pids)}"
+        worker_id = f"worker-{next(stage.pids)}"
         self.process = ProcessIdentity(next(stage.pids), 1, "boot", host)
-        self.loop._process = self.process
-        self.loop._stopping = types.SimpleNamespace(  # type: ignore[assignment]
-            is_set=lambda: False, wait=lambda seconds: stage.hub.pause(seconds * SECOND)
-        )
+        self.service = self._made(worker_id)
         self.children: list[SimProcess] = []
         stage.hub.enter(self, "turns", self._live)
 
+    def _made(self, worker_id: str) -> SchedulerService:
+        hub, prefect = self.stage.hub, self.stage.prefect
+        worker = ThisWorker(
+            engine=hub.engine,
+            url="sqlite://",
+            prefect=prefect,  # type: ignore[arg-type]
+            clock=self.stage,
+            id=worker_id,
+            process=self.process,
+        )
+        stopping: Any = types.SimpleNamespace(is_set=lambda: False, wait=lambda seconds: hub.pause(seconds * SECOND))
+        return SchedulerService(worker, Signals(stopping=stopping))
+
     def __str__(self) -> str:
-        return self.loop.worker_id
+        return self.service.worker.id
 
     def died(self) -> None:
         self.stage.trouble()
@@ -222,21 +232,22 @@ class SimWorker(Owner):
 
     def _live(self) -> None:
         hub = self.stage.hub
-        self.loop._problem = self.stage.prefect.health()
+        self.service.heartbeat.problem = problem = self.stage.prefect.health()
         while not self.said_hello:
             try:
                 with writing(self.stage.hub.engine) as session:
-                    workers.say_hello(session, self.loop.worker_id, self.process, hub.now)
+                    workers.say_hello(session, self.service.worker.id, self.process, hub.now)
                 self.said_hello = True
             except SQLAlchemyError:
                 if "unheard" in hub.mishaps:
-                    self.loop.worker_id += "'"  # as a worker that is started again
+                    self.service = self._made(f"{self}'")  # as a worker that is started again
+                    self.service.heartbeat.problem = problem
                 hub.pause(SECOND)
         hub.enter(self, "beat", self._beats)
         while True:
             try:
                 now = hub.now
-                again_at = self.loop._turn(now)
+                again_at = self.service.turns.take(now)
             except Exception as error:
                 hub.say(f"{self}: a turn failed: {error!r:.100}")
                 hub.pause(SECOND)
@@ -248,7 +259,7 @@ class SimWorker(Owner):
         """As long as nothing can happen; what is held by time alone is looked at now and then."""
         chance, following = self.stage.hub.chance, self.stage.referee.next_due()
         longest = max(following - now, SECOND) if following else timedelta(days=1)
-        if again_at == now + service.HELD_SECONDS * SECOND:
+        if again_at == now + turns.HELD_SECONDS * SECOND:
             return min(chance.choice([1, 30, 240, 1440]) * MINUTE * chance.random(), longest)
         return longest
 
@@ -258,7 +269,7 @@ class SimWorker(Owner):
             since = hub.now - self.stage.trouble_at
             near = since < timedelta(minutes=10)  # at 10, 65 and 195 s, ten minutes: what others see of a silence
             hub.pause(max(55 * SECOND, 2 * since) if near else HOUR * (2 + 10 * hub.chance.random()))
-            for work in (self.loop._check_engine, self.loop._beat):
+            for work in (self.service.heartbeat.check_prefect, self.service.heartbeat.beat):
                 try:
                     work()
                 except Exception as error:
@@ -274,7 +285,7 @@ class SimProcess(Owner):
     def __init__(self, stage: Stage, worker: SimWorker, order: StartOrder) -> None:
         self.stage, self.worker, self.order, self.host = stage, worker, order, worker.host
         self.pid = next(stage.pids)
-        self.on_exit = worker.loop._on_exit
+        self.on_exit = worker.service.exits.on_exit
         self.identity = ProcessIdentity(self.pid, 1, "boot", self.host)
         self.exit: tuple[int | None, int | None] = (None, 9)
         self.term: list[str | None] = []
@@ -524,8 +535,8 @@ def simulated_machine(stage: Stage) -> Iterator[None]:
     patches = [
         mock.patch.object(run_writer, "datetime", Today),
         mock.patch.object(retrying_ledger, "time", clock),
-        mock.patch.object(service, "WarmServer", SimWarm),
-        mock.patch.object(service, "end_group", stage.end_group),
+        mock.patch.object(process_pool, "WarmServer", SimWarm),
+        mock.patch.object(prefect_sync, "end_group", stage.end_group),
         mock.patch.object(lost_runs, "is_alive", stage.is_alive),
         mock.patch.object(workers, "is_alive", stage.is_alive),
         mock.patch.object(reset_case, "is_alive", stage.is_alive),

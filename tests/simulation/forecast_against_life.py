@@ -16,7 +16,7 @@ from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunRow
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
-from headway.scheduler.engine import service
+from headway.scheduler.engine import turns
 from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
 from headway.scheduler.planning.task_types import TaskType
@@ -168,8 +168,8 @@ def compare(engine: Engine, seed: int = 1, tasks: int = 300, days: int = 14) -> 
     life = Life(engine, seed, tasks)
     foreseen: dict[datetime, dict[Key, Any]] = {}
     with (
-        mock.patch.object(service, "HELD_SECONDS", MINUTE.total_seconds()),
-        mock.patch.object(service, "IDLE_SECONDS", DAY.total_seconds()),
+        mock.patch.object(turns, "HELD_SECONDS", MINUTE.total_seconds()),
+        mock.patch.object(turns, "IDLE_SECONDS", DAY.total_seconds()),
     ):
         for number in range(days + FAR.days + 1):
             midnight = START + number * DAY

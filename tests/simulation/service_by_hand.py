@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from headway.clock import Clock
 from headway.models.ledger.database import writing
-from headway.scheduler.engine.service import SchedulerLoop
+from headway.scheduler.engine.service import SchedulerService
+from headway.scheduler.engine.this_worker import Signals, ThisWorker
 from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.warm_server import Exited, StartOrder
 from headway.scheduler.store import workers
@@ -34,23 +35,24 @@ class LoopByHand:
         self._over = False
         self._woken = False
         self._parent = getcurrent()
-        self.loop = made = SchedulerLoop(engine, "sqlite://", None, clock)  # type: ignore[arg-type]
+        worker = ThisWorker(engine=engine, url="sqlite://", prefect=None, clock=clock)  # type: ignore[arg-type]
+        stopping: Any = types.SimpleNamespace(is_set=lambda: self._over, wait=_fail)
+        wake: Any = types.SimpleNamespace(
+            is_set=lambda: self._woken, set=self._wake, clear=self._clear, wait=lambda seconds: self._wait()
+        )
+        self.service = made = SchedulerService(worker, Signals(stopping=stopping, wake=wake))
+        made.heartbeat.problem = None
         warm: Any = types.SimpleNamespace(begin=begin, alive=True)
-        stand_ins: dict[str, Any] = {
-            "_problem": None,
-            "_warm": warm,
-            "_keep_warm": lambda catalog: warm,
-            "_stopping": types.SimpleNamespace(is_set=lambda: self._over, wait=_fail),
-            "_wake": types.SimpleNamespace(
-                is_set=lambda: self._woken, set=self._wake, clear=self._clear, wait=lambda seconds: self._wait()
-            ),
-            "_turn": self._counted(made._turn),
-        }
-        for name, stand_in in stand_ins.items():
-            setattr(made, name, stand_in)
+        stand_ins: tuple[tuple[Any, str, Any], ...] = (
+            (made.pool, "_warm", warm),
+            (made.pool, "keep_warm", lambda catalog: warm),
+            (made.turns, "take", self._counted(made.turns.take)),
+        )
+        for part, name, stand_in in stand_ins:
+            setattr(part, name, stand_in)
         with writing(engine) as session:
-            workers.say_hello(session, made.worker_id, made._process, clock.now())
-        self._thread = greenlet(made._turns)
+            workers.say_hello(session, worker.id, worker.process, clock.now())
+        self._thread = greenlet(made.turns.run)
 
     def settle(self) -> None:
         """Looks again and again until a look takes no turn: time may go on then."""
@@ -63,11 +65,11 @@ class LoopByHand:
         raise AssertionError(f"{MOST_TURNS} turns at one instant, the next wanted at {self.next_turn}")
 
     def beat(self) -> None:
-        self.loop._beat()
+        self.service.heartbeat.beat()
 
     def exited(self, run_id: int, claim: str) -> None:
         """The process of a run that it started has recorded its end, and is gone."""
-        self.loop._on_exit(Exited(run_id=run_id, claim=claim, pid=0, exit_code=ExitCode.RECORDED, signal=None))
+        self.service.exits.on_exit(Exited(run_id=run_id, claim=claim, pid=0, exit_code=ExitCode.RECORDED, signal=None))
 
     def leave(self) -> None:
         """Its turns end; nothing is said to the others."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from headway.scheduler.engine.service import SchedulerLoop
+from headway.scheduler.engine.turns import Turns
 from tests.simulation import forecast_against_life
 from tests.simulation.scheduler import Installation
 
@@ -13,8 +13,8 @@ A_MINUTE = timedelta(minutes=1)
 
 
 def _differences(monkeypatch: pytest.MonkeyPatch, wake_up: Callable[[datetime, datetime], datetime]) -> int:
-    turn = SchedulerLoop._turn
-    monkeypatch.setattr(SchedulerLoop, "_turn", lambda self, now: wake_up(now, turn(self, now)))
+    take = Turns.take
+    monkeypatch.setattr(Turns, "take", lambda self, now: wake_up(now, take(self, now)))
     compared = forecast_against_life.compare(Installation().engine, seed=2, tasks=8, days=2)
     assert sum(day.foreseen for day in compared) > 5
     return sum(len(day.differences) for day in compared)

@@ -1,21 +1,20 @@
 """Alerts about runs, one each: it takes too long; it failed. By mail where a mail block is set, and to the log.
 
-Whoever sets a run's mark sends the mail, so that several workers send one; and it is sent after that is committed, so
-that no mail server is waited for in a transaction. A worker that dies in between leaves its line unsent.
+The worker that sets a run's mark sends the mail, so that several workers send one. The mail leaves after the commit:
+no transaction waits for a mail server. A worker that dies in between leaves its mail unsent.
 """
 
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, update
-from sqlmodel import Session, col, select
+from sqlalchemy import Engine
 
-from headway.models.ledger.database import count_changed, reading, writing
+from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunRow, TaskRow, id_of
-from headway.models.values.run import ACTIVE, RunStatus
 from headway.models.values.task import OnFailure
 from headway.scheduler.prefect_side.mail import send_mail
+from headway.scheduler.store import run_alerts
 from headway.scheduler.store.settings import load_settings
 
 log = logging.getLogger("headway.alerts")
@@ -31,29 +30,18 @@ def alert_long_running(engine: Engine, now: datetime) -> list[int]:
     with reading(engine) as session:
         settings = load_settings(session)
         limit, recipients = settings.long_running, settings.alert_recipients
-        late = session.exec(
-            select(RunRow, TaskRow.name)
-            .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
-            .where(
-                col(RunRow.ended_at).is_(None),
-                col(RunRow.status).in_(ACTIVE),
-                col(RunRow.started_at) <= now - limit,
-                col(RunRow.alerted_at).is_(None),
-            )
-        ).all()
+        late = run_alerts.long_running(session, limit, now)
     alerted = []
     for row, name in late:
-        assert row.id is not None
         with writing(engine) as session:
-            mark = update(RunRow).where(col(RunRow.id) == row.id, col(RunRow.alerted_at).is_(None))
-            if count_changed(session, mark.values(alerted_at=now)) != 1:
+            if not run_alerts.mark_long_running(session, id_of(row), now):
                 continue
         hours = limit.total_seconds() / 3600
         subject = f"Headway: '{name}' has been in progress for more than {hours:g} h"
         text = f"Run {row.id} of '{name}' started {row.started_at:%Y-%m-%d %H:%M} UTC, process ID {row.process_id}."
         log.warning("%s. %s", subject, text)
         send_mail(recipients, subject, text)
-        alerted.append(row.id)
+        alerted.append(id_of(row))
     return alerted
 
 
@@ -61,32 +49,18 @@ def alert_failures(engine: Engine, now: datetime) -> list[int]:
     """Alert about runs that failed in the last day, once each; the runs alerted. What fails together is one mail."""
     with reading(engine) as session:
         settings = load_settings(session)
-        found = session.exec(
-            select(RunRow, TaskRow)
-            .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
-            .where(
-                RunRow.status == RunStatus.FAILED,
-                col(RunRow.sorted_at) > now - _LONGEST_RUN,
-                col(RunRow.ended_at) > now - NEWS_FOR,
-                col(RunRow.failure_alerted_at).is_(None),
-            )
-            .order_by(col(RunRow.ended_at), col(RunRow.id))
-            .limit(_MOST_IN_A_MAIL)
-        ).all()
+        found = run_alerts.failures(
+            session, ended_after=now - NEWS_FOR, started_after=now - _LONGEST_RUN, most=_MOST_IN_A_MAIL
+        )
     if not found:
         return []
     with writing(engine) as session:
-        ours = [(run, task) for run, task in found if _mark_failure(session, run.id, now)]
+        ours = [(run, task) for run, task in found if run_alerts.mark_failure(session, id_of(run), now)]
     if settings.alert_on_failure and ours:
         subject, text = _told(ours)
         log.warning("%s", subject)
         send_mail(settings.alert_recipients, subject, text)
     return [id_of(run) for run, _ in ours]
-
-
-def _mark_failure(session: Session, run_id: int | None, now: datetime) -> bool:
-    mark = update(RunRow).where(col(RunRow.id) == run_id, col(RunRow.failure_alerted_at).is_(None))
-    return count_changed(session, mark.values(failure_alerted_at=now)) == 1
 
 
 def _told(failed: Sequence[tuple[RunRow, TaskRow]]) -> tuple[str, str]:

@@ -2,22 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from headway.models.ledger.tables import RunRow, TaskRow
+from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.run import RunStatus
 from headway.scheduler.execution.process_identity import is_alive
 from headway.scheduler.store.run_ends import Ending, end_run
 from headway.scheduler.store.tasks import load_chain_catalog
-from headway.scheduler.store.workers import lately_seen, orphaned, process_of
-
-_KEPT = (
-    select(RunRow)
-    .join(TaskRow, col(TaskRow.failed_run_id) == col(RunRow.id))
-    .where(RunRow.process_id != 0, RunRow.process_host == bindparam("host"))
-)
-"""Failed runs of a host that keep a process ID."""
+from headway.scheduler.store.workers import failed_with_process, lately_seen, orphaned, process_of
 
 
 def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts: bool = True) -> list[str]:
@@ -32,7 +24,6 @@ def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts:
     orphans = orphaned(session, now, silence_counts=silence_counts)
     seen = {worker.id for worker in lately_seen(session, now)} if orphans else set()
     for row in orphans:
-        assert row.id is not None
         gone = _proven_gone(row, host)
         if not gone and row.worker_id in seen:
             continue
@@ -43,7 +34,9 @@ def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts:
         ending = Ending(status=RunStatus.FAILED, message=error, error=error, permanent=not gone)
         catalog = load_chain_catalog(session, row.task_uid)
         who, claim, keep = "scheduler", row.claim, not gone
-        if end_run(session, catalog, row.id, ending, now=now, who=who, claim=claim, keep_process=keep, keep_group=keep):
+        if end_run(
+            session, catalog, id_of(row), ending, now=now, who=who, claim=claim, keep_process=keep, keep_group=keep
+        ):
             ended += [row.flow_run_id] if row.flow_run_id else []
     _forget_gone_processes(session, host)
     return ended
@@ -51,10 +44,9 @@ def end_lost_runs(session: Session, host: str, now: datetime, *, silence_counts:
 
 def _forget_gone_processes(session: Session, host: str) -> None:
     """A failed run keeps its process ID only while that process is not proven gone; its group stays till the reset."""
-    for row in session.exec(_KEPT, params={"host": host}).all():
+    for row in failed_with_process(session, host):
         if _proven_gone(row, host):
             row.process_id = 0
-            session.add(row)
 
 
 def _proven_gone(row: RunRow, host: str) -> bool:

@@ -1,26 +1,24 @@
-"""Runs whose process stands still: stopped by a signal or a debugger. It is told, and somebody decides.
+"""Runs whose process stands still: stopped by a signal or a debugger. The worker tells of it, an operator decides.
 
-Its worker lives, so nothing is lost and nothing may be ended on its behalf: it may go on at any moment.
+The worker lives, so nothing is lost and nothing may be ended on its behalf: the process may go on at any moment.
 """
 
 import logging
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, update
-from sqlmodel import Session, col, select
+from sqlalchemy import Engine
 
-from headway.models.ledger.database import count_changed, reading, writing
-from headway.models.ledger.tables import RunLogRow, RunRow, TaskRow, id_of
-from headway.models.values.run import ACTIVE
+from headway.models.ledger.database import reading, writing
+from headway.models.ledger.tables import RunRow, id_of
 from headway.scheduler.execution.process_identity import is_stopped
 from headway.scheduler.prefect_side.mail import send_mail
+from headway.scheduler.store import stopped_runs
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.store.workers import STANDS_STILL, process_of
 
 log = logging.getLogger("headway.standstill")
 
 TOLD_AFTER = timedelta(seconds=60)
-_LOGGER = "headway"
 
 
 class StoppedProcesses:
@@ -33,11 +31,7 @@ class StoppedProcesses:
     def round(self, now: datetime) -> list[int]:
         """Tell of runs that have stood still for a minute, and of those that go on; the runs newly told of."""
         with reading(self._engine) as session:
-            active = session.exec(
-                select(RunRow, TaskRow.name)
-                .join(TaskRow, col(TaskRow.uid) == col(RunRow.task_uid))
-                .where(col(RunRow.status).in_(ACTIVE), RunRow.process_host == self._host, RunRow.process_id != 0)
-            ).all()
+            active = stopped_runs.with_process_on(session, self._host)
         stopped = [id_of(row) for row, _ in active if (process := process_of(row)) and is_stopped(process)]
         self._since = {run_id: self._since.get(run_id, now) for run_id in stopped}
         told = []
@@ -59,23 +53,9 @@ class StoppedProcesses:
         send_mail(recipients, f"Headway: '{name}' stands still", text[:1].upper() + text[1:])
 
     def _tell(self, row: RunRow, message: str, level: int, now: datetime) -> bool:
-        """False if somebody else has told of it, or it has ended."""
+        """False if another worker has told of it, or the run has ended."""
         with writing(self._engine) as session:
-            if not _set_message(session, row, message):
-                return False
-            line = message or "its process goes on"
-            session.add(RunLogRow(run_id=id_of(row), at=now, level=level, logger=_LOGGER, message=line))
-            return True
-
-
-def _set_message(session: Session, row: RunRow, message: str) -> bool:
-    mine = update(RunRow).where(
-        col(RunRow.id) == row.id,
-        RunRow.claim == row.claim,  # type: ignore[arg-type]
-        col(RunRow.status).in_(ACTIVE),
-        RunRow.message == row.message,  # type: ignore[arg-type]
-    )
-    return count_changed(session, mine.values(message=message)) == 1
+            return stopped_runs.set_message(session, row, message, message or "its process goes on", level, now)
 
 
 def _in_words(row: RunRow, since: datetime) -> str:

@@ -11,6 +11,7 @@ from unittest import mock
 import httpx
 import pytest
 
+from headway.errors import PrefectRefused, PrefectUnreachable
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import TaskTypeRow, id_of
 from headway.models.values.run import RunStatus, Trigger
@@ -18,8 +19,9 @@ from headway.privileges import OPERATOR
 from headway.scheduler.engine.adoption import adopt
 from headway.scheduler.engine.external_pools import ExternalPools
 from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
+from headway.scheduler.engine.this_worker import ThisWorker
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi, PrefectRefused, PrefectUnreachable
+from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi
 from headway.scheduler.store.claims import give_back_unbegun
 from headway.scheduler.store.queries import run_detail
 from headway.scheduler.store.run_writer import open_run_ledger
@@ -140,7 +142,8 @@ def away(desk: Desk) -> Away:
 
 
 def watch_of(desk: Desk, prefect: FakePrefect, worker_id: str) -> ExternalPools:
-    return ExternalPools(desk.engine, url_of(desk.engine), prefect, worker_id, prefect.read_result)  # type: ignore[arg-type]
+    worker = ThisWorker(engine=desk.engine, url=url_of(desk.engine), prefect=prefect, id=worker_id)  # type: ignore[arg-type]
+    return ExternalPools(worker, prefect.read_result)
 
 
 def test_a_run_elsewhere_is_told_in_the_ledger_with_counts_lines_and_receipts(away: Away) -> None:

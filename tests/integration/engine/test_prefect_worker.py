@@ -31,9 +31,7 @@ class FakeLoop:
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.stopped_with: float | None = None
 
-    def adopt(
-        self, flow_run_id: str, deployment_id: str, parameters: dict[str, Any], at: datetime, name: str
-    ) -> Adoption:
+    def adopt(self, flow_run_id: str, deployment_id: str, parameters: dict[str, Any], at: datetime) -> Adoption:
         self.asked.append((flow_run_id, deployment_id, parameters))
         return self.answer(flow_run_id)
 
@@ -45,7 +43,7 @@ class FakeLoop:
 def loop(prefect_server: ServerForTests, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLoop]:
     """A worker in this process would start this loop, on the test's Prefect."""
     fake = FakeLoop()
-    monkeypatch.setattr(prefect_worker, "_start_loop", lambda: fake)
+    monkeypatch.setattr(prefect_worker, "_start_service", lambda: fake)
     for name, value in prefect_server.environment.items():
         monkeypatch.setenv(name, value)
     settings = {
@@ -311,7 +309,7 @@ def test_what_keeps_a_worker_from_starting_leaves_it_as_it_is(loop: FakeLoop, mo
     def refuse() -> FakeLoop:
         raise OperationalError("INSERT", {}, Exception("attempt to write a readonly database"))
 
-    monkeypatch.setattr(prefect_worker, "_start_loop", refuse)
+    monkeypatch.setattr(prefect_worker, "_start_service", refuse)
     with pytest.raises(OperationalError, match="attempt to write a readonly database"):
         prefect_worker.run_worker()
 
@@ -328,7 +326,7 @@ def start_loop():
     pathlib.Path(sys.argv[1]).write_text("started")
     return Loop()
 
-prefect_worker._start_loop = start_loop
+prefect_worker._start_service = start_loop
 prefect_worker.run_worker("in the foreground")
 """
 

@@ -9,7 +9,8 @@ from typing import Any
 import prefect_email
 import pytest
 
-from headway.scheduler.prefect_side.api import PrefectApi, PrefectRefused, PrefectUnreachable
+from headway.errors import PrefectRefused, PrefectUnreachable
+from headway.scheduler.prefect_side.api import PrefectApi
 from tests.support import sample_blocks
 from tests.support.prefect_server import ServerForTests, free_port
 

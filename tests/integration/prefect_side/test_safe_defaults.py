@@ -10,7 +10,7 @@ import pytest
 
 from headway.dashboard import configuration
 from headway.models.ledger import database
-from headway.scheduler.engine.service import RUN_PROCESSES
+from headway.scheduler.engine.process_pool import RUN_PROCESSES
 from headway.scheduler.execution.warm_server import WarmServer
 from headway.scheduler.prefect_side.server import client_environment
 from tests.support.prefect_server import free_port

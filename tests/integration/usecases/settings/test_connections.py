@@ -11,10 +11,9 @@ import prefect_email
 import pytest
 
 from headway.blocks.sftp import block as sftp
-from headway.errors import InvalidInput, NotAllowed, Refused, Unreachable
+from headway.errors import InvalidInput, NotAllowed, PrefectUnreachable, Refused, Unreachable
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import OPERATOR
-from headway.scheduler.prefect_side.http import PrefectUnreachable
 from headway.scheduler.prefect_side.mail_test import MailStep
 from headway.scheduler.usecases.settings.connections import (
     Kind,
