@@ -30,7 +30,7 @@ from headway.scheduler.store.run_writer import StoredRunLedger
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.text import first_line
 
-log = logging.getLogger("headway.handover")
+log = logging.getLogger("headway.external_pools")
 T = TypeVar("T")
 _LOOKS = 10  # at a result that cannot be read, before the run ends without its counts
 _OVER = "Its run was ended in Headway."
