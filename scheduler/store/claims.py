@@ -139,13 +139,13 @@ def _back_to_waiting(
     who: str,
     values: dict[str, Any],
 ) -> bool:
-    assert row.id is not None
+    run_id = id_of(row)
     given_up: dict[str, Any] = {"claim": None, "process_id": 0, **values}
     moved = record_transition(
-        session, row.id, before, RunStatus.WAITING, now=now, who=who, why=why, under_claim=row.claim, **given_up
+        session, run_id, before, RunStatus.WAITING, now=now, who=who, why=why, under_claim=row.claim, **given_up
     )
     if moved:
-        free_locks(session, row.id)
+        free_locks(session, run_id)
     return moved
 
 
