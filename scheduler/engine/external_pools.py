@@ -30,7 +30,7 @@ from headway.scheduler.store.run_writer import StoredRunLedger
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.text import cause, first_line
 
-log = logging.getLogger("headway.handover")
+log = logging.getLogger("headway.external_pools")
 T = TypeVar("T")
 _LOOKS = 10  # at a result that cannot be read, before the run ends without its counts
 _OVER = "Its run was ended in Headway."
@@ -142,17 +142,17 @@ class ExternalPools:
 
     def _is_ours(self, row: RunRow, flow_run_id: str) -> bool:
         """Whether it is the flow run for the other pool, and not the one that a run was born as in Prefect."""
-        assert row.id is not None
         if row.trigger is not Trigger.PREFECT or row.status is not RunStatus.STARTING:
             return True
-        return self._prefect.flow_run_of(row.id, row.attempt) == flow_run_id
+        return self._prefect.flow_run_of(id_of(row), row.attempt) == flow_run_id
 
     def _begin_again(self, row: RunRow) -> None:
         """Hand over a run that was claimed and perhaps handed over. Raises PrefectUnreachable: in the next round, then.
 
         Never given back because Prefect is away: an earlier call may have been heard.
         """
-        assert row.id is not None and row.claim is not None
+        assert row.claim is not None
+        run_id = id_of(row)
         with self._who_begins:
             if row.claim in self._beginning:
                 return
@@ -161,12 +161,12 @@ class ExternalPools:
             if not external_runs.unchanged(session, row):
                 return  # its first call has come back since this round looked
             catalog = load_chain_catalog(session, row.task_uid)
-        flow_run_id = self._prefect.flow_run_of(row.id, row.attempt)
+        flow_run_id = self._prefect.flow_run_of(run_id, row.attempt)
         task_type = catalog.resolved.types.get(row.type)
         if flow_run_id is not None:
-            ledger = StoredRunLedger(self._worker.url, row.id, row.claim)
+            ledger = StoredRunLedger(self._worker.url, run_id, row.claim)
             try:
-                self._bind(ledger, row.id, row.flow_run_id, flow_run_id)
+                self._bind(ledger, run_id, row.flow_run_id, flow_run_id)
             finally:
                 ledger.close()
         elif task_type is not None and task_type.handed_to == row.work_pool:
@@ -174,12 +174,13 @@ class ExternalPools:
             self._make(start_order(catalog, task_type, row, row.claim, row.attempt, parameters, self._worker.url))
         else:
             why = f"its type is not on the work pool '{row.work_pool}' any more"
-            self._give_back(row.id, row.claim, row.flow_run_id, why)
+            self._give_back(run_id, row.claim, row.flow_run_id, why)
 
     def _follow(self, row: RunRow, state: FlowRunState | None) -> bool:
         """Bring the ledger up to what Prefect says of one run; whether it ended."""
-        assert row.id is not None and row.claim is not None and row.flow_run_id is not None
-        ledger = StoredRunLedger(self._worker.url, row.id, row.claim)
+        assert row.claim is not None and row.flow_run_id is not None
+        run_id = id_of(row)
+        ledger = StoredRunLedger(self._worker.url, run_id, row.claim)
         try:
             if state is None:
                 return ledger.ended(Outcome(kind="cancelled", message="Its flow run was deleted in Prefect."))
@@ -197,7 +198,7 @@ class ExternalPools:
             del self._ending[row.claim]
             for receipt in outcome.files:
                 given = receipt if isinstance(receipt, dict) else {"name": str(receipt)}
-                _alone(row.id, partial(ledger.receipt, given))
+                _alone(run_id, partial(ledger.receipt, given))
             return ledger.ended(outcome)
         finally:
             ledger.close()

@@ -1,4 +1,4 @@
-"""Between ledger and Prefect: Prefect is told how runs ended, and what was cancelled there is cancelled here."""
+"""Between ledger and Prefect: the worker tells Prefect how runs ended, and cancels here what was cancelled there."""
 
 import logging
 from typing import Literal

@@ -1,7 +1,7 @@
 """The worker of the work pool `headway`: the scheduler service, in the shape of a Prefect worker.
 
 Prefect starts it (`prefect worker start --pool headway`), or `headway worker` does by `run_worker`.
-Its loop starts due work out of our own ledger. What it polls from Prefect is only what somebody started
+Its service starts due work out of our own ledger. What it polls from Prefect is only what a user started
 there: that goes into the same ledger, obeys the same rules, and says in Prefect why it waits.
 """
 
@@ -127,7 +127,7 @@ class HeadwayWorker(BaseWorker[HeadwayJobConfiguration, HeadwayVariables, Headwa
     ) -> HeadwayWorkerResult:
         """Takes a flow run that was started in Prefect into the ledger, or asks again about one that waits."""
         if task_status is not None:
-            # No infrastructure ID: with one, a cancel in Prefect would wait for somebody to end a
+            # No infrastructure ID: with one, a cancel in Prefect would wait for the end of a
             # process, and a run that waits has none.
             task_status.started(None)
         if is_our_key(flow_run.idempotency_key):

@@ -1,4 +1,4 @@
-"""Noticing cheaply that somebody, in any process, has changed something."""
+"""Noticing cheaply that any process has changed something."""
 
 from typing import Any
 

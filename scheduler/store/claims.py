@@ -55,7 +55,7 @@ def claim_run(
                 return False
             rows = [{"name": name, "run_id": run.id, "claim": claim, "at": now} for name in locks]
             session.execute(insert(LockRow.__table__), rows)  # type: ignore[attr-defined]
-    except IntegrityError:  # the constraint has the last word: somebody holds one of these locks
+    except IntegrityError:  # the constraint has the last word: another run holds one of these locks
         return False
     # A retry keeps its number, and must not set the count back.
     highest = case((col(TaskRow.sequence) < sequence, sequence), else_=col(TaskRow.sequence))
@@ -119,8 +119,8 @@ def record_back_to_waiting(
 def record_not_started(session: Session, row: RunRow, why: str, now: datetime, who: str) -> bool:
     """starting -> waiting as if it had not been claimed: nothing of the flow ran, and the attempt does not count.
 
-    row: as it is, read under its lock. Of a run that was handed to another pool nobody here can say so: False where it
-    has its flow run. (One that was born in Prefect has had one before; whoever gives it back has to see that it is
+    row: as it is, read under its lock. Of a run that was handed to another pool no worker can say so: False where it
+    has its flow run. (One that was born in Prefect has had one before; the caller has to see that it is
     still that one.)
     """
     if row.work_pool and row.flow_run_id is not None and row.trigger is not Trigger.PREFECT:
@@ -139,21 +139,21 @@ def _back_to_waiting(
     who: str,
     values: dict[str, Any],
 ) -> bool:
-    assert row.id is not None
+    run_id = id_of(row)
     given_up: dict[str, Any] = {"claim": None, "process_id": 0, **values}
     moved = record_transition(
-        session, row.id, before, RunStatus.WAITING, now=now, who=who, why=why, under_claim=row.claim, **given_up
+        session, run_id, before, RunStatus.WAITING, now=now, who=who, why=why, under_claim=row.claim, **given_up
     )
     if moved:
-        free_locks(session, row.id)
+        free_locks(session, run_id)
     return moved
 
 
 def give_back_unbegun(session: Session, worker_id: str, begun: Collection[str], now: datetime) -> list[int]:
     """What this worker claimed in a turn whose end it did not hear of, and so never handed to a process.
 
-    begun: the claims that it did hand over. Returns the runs that wait again. Not those of other pools: whoever watches
-    over them makes the flow run that is missing, and of one that is there nobody knows how far it is.
+    begun: the claims that it did hand over. Returns the runs that wait again. Not those of other pools: the worker that
+    watches over them makes a flow run that is missing, and how far one is that is there, the ledger does not know.
     """
     rows = session.exec(
         select(RunRow)

@@ -16,7 +16,7 @@ from headway.scheduler.store.transitions import UNSEEN, add_runs, end_waiting
 
 MOST_MISSED_ROWS = 100
 MOST_AT_ONCE = 500
-"""Rows in one transaction, about: while it lasts, nobody else may write, and whoever cuts it off has undone it all."""
+"""Rows in one transaction, about: while it lasts, no other process may write, and a crash undoes all of it."""
 _TICK = timedelta(microseconds=1)
 _DUE = select(TaskRow).where(col(TaskRow.next_due_at) <= bindparam("now")).order_by(col(TaskRow.next_due_at))
 

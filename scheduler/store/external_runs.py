@@ -76,4 +76,6 @@ def flow_runs_of_ended(session: Session, run_ids: Collection[int]) -> dict[int, 
             col(RunRow.id).in_(run_ids), col(RunRow.ended_at).is_not(None), col(RunRow.work_pool) != ""
         )
     ).all()
-    return {run_id: None if trigger is Trigger.PREFECT else bound for run_id, bound, trigger in over if run_id}
+    return {
+        run_id: None if trigger is Trigger.PREFECT else bound for run_id, bound, trigger in over if run_id is not None
+    }

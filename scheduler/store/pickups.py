@@ -18,7 +18,7 @@ MOST_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Overdue:
-    """A run whose files nobody has picked up in time. since: when the last of them was delivered."""
+    """A run whose files were not picked up in time. since: when the last of them was delivered."""
 
     run_id: int
     task: str
@@ -27,7 +27,7 @@ class Overdue:
 
 
 def take_chore(session: Session, name: str, worker_id: str, now: datetime, for_at_most: timedelta) -> bool:
-    """Whether the chore is due and nobody is at it; then it is this worker's for so long."""
+    """Whether the chore is due and no worker is at it; then it is this worker's for so long."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     made = dialect.insert(ChoreRow).values(name=name, next_at=now, worker_id="").on_conflict_do_nothing()
     session.execute(made)
@@ -36,7 +36,7 @@ def take_chore(session: Session, name: str, worker_id: str, now: datetime, for_a
 
 
 def finish_chore(session: Session, name: str, worker_id: str, next_at: datetime) -> None:
-    """It is due again then, for anybody."""
+    """The chore is due again then, for any worker."""
     mine = update(ChoreRow).where(col(ChoreRow.name) == name, col(ChoreRow.worker_id) == worker_id)
     session.execute(mine.values(next_at=next_at))
 
@@ -81,7 +81,7 @@ def give_up(session: Session, before: datetime, now: datetime) -> None:
 
 
 def mark_overdue(session: Session, after: timedelta, looked_at: list[RunFileRow], now: datetime) -> list[Overdue]:
-    """The runs whose files lie there for longer than that and that nobody was warned about; warned about from now on.
+    """The runs whose files lie there for longer than that and of which no warning was given; it is given now.
 
     One warning a run: it waits for the last of the run's files to be overdue.
     """

@@ -95,7 +95,6 @@ def _is_unwanted(row: RunRow, task_row: TaskRow) -> bool:
 
 
 def _retry(session: Session, row: RunRow, task_row: TaskRow, ending: Ending, now: datetime, who: str) -> bool:
-    assert row.id is not None
     retry_at = now + task_row.retry_delay
     why = f"attempt {row.attempt} failed ({ending.error or ending.message}); retried from {retry_at.isoformat()}"
     return record_back_to_waiting(session, row, retry_at, why, now, who, error=ending.error)

@@ -146,7 +146,7 @@ class StoredRunLedger:
         self._engine.dispose()
 
     def _pass_through_running(self, session: Session) -> bool:
-        """starting -> running; a flow whose Running state nobody could record still ran before it completed."""
+        """starting -> running; a flow whose Running state could not be recorded still ran before it completed."""
         now = datetime.now(UTC)
         return record_transition(
             session,

@@ -1,6 +1,6 @@
 """How runs come into the ledger and move on.
 
-Every write is one UPDATE that names the state it expects; no row updated means that somebody else was first.
+Every write is one UPDATE that names the state it expects; no row updated means that another writer was first.
 """
 
 from collections.abc import Iterable, Sequence

@@ -76,7 +76,7 @@ class PickupWatch:
             self._process.kill()
 
     def _sizes(self, files: list[RunFileRow]) -> dict[str, int | None]:
-        """What is at each path; empty where nobody can tell."""
+        """What is at each path; empty where the server cannot be looked at."""
         try:
             block = self._prefect.block(SFTP_SLUG, IMPORTER_BLOCK, secrets=True)
             sizes = {} if block is None else self._look(block, sorted({file.path for file in files}))

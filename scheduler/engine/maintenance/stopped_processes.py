@@ -16,7 +16,7 @@ from headway.scheduler.store import stopped_runs
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.store.workers import STANDS_STILL, process_of
 
-log = logging.getLogger("headway.standstill")
+log = logging.getLogger("headway.stopped_processes")
 
 TOLD_AFTER = timedelta(seconds=60)
 
