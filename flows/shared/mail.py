@@ -4,7 +4,6 @@ What a receiver may rely on: a retry of the same run bears the same Message-ID, 
 """
 
 import hashlib
-import re
 import smtplib
 import socket
 import ssl
@@ -25,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from headway.blocks.transfer import TransferError
 from headway.flows.shared.delivery import TRANSFER
 from headway.flows.shared.result import InputRefused, announce_receipt, run_key
+from headway.models.values.mail_address import MAX_LENGTH, PATTERN, read_mail_address, sender_of
 from headway.text import cause
 
 MAIL_BLOCK = "headway-mail"
@@ -33,21 +33,14 @@ MAX_ATTACHED_BYTES = 50_000_000
 SILENCE_SECONDS = 60.0
 """A mail server that says nothing for so long is given up on."""
 
-_ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 _POLICY = SMTP.clone(cte_type="7bit")  # what every server can pass on
-
-
-def _address(value: str) -> str:
-    if not re.fullmatch(_ADDRESS, value) or len(value) > 254:
-        raise ValueError(f"{value!r} is not a mail address, such as ops@example.com")
-    return value
 
 
 Address = Annotated[
     str,
-    AfterValidator(_address),
+    AfterValidator(read_mail_address),
     # A schema's $ also matches before a last line feed.
-    WithJsonSchema({"type": "string", "maxLength": 254, "pattern": f"^{_ADDRESS}$(?!\\n)"}),
+    WithJsonSchema({"type": "string", "maxLength": MAX_LENGTH, "pattern": f"^{PATTERN}$(?!\\n)"}),
 ]
 
 
@@ -108,7 +101,7 @@ def send_mail(
     """
     logger = get_run_logger()
     credentials = load_mail_block(mail.block)
-    sender = mail.sender or _sender(credentials)
+    sender = mail.sender or sender_of(credentials.username)
     message = compose(mail, sender, text, html, attachments)
     content = message.as_bytes(policy=_POLICY)
     refused = _send(credentials, mail, sender, content)
@@ -205,11 +198,6 @@ def _message_id(mail: MailDelivery, sender: str, subject: str) -> str:
     installation = flow_run.deployment_id if flow_run else None  # drawn at random by each Prefect server
     facts = "\n".join([str(installation), run, subject, *mail.recipients()])
     return f"<headway.{hashlib.sha256(facts.encode()).hexdigest()[:40]}@{domain}>"
-
-
-def _sender(credentials: EmailServerCredentials) -> str:
-    username = credentials.username or ""
-    return username if re.fullmatch(_ADDRESS, username) else "headway@localhost"
 
 
 def _send(credentials: EmailServerCredentials, mail: MailDelivery, sender: str, content: bytes) -> dict[str, str]:

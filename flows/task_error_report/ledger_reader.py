@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 
 from headway.models.columns import Duration, Json, UtcDateTime
+from headway.models.values.duration import read_duration
 
 LOOK_BACK = timedelta(minutes=15)
 """No transaction of the ledger is under way for longer."""
@@ -277,7 +277,7 @@ def _stuck(connection: sa.Connection, now: datetime) -> Iterator[Trouble]:
 
 def _long_running(connection: sa.Connection) -> timedelta:
     stored = connection.execute(sa.select(SETTING.c.value).where(SETTING.c.key == "long_running")).scalar()
-    return LONG_RUNNING if stored is None else TypeAdapter(timedelta).validate_python(stored)
+    return LONG_RUNNING if stored is None else read_duration(stored)
 
 
 def never_started(connection: sa.Connection, period: Period) -> dict[str, int]:

@@ -50,6 +50,13 @@ def parse_unc(text: str) -> UncPath:
     return UncPath(parts[0], parts[1], tuple(parts[2:]))
 
 
+def read_server(text: str) -> str:
+    """The name of a server as an importer path can name it. Raises ValueError, in words."""
+    if not _SERVER.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no name of a server, as in \\\\flexftp\\acme\\import")
+    return text
+
+
 def _part_problem(part: str) -> str | None:
     if not part:
         return "is empty (a doubled backslash?)"

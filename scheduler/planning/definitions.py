@@ -1,6 +1,5 @@
 """A definitions file, validated: settings, windows and tasks by name."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable
@@ -21,40 +20,18 @@ from pydantic import (
 )
 
 from headway.errors import InvalidInput
+from headway.models.values.duration import LONGEST as LONGEST
+from headway.models.values.duration import Length, PositiveLength, quoted
 from headway.models.values.importer_path import parse_unc
 from headway.models.values.instant import DEFAULT_TIMEZONE
+from headway.models.values.mail_address import read_mail_address
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import Window, WindowPolicy
 from headway.models.values.zone import zone
 
-LONGEST = timedelta(days=366)
-"""The longest duration in a file."""
 YEARS = range(1970, 2201)
 """The years of an instant in a file or option. Outside them, zones and added durations can leave datetime's range."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-def _quoted(value: Any) -> Any:
-    if isinstance(value, (bool, int, float)):
-        raise ValueError(
-            f'{value!r} is a number: quote times and durations, for example "00:30:00" '
-            "(YAML turns an unquoted 12:30 into 750)"
-        )
-    return value
-
-
-def _not_negative(value: timedelta) -> timedelta:
-    if value < timedelta(0):
-        raise ValueError("a duration cannot be negative")
-    if value > LONGEST:
-        raise ValueError(f"a duration cannot be longer than {LONGEST.days} days")
-    return value
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError('the duration must be longer than nothing, for example "00:20:00"')
-    return _not_negative(value)
 
 
 def _known_zone(value: str) -> str:
@@ -115,22 +92,14 @@ def _look_into(value: Any, depth: int) -> None:
         _look_into(one, depth + 1)
 
 
-Length = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_not_negative)]
-PositiveLength = Annotated[timedelta, BeforeValidator(_quoted), AfterValidator(_positive)]
-WallTime = Annotated[time, BeforeValidator(_quoted)]
+WallTime = Annotated[time, BeforeValidator(quoted)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 PlainText = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
 ImporterPath = Annotated[str, AfterValidator(_importer_path)]
 
 
-def _mail_address(value: str) -> str:
-    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", value):
-        raise ValueError(f"{value!r} is not a mail address, such as ops@example.com")
-    return value
-
-
-MailAddress = Annotated[str, AfterValidator(_mail_address)]
+MailAddress = Annotated[str, AfterValidator(read_mail_address)]
 
 
 class _Section(BaseModel):
@@ -192,7 +161,7 @@ class ScheduleSection(_Section):
     """When a task comes due: exactly one of cron, once, after."""
 
     cron: str | None = None
-    once: Annotated[datetime, BeforeValidator(_quoted), AfterValidator(_wall)] | None = None
+    once: Annotated[datetime, BeforeValidator(quoted), AfterValidator(_wall)] | None = None
     after: Name | None = None
     spacing: Length | None = None
 

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from email.message import EmailMessage
 
+from headway.models.values.mail_address import sender_of
+
 log = logging.getLogger("headway.mail")
 BLOCK = "headway-mail"
 
@@ -20,7 +22,7 @@ def send_mail(recipients: Sequence[str], subject: str, text: str) -> bool:
         from prefect_email import EmailServerCredentials
 
         credentials = EmailServerCredentials.load(BLOCK)
-        message["From"] = credentials.username or "headway@localhost"
+        message["From"] = sender_of(credentials.username)
         with credentials.get_server() as server:
             server.send_message(message)
     except Exception as error:

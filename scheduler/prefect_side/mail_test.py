@@ -1,4 +1,4 @@
-"""Tries the mail connection step by step: a mail that somebody can look for in their inbox."""
+"""Tries the mail connection step by step: a mail that the operator can look for in an inbox."""
 
 import smtplib
 import socket
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
 
+from headway.models.values.mail_address import sender_of
 from headway.text import first_line
 
 _PORTS = {"SSL": 465, "STARTTLS": 587, "INSECURE": 25}
@@ -37,7 +38,7 @@ def try_mail(fields: Mapping[str, Any], recipient: str) -> Iterator[MailStep]:
                 server.login(username, str(fields.get("password") or ""))
             yield MailStep(name, True, f"as {username}" if username else "not asked for: no user name is stored")
             name = "Send"
-            server.send_message(_message(username or "headway@localhost", recipient))
+            server.send_message(_message(sender_of(username), recipient))
             yield MailStep(name, True, f"accepted for {recipient}: look for 'Headway: test mail' in that inbox")
     except (OSError, ValueError) as error:  # smtplib's and ssl's own errors are OSErrors
         yield MailStep(name, False, _remedy(error, host, port, kind))

@@ -1,15 +1,19 @@
 """Stored settings, windows and releases."""
 
-from datetime import date, datetime, timedelta
+import logging
+from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import ValidationError
 from sqlmodel import Session, col, delete, select
 
 from headway.models.ledger.tables import ReleaseRow, SettingRow, TaskRow, WindowRow, id_of
 from headway.models.values.window import DEFAULT_WINDOWS, WindowPolicy
-from headway.scheduler.planning.definitions import DAYS, SettingsSection, WindowSection
+from headway.scheduler.planning.definitions import DAYS, SettingsSection, WindowSection, explain
+
+log = logging.getLogger("headway.settings")
 
 _VERSION = "definitions_version"
 _INSTALLED = "installed"
@@ -20,10 +24,36 @@ _LENGTH = TypeAdapter(timedelta)
 
 
 def load_settings(session: Session) -> SettingsSection:
-    """The settings in force: stored values over the defaults."""
+    """The settings in force: stored values over the defaults.
+
+    A stored value that this version refuses does not count, and the log says so. It was accepted once; if it raised
+    here, no turn could run and no page could be opened to correct it.
+    """
     keys = list(SettingsSection.model_fields)
     rows = session.exec(select(SettingRow).where(col(SettingRow.key).in_(keys))).all()
-    return SettingsSection.model_validate({row.key: row.value for row in rows})
+    stored = {row.key: row.value for row in rows}
+    try:
+        return SettingsSection.model_validate(stored)
+    except ValidationError as error:
+        _warn_once(" ".join(explain(error, stored)))
+        return SettingsSection.model_validate(_without_refused(stored, error))
+
+
+def _without_refused(stored: dict[str, Any], error: ValidationError) -> dict[str, Any]:
+    kept = dict(stored)
+    for one in error.errors(include_url=False):
+        key = str(one["loc"][0])
+        if len(one["loc"]) > 1 and isinstance(kept.get(key), list):  # one of the mail addresses
+            kept[key] = [value for value in kept[key] if value != one["input"]]
+        else:
+            kept.pop(key, None)
+    return kept
+
+
+@cache
+def _warn_once(problems: str) -> None:
+    """Once a process: the settings are read in every turn."""
+    log.warning("stored settings that do not count, correct them on the configuration page: %s", problems)
 
 
 def save_settings(session: Session, settings: SettingsSection) -> None:

@@ -17,6 +17,7 @@ from headway.clock import Clock
 from headway.errors import InvalidInput, Refused, Unreachable
 from headway.models.ledger.database import reading, writing
 from headway.models.values.actor import Actor, Privilege
+from headway.models.values.importer_path import parse_unc, read_server
 from headway.privileges import require
 from headway.scheduler.planning.definitions import explain
 from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
@@ -58,6 +59,11 @@ class SftpFields(_Fields):
     path_server: str | None = None
     root: str | None = "/"
     verify: Literal["size", "read_back"] = "size"
+
+    @field_validator("path_server")
+    @classmethod
+    def _a_server(cls, value: str | None) -> str | None:
+        return None if value is None else read_server(value)
 
     @field_validator("root")
     @classmethod
@@ -230,12 +236,12 @@ def _is_on_the_path(engine: Engine, checked: dict[str, Any]) -> None:
     with reading(engine) as session:
         path = load_settings(session).customer_importer_file_path
     name = checked["path_server"] or checked["host"]
-    server = path.strip("\\").split("\\")[0] if path else name
-    if server.casefold() != name.casefold():
-        raise InvalidInput(
-            f"path_server: the importer path {path} names the server '{server}', and this connection is '{name}': "
-            f"write '{server}' here, or correct the path"
-        )
+    if path is None or (unc := parse_unc(path)).is_on(name):
+        return
+    raise InvalidInput(
+        f"path_server: the importer path {path} names the server '{unc.server}', and this connection is '{name}': "
+        f"write '{unc.server}' here, or correct the path"
+    )
 
 
 def _shown(block: _Block, stored: Mapping[str, Any]) -> Connection:
