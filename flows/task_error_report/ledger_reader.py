@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from headway.models.columns import Duration, Json, UtcDateTime
-from headway.models.values.duration import read_duration
+from headway.models.duration import read_duration
 
 LOOK_BACK = timedelta(minutes=15)
 """No transaction of the ledger is under way for longer."""

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from headway.errors import InvalidInput
-from headway.models.values.duration import LONGEST as LONGEST
-from headway.models.values.duration import Length, PositiveLength, quoted
+from headway.models.duration import LONGEST as LONGEST
+from headway.models.duration import Length, PositiveLength, quoted
 from headway.models.values.importer_path import parse_unc
 from headway.models.values.instant import DEFAULT_TIMEZONE
 from headway.models.values.mail_address import read_mail_address

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from headway.models.values.duration import read_duration
+from headway.models.duration import read_duration
 
 
 @pytest.mark.parametrize(
