@@ -1,7 +1,7 @@
 """The one gate: nothing of the dashboard answers without a live session, HTTP or websocket.
 
 A plain ASGI middleware, because Starlette's BaseHTTPMiddleware lets websockets through. On an open websocket every
-single message is held against the session again, so that whoever is signed out, locked or stripped of a privilege
+single message is checked against the session again: a user who was signed out or locked, or who lost a privilege,
 gets no rerun, no callback and no fragment any more.
 """
 
@@ -28,11 +28,11 @@ from headway.text import first_line
 log = logging.getLogger("headway.dashboard")
 
 OPEN_PATHS = frozenset({"/login", "/login/oidc", "/login/callback", "/healthz"})
-"""All that a visitor without a session gets an answer from."""
+"""The paths that answer a visitor without a session."""
 OWN_PASSWORD_PATHS = frozenset({"/change-password", "/logout"})
-"""All that somebody with a one-time password gets, until it is changed."""
+"""All that a user with a one-time password reaches until it is changed."""
 AWAY = (SchedulerError, SQLAlchemyError)
-"""What a database that is away raises: the first while nobody has reached it yet, the second from then on."""
+"""What an unreachable database raises: the first until it was reached once, the second from then on."""
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 _NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/download/", "/app/", "/vendor/")
 _HEADERS = {
@@ -77,7 +77,7 @@ class Guard:
         try:
             await (await self._refusal(scope) or self.app)(scope, receive, sending)
         except AWAY as error:
-            if begun:  # half a download: whoever gets it has to see that it broke off
+            if begun:  # half a download: the browser has to see that it broke off
                 raise
             await PlainTextResponse(away(error), 503)(scope, receive, send)
 
@@ -169,7 +169,7 @@ class _SocketGate:
 
 
 def away(error: Exception) -> str:
-    """What a visitor is told where the database does not answer: nothing of it, which is for the log."""
+    """The sentence for a visitor where the database does not answer; the cause goes to the log."""
     log.error("the database does not answer: %s", first_line(error))  # its other lines hold what was asked
     return "The database cannot be reached. The dashboard's log says why."
 
@@ -193,7 +193,7 @@ def is_secure(connection: HTTPConnection) -> bool:
 def same_origin(connection: HTTPConnection) -> bool:
     """Whether the request says that it comes from a page of this very host and port. Cookies ignore ports.
 
-    Behind a proxy that nobody told us to trust, a page over TLS asks by plain HTTP; the other way round is an attack.
+    Behind a proxy that is not a trusted one, a page over TLS asks by plain HTTP; the other way round is an attack.
     """
     origin = urlsplit(connection.headers.get("origin") or "")
     usual = {"http": 80, "https": 443}.get(origin.scheme)
@@ -249,7 +249,7 @@ def _is_wanted(message: Any) -> bool:
 
 
 def _is_a_persons_act(message: Any) -> bool:
-    """Whether somebody did something; a fragment that refreshes itself must not keep a session alive."""
+    """Whether it is an act of the user; a fragment that refreshes itself must not keep a session alive."""
     return message.WhichOneof("type") == "rerun_script" and not message.rerun_script.is_auto_rerun
 
 

@@ -33,7 +33,7 @@ _FORM = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 )
 _BIGGEST_FORM = 4096
 _HASHING = CapacityLimiter(2)
-"""How many passwords are looked at together; each takes 19 MiB and a core."""
+"""How many passwords are checked at the same time; each check takes 19 MiB and a core."""
 _ATTEMPT_SECONDS = 600
 _OWN_STYLE_ONLY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -77,7 +77,7 @@ async def login(request: Request) -> Response:
 
 
 async def to_provider(request: Request) -> Response:
-    """Off to the OpenID provider; what is needed when the browser comes back is in a cookie of its own."""
+    """Send the browser to the OpenID provider; a cookie keeps what the way back needs."""
     known = _provider()
     if isinstance(known, Response):
         return known
@@ -92,7 +92,7 @@ async def to_provider(request: Request) -> Response:
 
 
 async def from_provider(request: Request) -> Response:
-    """Back from the provider: a session like any other, for a user that exists here."""
+    """The browser comes back from the provider: open an ordinary session for a user that exists here."""
     known = _provider()
     if isinstance(known, Response):
         return known
@@ -120,7 +120,7 @@ async def from_provider(request: Request) -> Response:
 
 
 def _provider() -> oidc.Provider | Response:
-    """The OpenID provider, or what is answered where none is configured, or not rightly."""
+    """The OpenID provider, or the answer where none is configured or its configuration is wrong."""
     try:
         return oidc.provider() or RedirectResponse("/login", 303)
     except (ValueError, OSError) as error:
@@ -172,7 +172,7 @@ async def logout(request: Request) -> Response:
 
 def _signed_in(request: Request) -> SignedIn:
     signed_in = request.scope["headway"]
-    assert isinstance(signed_in, SignedIn)  # the guard lets nobody else through
+    assert isinstance(signed_in, SignedIn)  # the guard lets no other request through
     return signed_in
 
 

@@ -87,7 +87,7 @@ def _move(stage: Path, home: Path, backup: Backup, *, anew: bool = False) -> Pat
     """Put the old things aside and the new ones in their place; again from where a kill left it. Undone on failure.
 
     The old ledger goes first and the new one comes last. So no ledger ever lies beside keys or databases of another
-    state; while there is none, `refuse_half_restored` keeps anybody from beginning a new one.
+    state; while there is none, `refuse_half_restored` prevents that a new one is begun.
     """
     aside = home / stage.name.replace(RESTORING, ASIDE)
     new = {Path(entry.path).parts[0] for entry in backup.files}

@@ -1,4 +1,4 @@
-"""The audit trail: one row for everything that changes something."""
+"""The audit trail: one row for each change."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ def record(
     after: Any = None,
     reason: str | None = None,
 ) -> None:
-    """Who did what to which subject, and how it was and is."""
+    """Add a row: who did what to which subject, its state before and after, and why."""
     session.add(
         AuditRow(at=now, actor=actor.name, action=action, subject=subject, before=before, after=after, reason=reason)
     )

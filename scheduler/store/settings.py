@@ -83,7 +83,7 @@ def definitions_version(session: Session) -> int:
 
 
 def begin_edit(session: Session) -> None:
-    """Before anything is read that an edit depends on: one edit after the other, and none during a turn.
+    """Call before reading anything that an edit depends on: one edit at a time, and none during a turn.
 
     Two at a time could give their changes one version, and whoever has seen the first would never see the second. A
     turn locks a run and then its task, an edit the other way round.
@@ -93,7 +93,7 @@ def begin_edit(session: Session) -> None:
 
 
 def wait_for_turn(session: Session) -> None:
-    """Returns once the session's transaction has begun and no other worker's turn is under way."""
+    """Return once the session's transaction has begun and no other worker's turn is under way."""
     session.connection()
     if session.get_bind().dialect.name == "postgresql":  # with SQLite whoever writes is alone
         session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))

@@ -38,7 +38,7 @@ _NOBODY = PASSWORDS.hash(secrets.token_urlsafe(16))
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A live session: who, and how it is shown. `key` is the hash of its token, no secret by itself."""
+    """A live session: its user and the zone of its times. key: the hash of its token, which is no secret."""
 
     actor: Actor
     key: str
@@ -48,7 +48,7 @@ class SignedIn:
 
 @dataclass(frozen=True)
 class Denied:
-    """Why nobody was signed in, for the form. wait: how long no attempt is looked at."""
+    """Why the sign-in was refused, for the form. wait: for how long every attempt is refused."""
 
     message: str
     wait: timedelta | None = None
@@ -73,7 +73,7 @@ def sign_in(engine: Engine, clock: Clock, name: str, password: str, address: str
     """A new session's token for a right name and password, else why not.
 
     The attempt is counted before the password is looked at, so that many at once cannot slip through; a right
-    password takes its count back. No transaction is open while the hash is computed.
+    password takes that count back. No transaction is open while the hash is computed.
     """
     now, name = clock.now(), storable(name)
     keys = _throttle_keys(name, address)
@@ -96,9 +96,9 @@ def sign_in(engine: Engine, clock: Clock, name: str, password: str, address: str
 
 
 def sign_in_known(engine: Engine, clock: Clock, name: str, address: str, by: str) -> str | Denied:
-    """A new session's token for somebody whom another system, `by`, has recognised; only a user that exists here.
+    """A new session's token for a user that another system, `by`, has recognised; Denied for an unknown user.
 
-    A one-time password that nobody has used is void from then on: whoever signs in elsewhere needs none here.
+    An unused one-time password becomes void: a user who signs in elsewhere needs none here.
     """
     now, name = clock.now(), storable(name)
     with writing(engine) as session:
@@ -133,7 +133,7 @@ def look_up(session: Session, clock: Clock, key: str) -> SignedIn | None:
 
 
 def renew(engine: Engine, clock: Clock, key: str) -> None:
-    """A person did something: the idle time begins anew (noted at most once a minute)."""
+    """Restart the session's idle time after an act of its user; written at most once a minute."""
     now = clock.now()
     with reading(engine) as session:
         seen_at = sign_ins.seen_at(session, key)
@@ -157,7 +157,7 @@ def sign_out(engine: Engine, clock: Clock, key: str) -> bool:
 
 
 def change_password(engine: Engine, clock: Clock, key: str, old: str, new: str, address: str) -> str | Denied:
-    """Set one's own password; every session of the user ends, and the new one's token is returned."""
+    """Set the user's own password and end every session of the user; the token of a new session, or why not."""
     now = clock.now()
     with writing(engine) as session:
         signed_in = look_up(session, clock, key)
@@ -190,7 +190,7 @@ def change_password(engine: Engine, clock: Clock, key: str, old: str, new: str, 
 
 
 def password_problem(name: str, old: str, new: str) -> str | None:
-    """What is wrong with a new password, in words for the form; None if nothing is."""
+    """What is wrong with a new password, in words for the form; None for a good one."""
     if not SHORTEST_PASSWORD <= len(new) <= LONGEST_PASSWORD:
         return f"The new password must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; this has {len(new)}."
     if new == old:
@@ -274,7 +274,7 @@ def _admit(session: Session, now: datetime, keys: dict[str, str], name: str, add
         row.failures, row.last_at, row.blocked_until = failures, now, now + _delay(kind, failures)
         if failures == LOCKED_OUT_AFTER[kind]:
             known = accounts.user_named(session, name) is not None
-            who = f"user '{name}'" if known else "an unknown user name"  # which may be somebody's password
+            who = f"user '{name}'" if known else "an unknown user name"  # which may be a password
             subject = who if kind == "user" else f"address {address}"
             audit.record(session, now, Actor("sign-in"), "lock out", subject, after={"failures": failures})
     sign_ins.forget_attempts(session, now - _FORGET)

@@ -1,4 +1,4 @@
-"""Change settings one by one; what nobody touched stays as it is."""
+"""Change settings one by one; the others keep their values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,8 +33,7 @@ def configure(
 ) -> Applied:
     """As `apply` of a file with these settings. InvalidInput also where the lint finds an error with them.
 
-    opened: the settings as they were shown when somebody began to edit them; Refused where one of the named ones has
-    changed since.
+    opened: the settings as they were when the edit began; Refused where one of the named ones has changed since.
     """
     require(actor, Privilege.MANAGE)
     section = checked_settings(values)
@@ -51,7 +50,7 @@ def configure(
             "see how it is now"
         )
     given = Definitions.model_construct(settings=section, windows=None, tasks=None)
-    applied = apply(session, clock, actor, given, about=())  # of collisions nobody is told here: no need to look
+    applied = apply(session, clock, actor, given, about=())  # the page shows no collisions: no need to look for them
     if applied.errors:
         raise InvalidInput([finding.message for finding in applied.errors])
     return applied

@@ -117,7 +117,7 @@ _BLOCKS = {
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection as it may be shown. secrets: the names of those that are stored; their values nobody sees."""
+    """A connection as it may be shown. secrets: the names of the stored ones, never their values."""
 
     fields: dict[str, Any]
     secrets: frozenset[str] = field(default_factory=frozenset)
@@ -153,9 +153,9 @@ def save_connection(
 ) -> bool:
     """Store the connection as a form says it; False where nothing differs.
 
-    secrets: those that are given anew; one that is left out stays, None removes it. Whatever else the block has stays
-    too. At another address it is another server: secrets that are not given anew are forgotten then, and its host key
-    has to be confirmed.
+    secrets: the new ones; a secret that is left out stays, None removes it. The block's other fields stay too. Another
+    address means another server: secrets that are not given again are removed then, and the operator has to confirm
+    the host key.
     """
     require(actor, Privilege.MANAGE)
     block = _BLOCKS[kind]
@@ -203,7 +203,7 @@ def try_connection(
     trial: Callable[[dict[str, Any]], Iterable[Step]],
     told: Callable[[Step], None] = lambda step: None,
 ) -> list[Step]:
-    """Try the stored connection, as flows will use it; each step is told as it is done.
+    """Try the stored connection, as flows will use it; `told` gets each step as it is done.
 
     trial: how, given the block's fields with their secrets; the scheduler itself knows no SFTP.
     """
@@ -217,7 +217,7 @@ def try_connection(
         for step in trial(stored):
             steps.append(step)
             told(step)
-    finally:  # whoever tells may be interrupted: what was done stays on record
+    finally:  # `told` may be interrupted: what was done stays on record
         after = {"steps": [{"step": one.name, "ok": one.ok, "said": one.said} for one in steps]}
         with writing(engine) as session:
             audit.record(session, clock.now(), actor, "test connection", block.title, after=after)

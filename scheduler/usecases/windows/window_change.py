@@ -24,7 +24,7 @@ from headway.scheduler.usecases.ahead.look_ahead import from_now, reach
 
 _WEEK = timedelta(days=8)
 _DAY = timedelta(days=1)
-_SHARE = 1.5  # whoever changes a window waits a moment for two forecasts rather than guess
+_SHARE = 1.5  # an operator who changes a window waits a moment for two forecasts rather than guess
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -47,7 +47,7 @@ class Moved:
 class Preview:
     """What a change moves among the `runs` that are forecast until `until`.
 
-    whole: False where that is short of what was asked for, so that more may move than is told.
+    whole: False where that is short of what was asked for, so more runs may move than are listed.
     """
 
     moved: list[Moved]
