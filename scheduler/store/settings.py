@@ -20,7 +20,6 @@ _INSTALLED = "installed"
 _TURN_LOCK = 7411002
 _SETTING: Any = SettingRow.__table__  # type: ignore[attr-defined]
 _IN_FORCE = sa.select(_SETTING.c.value).where(_SETTING.c.key == _VERSION)
-_LENGTH = TypeAdapter(timedelta)
 
 
 def load_settings(session: Session) -> SettingsSection:
