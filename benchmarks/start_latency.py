@@ -33,8 +33,8 @@ from headway.models.ledger.database import writing
 from headway.models.ledger.tables import RunRow
 from headway.privileges import OPERATOR
 from headway.scheduler.installation.setup import open_database
-from headway.scheduler.planning.definitions import load_text
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.document import load_text
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.prefect_side.server import PrefectServer, client_environment
 from headway.scheduler.store.tasks import save_types
 from headway.scheduler.usecases.runs.run_now import run_now

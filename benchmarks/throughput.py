@@ -16,8 +16,8 @@ from headway.clock import SystemClock
 from headway.models.ledger.database import writing
 from headway.privileges import OPERATOR
 from headway.scheduler.installation.setup import open_database
-from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.document import Definitions, SettingsSection, TaskSection
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.prefect_side.server import PrefectServer, client_environment
 from headway.scheduler.store.tasks import load_catalog, save_types
 from headway.scheduler.usecases.runs.run_now import run_now

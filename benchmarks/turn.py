@@ -22,7 +22,7 @@ from headway.models.ledger.tables import RunRow, TaskRow, WorkerRow
 from headway.models.values.run import RunStatus, Trigger
 from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store import settings, workers
 from headway.scheduler.store.tasks import Catalog, load_catalog, save_types
 from tests.support.databases import PostgresForTests

@@ -14,7 +14,7 @@ from headway.errors import InvalidInput, MachineOnly
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.zone import zone
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import YEARS
+from headway.scheduler.planning.definitions.document import YEARS
 from headway.scheduler.planning.local_time import to_utc
 from headway.text import printable
 from headway.wording import in_zone, in_zone_briefly

@@ -11,7 +11,7 @@ from headway.cli.common import brief, instant, print_json, print_table, read, sa
 from headway.clock import SystemClock
 from headway.errors import InvalidInput
 from headway.models.values.finding import Finding, Level
-from headway.scheduler.planning.definitions import SettingsSection, TaskSection, load_file
+from headway.scheduler.planning.definitions.document import SettingsSection, TaskSection, load_file
 from headway.text import printable
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def plan(
     if file is None:
         _plan_stored(from_, to, as_json)
         return
+    from headway.scheduler.planning.definitions.resolved_definitions import build
+    from headway.scheduler.planning.definitions.task_types import known_types
     from headway.scheduler.planning.lint import lint
-    from headway.scheduler.planning.resolved_definitions import build
-    from headway.scheduler.planning.task_types import known_types
 
     definitions = load_file(file)
     zone = (definitions.settings or SettingsSection()).timezone

@@ -155,7 +155,7 @@ def deploy(
     from headway.cli.block_modules import BLOCK_MODULES
     from headway.scheduler.installation.addresses import use_prefect
     from headway.scheduler.installation.deploy import deploy as deploy_all
-    from headway.scheduler.planning.task_types import prefect_yaml
+    from headway.scheduler.planning.definitions.task_types import prefect_yaml
 
     machine_only()
     if file is not None and not file.is_file():

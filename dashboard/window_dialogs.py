@@ -12,7 +12,7 @@ from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.errors import InvalidInput
 from headway.models.values.actor import Actor
-from headway.scheduler.planning.definitions import DAYS, WindowSection
+from headway.scheduler.planning.definitions.document import DAYS, WindowSection
 from headway.scheduler.usecases.windows.browse_windows import ComingOccurrence
 from headway.scheduler.usecases.windows.edit_windows import checked_window, delete_window, save_window
 from headway.scheduler.usecases.windows.release_window import release_window

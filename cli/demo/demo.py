@@ -21,8 +21,8 @@ from headway.scheduler.installation.deploy import sync_importer_path
 from headway.scheduler.installation.setup import open_database
 from headway.scheduler.installation.starter_tasks import ERROR_REPORT, READY
 from headway.scheduler.installation.status import no_database_yet
-from headway.scheduler.planning.definitions import load_file
-from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
+from headway.scheduler.planning.definitions.document import load_file
+from headway.scheduler.planning.definitions.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.store.tasks import task_rows
 from headway.scheduler.usecases.runs.run_now import run_now

@@ -19,7 +19,7 @@ from headway.models.ledger.tables import id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import WindowPolicy
-from headway.scheduler.planning.definitions import LONGEST, ScheduleSection, TaskSection, explain
+from headway.scheduler.planning.definitions.document import LONGEST, ScheduleSection, TaskSection, explain
 from headway.scheduler.store.tasks import load_types, section, task_of_uid
 from headway.scheduler.usecases.tasks.apply import Applied
 from headway.scheduler.usecases.tasks.find_task import find_task

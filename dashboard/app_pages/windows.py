@@ -6,7 +6,7 @@ from headway import wording as words
 from headway.dashboard import ui, window_dialogs
 from headway.dashboard.data import CLOCK
 from headway.models.values.actor import Privilege
-from headway.scheduler.planning.definitions import WindowSection
+from headway.scheduler.planning.definitions.document import WindowSection
 from headway.scheduler.usecases.windows.browse_windows import ComingOccurrence, coming_occurrences, windows
 
 

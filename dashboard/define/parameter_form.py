@@ -16,7 +16,7 @@ import streamlit as st
 from headway import wording as words
 from headway.dashboard.define.parameter_widgets import JSON_HELP, Field, Shown, draw, text_of
 from headway.errors import SchedulerError
-from headway.scheduler.planning.parameters import problems_in
+from headway.scheduler.planning.definitions.parameters import problems_in
 from headway.text import cause
 
 Schema = Mapping[str, Any]

@@ -7,7 +7,7 @@ import streamlit as st
 
 from headway.dashboard.data import CLOCK
 from headway.dashboard.define.state import begins_with, key, put
-from headway.scheduler.planning.definitions import DAYS, LONGEST, ScheduleSection, TaskSection
+from headway.scheduler.planning.definitions.document import DAYS, LONGEST, ScheduleSection, TaskSection
 from headway.wording import cron_in_words
 
 _NONE, _DAILY, _CRON, _ONCE, _AFTER = KINDS = [

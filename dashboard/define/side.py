@@ -12,7 +12,7 @@ from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.dashboard.define.state import key
 from headway.models.values.finding import Level
-from headway.scheduler.planning.definitions import Definitions, TaskSection
+from headway.scheduler.planning.definitions.document import Definitions, TaskSection
 from headway.scheduler.usecases.tasks.apply import Change
 from headway.scheduler.usecases.tasks.export import as_yaml
 from headway.scheduler.usecases.tasks.preview_task import Preview, Slot, preview_task

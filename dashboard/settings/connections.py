@@ -14,7 +14,7 @@ from headway.errors import InvalidInput, SchedulerError
 from headway.models.values.actor import Actor
 from headway.scheduler.installation.addresses import use_prefect
 from headway.scheduler.installation.deploy import sync_importer_path
-from headway.scheduler.planning.definitions import SettingsSection, explain
+from headway.scheduler.planning.definitions.document import SettingsSection, explain
 from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.prefect_side.mail_test import try_mail
 from headway.scheduler.usecases.settings.configure import checked_settings

@@ -10,7 +10,7 @@ from headway.dashboard import ui
 from headway.dashboard.data import CLOCK
 from headway.errors import InvalidInput
 from headway.scheduler.installation.deploy import sync_importer_path
-from headway.scheduler.planning.definitions import SettingsSection
+from headway.scheduler.planning.definitions.document import SettingsSection
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.usecases.settings.configure import checked_settings, configure
 from headway.scheduler.usecases.tasks.apply import Applied

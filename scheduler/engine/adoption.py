@@ -8,8 +8,8 @@ from sqlmodel import Session
 
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.scheduler.planning.rules import judge
-from headway.scheduler.store.adopted_runs import add_adopted_run, run_of_flow_run, task_for_runs_of_prefect
 from headway.scheduler.store.boards import load_board
+from headway.scheduler.store.runs.adopted_runs import add_adopted_run, run_of_flow_run, task_for_runs_of_prefect
 from headway.scheduler.store.tasks import Catalog
 
 

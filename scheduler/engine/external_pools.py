@@ -25,8 +25,8 @@ from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.run_outcome import counts_of
 from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.prefect_side.api import FlowRunState
-from headway.scheduler.store import external_runs
-from headway.scheduler.store.run_writer import StoredRunLedger
+from headway.scheduler.store.runs import external_runs
+from headway.scheduler.store.runs.run_writer import StoredRunLedger
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.text import cause, first_line
 

@@ -11,7 +11,7 @@ from headway.scheduler.engine.this_worker import ThisWorker
 from headway.scheduler.execution.process_identity import end_group
 from headway.scheduler.store import workers
 from headway.scheduler.store.queries import active_runs
-from headway.scheduler.store.run_ends import ask_to_cancel
+from headway.scheduler.store.runs.run_ends import ask_to_cancel
 
 log = logging.getLogger("headway.worker")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from headway.scheduler.engine.this_worker import Signals
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServer, WarmServerGone
-from headway.scheduler.planning.task_types import POOL
+from headway.scheduler.planning.definitions.task_types import POOL
 from headway.scheduler.store.tasks import Catalog
 
 log = logging.getLogger("headway.worker")

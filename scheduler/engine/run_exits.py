@@ -10,7 +10,7 @@ from headway.scheduler.engine.prefect_sync import PrefectSync
 from headway.scheduler.engine.this_worker import Signals, ThisWorker
 from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.warm_server import Exited
-from headway.scheduler.store.run_ends import end_exited
+from headway.scheduler.store.runs.run_ends import end_exited
 from headway.text import first_line
 
 log = logging.getLogger("headway.worker")

@@ -3,7 +3,7 @@
 import sys
 
 from headway.scheduler.execution.fork_server import serve
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 
 if __name__ == "__main__":
     serve(int(sys.argv[1]), open_run_ledger)

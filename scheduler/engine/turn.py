@@ -11,13 +11,13 @@ from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import Run
 from headway.models.values.task import Task
 from headway.scheduler.execution.warm_server import StartOrder
-from headway.scheduler.planning import file_names
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions import file_names
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.turn import turn
 from headway.scheduler.store.boards import LoadedBoard, first_scheduled, first_waiting, load_board
-from headway.scheduler.store.claims import claim_run, next_sequence
-from headway.scheduler.store.due_runs import account_for_dues
-from headway.scheduler.store.run_ends import refuse_run
+from headway.scheduler.store.runs.claims import claim_run, next_sequence
+from headway.scheduler.store.runs.due_runs import account_for_dues
+from headway.scheduler.store.runs.run_ends import refuse_run
 from headway.scheduler.store.settings import wait_for_turn
 from headway.scheduler.store.tasks import Catalog, load_catalog
 

@@ -19,7 +19,7 @@ from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.store import workers
 from headway.scheduler.store.change_feed import ChangeFeed
-from headway.scheduler.store.claims import give_back_unbegun
+from headway.scheduler.store.runs.claims import give_back_unbegun
 from headway.scheduler.store.settings import wait_for_turn
 from headway.scheduler.store.tasks import Catalog, load_catalog
 from headway.text import first_line

@@ -12,7 +12,7 @@ from headway.models.ledger.database import writing
 from headway.privileges import OPERATOR
 from headway.scheduler.installation.addresses import use_prefect
 from headway.scheduler.installation.setup import open_database, with_schema
-from headway.scheduler.planning.task_types import POOL, TaskType, is_task_type
+from headway.scheduler.planning.definitions.task_types import POOL, TaskType, is_task_type
 from headway.scheduler.prefect_side.api import Deployment, PrefectApi
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.prefect_side.ledger_block import keep_ledger_block

@@ -29,7 +29,7 @@ from headway.scheduler.installation.backup_folder import (
 )
 from headway.scheduler.installation.home_lock import MANIFEST, RESTORING, half_restored, not_in_use
 from headway.scheduler.store import audit, sign_ins
-from headway.scheduler.store.transitions import skip_run_numbers
+from headway.scheduler.store.runs.transitions import skip_run_numbers
 
 RUN_NUMBERS_SKIPPED = 1_000_000
 """Run numbers left out after a restore: other systems may know those given since the back-up."""

@@ -9,7 +9,7 @@ from headway.clock import SystemClock
 from headway.errors import InvalidInput, Unreachable
 from headway.models.ledger.database import home, make_engine, migrate, shown_url, writing
 from headway.scheduler.installation.home_lock import refuse_half_restored
-from headway.scheduler.planning.task_types import TaskType, known_types
+from headway.scheduler.planning.definitions.task_types import TaskType, known_types
 from headway.scheduler.store import settings
 from headway.scheduler.store.tasks import load_types, save_types
 

@@ -6,7 +6,7 @@ from sqlmodel import Session
 from headway.clock import Clock
 from headway.models.ledger.database import writing
 from headway.models.values.actor import Actor, Privilege
-from headway.scheduler.planning.definitions import Definitions, ScheduleSection, TaskSection
+from headway.scheduler.planning.definitions.document import Definitions, ScheduleSection, TaskSection
 from headway.scheduler.store import settings
 from headway.scheduler.store.tasks import load_types, task_named
 from headway.scheduler.usecases.tasks.apply import apply

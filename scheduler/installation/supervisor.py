@@ -27,7 +27,7 @@ from headway.scheduler.installation.addresses import (
 from headway.scheduler.installation.deploy import deploy
 from headway.scheduler.installation.setup import install
 from headway.scheduler.installation.starter_tasks import offer_tasks
-from headway.scheduler.planning.task_types import all_prefect_yamls
+from headway.scheduler.planning.definitions.task_types import all_prefect_yamls
 from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.prefect_side.server import PrefectServer, ServerError
 from headway.scheduler.usecases.people.people import first_admin

@@ -13,8 +13,8 @@ from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.models.values.window import WindowPolicy
 from headway.models.values.zone import zone
+from headway.scheduler.planning.definitions.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.planning.occurrences import occurrences
-from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.planning.windows import Calendar
 from headway.wording import clock_time, length_in_words
 

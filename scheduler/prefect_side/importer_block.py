@@ -3,7 +3,7 @@
 from sqlalchemy import Engine
 
 from headway.models.ledger.database import reading
-from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
+from headway.scheduler.planning.definitions.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.store.settings import load_settings
 

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, delete, select
 
 from headway.models.ledger.tables import ReleaseRow, SettingRow, TaskRow, WindowRow, id_of
 from headway.models.values.window import DEFAULT_WINDOWS, WindowPolicy
-from headway.scheduler.planning.definitions import DAYS, SettingsSection, WindowSection, explain
+from headway.scheduler.planning.definitions.document import DAYS, SettingsSection, WindowSection, explain
 
 log = logging.getLogger("headway.settings")
 

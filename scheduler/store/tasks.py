@@ -10,10 +10,10 @@ from sqlmodel import Session, col, func, select
 from headway.models.ledger.tables import RunRow, TaskRow, TaskTypeRow, id_of
 from headway.models.values.run import Run, RunStatus, Trigger
 from headway.models.values.task import Task
-from headway.scheduler.planning.definitions import Definitions, ScheduleSection, TaskSection
+from headway.scheduler.planning.definitions.document import Definitions, ScheduleSection, TaskSection
+from headway.scheduler.planning.definitions.resolved_definitions import ResolvedDefinitions, build
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.occurrences import next_occurrence
-from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions, build
-from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store import settings as stored_settings
 
 _PLAIN = tuple(

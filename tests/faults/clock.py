@@ -21,7 +21,7 @@ from headway.models.values.window import DEFAULT_WINDOWS, Window, WindowPolicy
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.execution.warm_server import StartOrder
 from headway.scheduler.planning.chains import link
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.store.runs.run_ends import Ending, end_run
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import SILENT_AFTER
 from tests.faults.table import Line

@@ -36,10 +36,11 @@ from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.engine.turn import BATCH, Turn, take_turn
 from headway.scheduler.execution.ledger_port import Outcome
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
-from headway.scheduler.planning.task_types import TaskType
-from headway.scheduler.store import run_writer, settings, workers
-from headway.scheduler.store.claims import give_back_unbegun
+from headway.scheduler.planning.definitions.document import Definitions, ScheduleSection, SettingsSection, TaskSection
+from headway.scheduler.planning.definitions.task_types import TaskType
+from headway.scheduler.store import settings, workers
+from headway.scheduler.store.runs import run_writer
+from headway.scheduler.store.runs.claims import give_back_unbegun
 from headway.scheduler.store.settings import wait_for_turn
 from headway.scheduler.store.tasks import Catalog, load_catalog, save_types
 from headway.scheduler.usecases.tasks.apply import apply

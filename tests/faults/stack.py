@@ -24,8 +24,8 @@ from headway.models.ledger.tables import LockRow, RunRow, TaskRow, WorkerRow, id
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.process_identity import ProcessIdentity, is_alive
-from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.document import Definitions, ScheduleSection, SettingsSection, TaskSection
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.prefect_side.server import PrefectServer, client_environment
 from headway.scheduler.store import settings, workers
 from headway.scheduler.store.tasks import save_types

@@ -14,7 +14,7 @@ from headway.blocks.transfer import DeliveryKey, TransferError
 from headway.flows.shared.files import resolved_file_name
 from headway.flows.shared.result import InputRefused
 from headway.models.values.importer_path import parse_unc
-from headway.scheduler.planning.file_names import resolve
+from headway.scheduler.planning.definitions.file_names import resolve
 from tests.security.hostile_paths import KNOWN, hostile_paths
 from tests.support.clock import utc
 

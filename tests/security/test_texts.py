@@ -29,7 +29,7 @@ from headway.flows.task_error_report.ledger_reader import ErrorLine
 from headway.flows.task_error_report.page import ErrorCsv
 from headway.models.values.actor import Privilege
 from headway.models.values.run import RunStatus
-from headway.scheduler.planning.definitions import TaskSection
+from headway.scheduler.planning.definitions.document import TaskSection
 from tests.security.hostile_texts import CONTROL, MARKER, ONE_LINE, TEXTS
 from tests.support.clock import utc
 from tests.support.command_line import Forks, Headway

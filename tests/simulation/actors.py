@@ -27,8 +27,9 @@ from headway.scheduler.execution.ledger_port import ExitCode, LogLine, Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity
 from headway.scheduler.execution.retrying_ledger import LedgerDown, RetryingLedger
 from headway.scheduler.execution.warm_server import Exited, StartOrder, WarmServerGone
-from headway.scheduler.planning.definitions import Definitions
-from headway.scheduler.store import run_writer, workers
+from headway.scheduler.planning.definitions.document import Definitions
+from headway.scheduler.store import workers
+from headway.scheduler.store.runs import run_writer
 from headway.scheduler.usecases.runs import reset as reset_case
 from headway.scheduler.usecases.runs.run_now import run_now
 from headway.scheduler.usecases.tasks.apply import apply

@@ -18,9 +18,9 @@ from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.engine import turns
 from headway.scheduler.execution.warm_server import StartOrder
-from headway.scheduler.planning.definitions import Definitions, ScheduleSection, SettingsSection, TaskSection
-from headway.scheduler.planning.task_types import TaskType
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.planning.definitions.document import Definitions, ScheduleSection, SettingsSection, TaskSection
+from headway.scheduler.planning.definitions.task_types import TaskType
+from headway.scheduler.store.runs.run_ends import Ending, end_run
 from headway.scheduler.store.tasks import load_catalog, load_chain_catalog, save_types
 from headway.scheduler.usecases.ahead.look_ahead import look_ahead
 from headway.scheduler.usecases.tasks.apply import apply

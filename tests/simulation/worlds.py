@@ -14,7 +14,7 @@ from headway.models.values.task import CatchUp, OnErrors, OnFailure, Task
 from headway.models.values.window import DEFAULT_WINDOWS, EVERY_DAY, Window, WindowPolicy
 from headway.privileges import OPERATOR
 from headway.scheduler.planning.chains import link
-from headway.scheduler.planning.definitions import (
+from headway.scheduler.planning.definitions.document import (
     DAYS,
     Definitions,
     ScheduleSection,

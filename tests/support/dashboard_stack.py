@@ -27,14 +27,14 @@ from headway.models.values.actor import Privilege
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.process_identity import ProcessIdentity
-from headway.scheduler.planning.definitions import DAYS, Definitions
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.document import DAYS, Definitions
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store import settings, workers
 from headway.scheduler.store.boards import load_board
-from headway.scheduler.store.claims import claim_run
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.store.runs.claims import claim_run
+from headway.scheduler.store.runs.run_ends import Ending, end_run
+from headway.scheduler.store.runs.transitions import record_transition
 from headway.scheduler.store.tasks import load_catalog, save_types
-from headway.scheduler.store.transitions import record_transition
 from headway.scheduler.usecases.people import people
 from headway.scheduler.usecases.runs.run_now import run_now
 from headway.scheduler.usecases.tasks.apply import apply

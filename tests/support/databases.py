@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 
 from headway.models.ledger.database import make_engine, migrate, writing
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store import settings
 from headway.scheduler.store.tasks import save_types
 from tests.support.clock import utc

@@ -19,9 +19,9 @@ from headway.privileges import OPERATOR
 from headway.scheduler.engine.turn import Turn, take_turn
 from headway.scheduler.execution.process_identity import ProcessIdentity, identify, identify_self
 from headway.scheduler.execution.warm_server import StartOrder
-from headway.scheduler.planning.definitions import load_text
+from headway.scheduler.planning.definitions.document import load_text
 from headway.scheduler.store import workers
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.store.runs.run_ends import Ending, end_run
 from headway.scheduler.store.tasks import load_catalog, load_chain_catalog
 from headway.scheduler.usecases.runs.run_now import Asked, run_now
 from headway.scheduler.usecases.tasks.apply import Applied, apply

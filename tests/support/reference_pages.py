@@ -15,7 +15,7 @@ import typer.main
 from benchmarks.table import with_table
 from headway.cli.app import app
 from headway.scheduler.installation.setup import with_schema
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
 from tests.support.project import PROJECT
 
 REFERENCE = PROJECT / "docs" / "reference"

@@ -22,8 +22,8 @@ from headway.models.ledger.tables import RunRow
 from headway.models.values.actor import Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import load_text
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.document import load_text
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store.tasks import save_types
 from headway.scheduler.usecases.tasks.apply import apply
 from tests.support.dashboard_browser import CHROMIUM, FLAGS, click, settled

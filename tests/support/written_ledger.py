@@ -14,10 +14,10 @@ from sqlmodel import select
 from headway.models.ledger.database import make_engine, reading, writing
 from headway.models.ledger.tables import AuditRow, RunRow, TaskRow, id_of
 from headway.models.values.run import RunStatus, Trigger
-from headway.scheduler.store.claims import claim_run
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.store.runs.claims import claim_run
+from headway.scheduler.store.runs.run_ends import Ending, end_run
+from headway.scheduler.store.runs.transitions import add_run, record_transition
 from headway.scheduler.store.tasks import as_run, load_catalog
-from headway.scheduler.store.transitions import add_run, record_transition
 
 _MINUTE = timedelta(minutes=1)
 _claims = itertools.count(1)

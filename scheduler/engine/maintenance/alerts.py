@@ -14,7 +14,7 @@ from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.task import OnFailure
 from headway.scheduler.prefect_side.mail import send_mail
-from headway.scheduler.store import run_alerts
+from headway.scheduler.store.runs import run_alerts
 from headway.scheduler.store.settings import load_settings
 
 log = logging.getLogger("headway.alerts")

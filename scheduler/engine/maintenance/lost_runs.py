@@ -7,7 +7,7 @@ from sqlmodel import Session
 from headway.models.ledger.tables import RunRow, id_of
 from headway.models.values.run import RunStatus
 from headway.scheduler.execution.process_identity import is_alive
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.store.runs.run_ends import Ending, end_run
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import failed_with_process, lately_seen, orphaned, process_of
 

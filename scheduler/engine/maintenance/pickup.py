@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from headway.environment import python_module
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunFileRow
-from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
+from headway.scheduler.planning.definitions.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from headway.scheduler.prefect_side.api import PrefectApi
 from headway.scheduler.prefect_side.mail import send_mail
 from headway.scheduler.store import pickups

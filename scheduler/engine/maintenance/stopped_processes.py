@@ -12,7 +12,7 @@ from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import RunRow, id_of
 from headway.scheduler.execution.process_identity import is_stopped
 from headway.scheduler.prefect_side.mail import send_mail
-from headway.scheduler.store import stopped_runs
+from headway.scheduler.store.runs import stopped_runs
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.store.workers import STANDS_STILL, process_of
 

@@ -8,9 +8,9 @@ from headway.clock import Clock
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.finding import Finding
 from headway.privileges import require
+from headway.scheduler.planning.definitions.resolved_definitions import parameter_findings
 from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.lint import lint
-from headway.scheduler.planning.resolved_definitions import parameter_findings
 from headway.scheduler.store.boards import load_board
 from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.ahead.look_ahead import from_now

@@ -15,7 +15,8 @@ from headway.models.ledger.database import reading, writing
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
 from headway.scheduler.planning.retention import Retention, days_of
-from headway.scheduler.store import audit, purging
+from headway.scheduler.store import audit
+from headway.scheduler.store.runs import purging
 from headway.scheduler.store.settings import load_settings
 
 _LONGEST_PAUSE_SECONDS = 0.1

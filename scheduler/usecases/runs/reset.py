@@ -19,7 +19,6 @@ from headway.privileges import require
 from headway.scheduler.execution.process_identity import ProcessIdentity, end_group, is_alive
 from headway.scheduler.planning.occurrences import next_occurrence
 from headway.scheduler.store import audit
-from headway.scheduler.store.claims import free_locks
 from headway.scheduler.store.queries import run_detail
 from headway.scheduler.store.queries.runs_of_task import (
     active_run,
@@ -31,7 +30,8 @@ from headway.scheduler.store.queries.runs_of_task import (
     run_keeping_a_lock,
     skipped_behind,
 )
-from headway.scheduler.store.run_ends import Ending, cancel_waiting, end_run
+from headway.scheduler.store.runs.claims import free_locks
+from headway.scheduler.store.runs.run_ends import Ending, cancel_waiting, end_run
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.store.workers import alive, process_of
 

@@ -16,8 +16,8 @@ from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit
 from headway.scheduler.store.queries.runs_of_task import waiting_run_now
 from headway.scheduler.store.queries.task_list import followers
+from headway.scheduler.store.runs.transitions import add_run
 from headway.scheduler.store.tasks import load_catalog, tags_of
-from headway.scheduler.store.transitions import add_run
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from headway.models.ledger.database import reading, writing
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.importer_path import parse_unc, read_server
 from headway.privileges import require
-from headway.scheduler.planning.definitions import explain
-from headway.scheduler.planning.task_types import IMPORTER_BLOCK, SFTP_SLUG
+from headway.scheduler.planning.definitions.document import explain
+from headway.scheduler.planning.definitions.task_types import IMPORTER_BLOCK, SFTP_SLUG
 from headway.scheduler.store import audit
 from headway.scheduler.store.settings import load_settings
 

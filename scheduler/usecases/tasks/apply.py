@@ -16,16 +16,16 @@ from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.finding import Finding, Level
 from headway.privileges import require, require_for_type
-from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection, WindowSection
+from headway.scheduler.planning.definitions.document import Definitions, SettingsSection, TaskSection, WindowSection
+from headway.scheduler.planning.definitions.resolved_definitions import ResolvedDefinitions, build
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.lint import lint
-from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions, build
-from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store import audit
 from headway.scheduler.store import settings as stored_settings
 from headway.scheduler.store import tasks as stored_tasks
-from headway.scheduler.store.due_runs import account_before_edit
 from headway.scheduler.store.queries.runs_of_task import tasks_with_a_process
-from headway.scheduler.store.run_ends import cancel_unwanted
+from headway.scheduler.store.runs.due_runs import account_before_edit
+from headway.scheduler.store.runs.run_ends import cancel_unwanted
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
-from headway.scheduler.planning.definitions import (
+from headway.scheduler.planning.definitions.document import (
     Definitions,
     ScheduleSection,
     SettingsSection,

@@ -12,10 +12,10 @@ from headway.models.values.instant import FOREVER
 from headway.models.values.schedule import Cron, Once
 from headway.models.values.task import Task
 from headway.models.values.zone import zone
-from headway.scheduler.planning.definitions import ScheduleSection, TaskSection
+from headway.scheduler.planning.definitions.document import ScheduleSection, TaskSection
+from headway.scheduler.planning.definitions.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.planning.lint import nearest_free
 from headway.scheduler.planning.occurrences import next_occurrence
-from headway.scheduler.planning.resolved_definitions import ResolvedDefinitions
 from headway.scheduler.usecases.tasks.apply import Applied
 from headway.scheduler.usecases.tasks.save_task import save_task
 

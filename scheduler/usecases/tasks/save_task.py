@@ -6,7 +6,7 @@ from headway.clock import Clock
 from headway.errors import Refused
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
-from headway.scheduler.planning.definitions import Definitions, TaskSection
+from headway.scheduler.planning.definitions.document import Definitions, TaskSection
 from headway.scheduler.store import settings
 from headway.scheduler.store.tasks import task_named
 from headway.scheduler.usecases.tasks.apply import Applied, apply

@@ -10,10 +10,10 @@ from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit, settings
-from headway.scheduler.store.due_runs import account_before_edit
 from headway.scheduler.store.queries.runs_of_task import fresh_task
 from headway.scheduler.store.queries.task_list import followers
-from headway.scheduler.store.run_ends import cancel_unwanted
+from headway.scheduler.store.runs.due_runs import account_before_edit
+from headway.scheduler.store.runs.run_ends import cancel_unwanted
 from headway.scheduler.store.tasks import facts, has_process, has_run, load_catalog, reschedule, tags_of
 
 

@@ -9,7 +9,7 @@ from headway.clock import Clock
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.window import Window
 from headway.privileges import require
-from headway.scheduler.planning.definitions import WindowSection
+from headway.scheduler.planning.definitions.document import WindowSection
 from headway.scheduler.planning.windows import occurrences_of
 from headway.scheduler.store.settings import load_windows, released_by
 from headway.scheduler.store.tasks import Catalog, load_catalog

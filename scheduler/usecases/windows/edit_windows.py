@@ -10,7 +10,7 @@ from headway.clock import Clock
 from headway.errors import InvalidInput, Refused
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
-from headway.scheduler.planning.definitions import DAYS, WindowSection, explain
+from headway.scheduler.planning.definitions.document import DAYS, WindowSection, explain
 from headway.scheduler.store import audit, settings
 
 

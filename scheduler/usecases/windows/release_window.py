@@ -8,7 +8,7 @@ from headway.clock import Clock
 from headway.errors import InvalidInput
 from headway.models.values.actor import Actor, Privilege
 from headway.privileges import require
-from headway.scheduler.planning.definitions import DAYS
+from headway.scheduler.planning.definitions.document import DAYS
 from headway.scheduler.planning.windows import occurrence_on
 from headway.scheduler.store import audit, settings
 

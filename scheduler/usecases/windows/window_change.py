@@ -14,7 +14,7 @@ from headway.models.values.run import Trigger
 from headway.models.values.task import Task
 from headway.privileges import require
 from headway.scheduler.planning.board import next_steps
-from headway.scheduler.planning.definitions import WindowSection
+from headway.scheduler.planning.definitions.document import WindowSection
 from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.windows import Calendar, Occurrence, occurrence_on
 from headway.scheduler.store.boards import load_board

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
 from tests.support.command_line import Headway
 from tests.support.databases import PostgresForTests, url_of
 from tests.support.project import PROJECT

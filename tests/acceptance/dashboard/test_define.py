@@ -11,7 +11,7 @@ from sqlmodel import select
 from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import AuditRow, RunRow, TaskRow
 from headway.models.values.actor import Privilege
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store.tasks import save_types
 from tests.support.dashboard_browser import Open, settled
 from tests.support.dashboard_stack import TYPES, Dashboard

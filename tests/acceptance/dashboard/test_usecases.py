@@ -15,7 +15,7 @@ from headway.models.ledger.tables import AuditRow, RunRow, UserRow, id_of
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import TaskSection
+from headway.scheduler.planning.definitions.document import TaskSection
 from headway.scheduler.store.queries import run_history
 from headway.scheduler.usecases.log import browse_audit as browse_audit_module
 from headway.scheduler.usecases.log.browse_audit import (

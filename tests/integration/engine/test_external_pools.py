@@ -22,9 +22,9 @@ from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.engine.this_worker import ThisWorker
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.prefect_side.api import FlowRunState, PrefectApi
-from headway.scheduler.store.claims import give_back_unbegun
 from headway.scheduler.store.queries import run_detail
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.claims import give_back_unbegun
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_catalog
 from headway.scheduler.usecases.runs.reset import reset
 from tests.support.databases import url_of

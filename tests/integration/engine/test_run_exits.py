@@ -7,7 +7,7 @@ from headway.scheduler.engine.service import SchedulerService
 from headway.scheduler.execution.ledger_port import ExitCode
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.execution.warm_server import Exited
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from tests.support.databases import url_of
 from tests.support.installation import Desk
 from tests.support.one_worker import Prefect

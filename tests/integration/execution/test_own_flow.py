@@ -8,7 +8,7 @@ import pytest
 from prefect.flows import load_flow_from_entrypoint
 
 from headway.scheduler.execution.run_outcome import outcome_of
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
 from headway.scheduler.prefect_side.api import Deployment
 from tests.support.flow_world import run
 from tests.support.prefect_server import ServerForTests

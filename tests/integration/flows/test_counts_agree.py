@@ -23,8 +23,8 @@ from headway.flows.report_execution.flow import report_execution
 from headway.flows.system_purge.flow import system_purge
 from headway.models.values.run import RunStatus
 from headway.scheduler.execution.run_outcome import outcome_of
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from tests.integration.flows.task_error_report.test_flow import Office, quick_office
 from tests.support.databases import url_of
 from tests.support.flow_world import Ran, run

@@ -10,10 +10,10 @@ from prefect.utilities.importtools import import_object
 from headway.blocks.database.block import Database
 from headway.models.values.finding import Level
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import load_text
+from headway.scheduler.planning.definitions.document import load_text
+from headway.scheduler.planning.definitions.resolved_definitions import build
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
 from headway.scheduler.planning.lint import lint
-from headway.scheduler.planning.resolved_definitions import build
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
 from headway.scheduler.prefect_side.importer_block import keep_importer_path
 from headway.scheduler.usecases.tasks.apply import apply
 from tests.support.clock import utc

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from headway.errors import Refused
 from headway.models.ledger.database import reading, writing
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import load_text
+from headway.scheduler.planning.definitions.document import load_text
 from headway.scheduler.store.settings import wait_for_turn
 from headway.scheduler.store.tasks import load_catalog, section
 from headway.scheduler.usecases.tasks.apply import apply

@@ -12,8 +12,8 @@ from headway.models.ledger.database import make_engine, reading, writing
 from headway.models.values.run import RunStatus
 from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.execution.ledger_port import LogLine
-from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.run_writer import StoredRunLedger, open_run_ledger
+from headway.scheduler.store.runs.run_ends import Ending, end_run
+from headway.scheduler.store.runs.run_writer import StoredRunLedger, open_run_ledger
 from headway.scheduler.store.tasks import load_catalog, load_chain_catalog
 from tests.support.clock import FixedClock
 from tests.support.databases import url_of, waits_for_a_lock

@@ -11,8 +11,8 @@ from headway.models.ledger.database import sqlite_module, writing
 from headway.models.values.run import RunStatus
 from headway.scheduler.execution.ledger_port import Outcome
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.store.claims import give_back_unbegun
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.claims import give_back_unbegun
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from tests.support.installation import Desk
 
 

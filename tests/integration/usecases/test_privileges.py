@@ -18,9 +18,9 @@ from headway.models.ledger.tables import AuditRow, GrantRow, TaskRow, UserRow, i
 from headway.models.values.actor import Actor, Privilege
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR, may
-from headway.scheduler.planning.definitions import TaskSection, WindowSection, load_text
+from headway.scheduler.planning.definitions.document import TaskSection, WindowSection, load_text
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.retention import Retention
-from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.store.tasks import load_types, save_types
 from headway.scheduler.usecases.ahead import day_board, forecast_stored, look_ahead
 from headway.scheduler.usecases.log import browse_audit, browse_log, purge

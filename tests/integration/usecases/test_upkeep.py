@@ -16,7 +16,7 @@ from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.ledger_port import LogLine
 from headway.scheduler.planning.retention import Retention, results_of, rule_of
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.usecases.log.purge import Purged, purge, would_go
 from headway.scheduler.usecases.people import people, user_security
 from headway.scheduler.usecases.windows.release_window import release_window
@@ -220,8 +220,8 @@ def test_a_type_that_does_not_exist_is_an_error(quick_desk: Desk) -> None:
 
 
 def test_it_goes_in_small_steps_and_says_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headway.scheduler.store.purging.CHUNK_RUNS", 2)
-    monkeypatch.setattr("headway.scheduler.store.purging.CHUNK_LINES", 2)
+    monkeypatch.setattr("headway.scheduler.store.runs.purging.CHUNK_RUNS", 2)
+    monkeypatch.setattr("headway.scheduler.store.runs.purging.CHUNK_LINES", 2)
     _history(desk)
     told: list[tuple[int, int]] = []
 
@@ -237,7 +237,7 @@ def test_it_goes_in_small_steps_and_says_how_far_it_is(desk: Desk, monkeypatch: 
 
 
 def test_a_purge_that_was_interrupted_is_finished_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headway.scheduler.store.purging.CHUNK_RUNS", 1)
+    monkeypatch.setattr("headway.scheduler.store.runs.purging.CHUNK_RUNS", 1)
     _history(desk)
 
     def killed(_seconds: float) -> None:

@@ -13,7 +13,7 @@ from headway.flows.exclusion_import.flow import exclusion_import
 from headway.flows.lookup_import.flow import lookup_import
 from headway.flows.report_execution.flow import report_execution
 from headway.flows.shared.file_writers import CsvOptions
-from headway.scheduler.planning.parameters import problems_in
+from headway.scheduler.planning.definitions.parameters import problems_in
 
 FLOWS = [calling_list_import, data_export, lookup_import, campaign_results_export, exclusion_import, report_execution]
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from headway.models.values.finding import Finding, Level
-from headway.scheduler.planning.definitions import load_text
+from headway.scheduler.planning.definitions.document import load_text
+from headway.scheduler.planning.definitions.resolved_definitions import build
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.lint import lint
-from headway.scheduler.planning.resolved_definitions import build
-from headway.scheduler.planning.task_types import TaskType
 from tests.support.clock import utc
 
 NOW = utc("2026-11-23T17:00")  # Monday noon in New York

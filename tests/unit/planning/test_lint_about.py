@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from headway.scheduler.planning.definitions import Definitions
+from headway.scheduler.planning.definitions.document import Definitions
+from headway.scheduler.planning.definitions.resolved_definitions import build
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.lint import lint
-from headway.scheduler.planning.resolved_definitions import build
-from headway.scheduler.planning.task_types import TaskType
 
 TYPES = {name: TaskType(name=name, group=group) for name, group in (("a", "a"), ("b", "b"), ("c", "a"))}
 NOW = datetime(2026, 3, 1, tzinfo=UTC)  # a week before the clocks change

@@ -8,8 +8,8 @@ import pytest
 
 from headway.models.values.rule import RuleId
 from headway.scheduler.engine.prefect_worker import QUERY_SECONDS
-from headway.scheduler.planning.definitions import ScheduleSection, SettingsSection, TaskSection, WindowSection
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
+from headway.scheduler.planning.definitions.document import ScheduleSection, SettingsSection, TaskSection, WindowSection
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
 from tests.support import reference_pages
 from tests.support.project import PROJECT
 

@@ -17,7 +17,7 @@ from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.ledger_port import Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity, end_group, identify_self
 from headway.scheduler.store import workers
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import Catalog
 from headway.scheduler.usecases.tasks.task_state import set_state
 from tests.support.databases import url_of

@@ -14,7 +14,7 @@ from headway.models.ledger.tables import ChoreRow, RunFileRow
 from headway.models.values.pickup import PickUp
 from headway.scheduler.engine.maintenance import pickup
 from headway.scheduler.engine.maintenance.pickup import EVERY, WATCHED_FOR, LookFailed, PickupWatch
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.wording import picked_up
 from tests.integration.engine.maintenance.test_alerts import _Inbox, inbox
 from tests.support.databases import url_of

@@ -13,7 +13,7 @@ from headway.scheduler.engine.maintenance.stopped_processes import STANDS_STILL,
 from headway.scheduler.execution.process_identity import ProcessIdentity, identify_self
 from headway.scheduler.store import workers
 from headway.scheduler.store.queries import run_detail
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.usecases.tasks.browse_tasks import TaskQuery, browse_tasks, overview
 from tests.support.databases import url_of
 from tests.support.installation import Desk

@@ -18,7 +18,7 @@ from headway.blocks.database.block import Database
 from headway.flows.report_execution import catalog
 from headway.flows.report_execution.delivery import put
 from headway.flows.report_execution.flow import report_execution, write_report
-from headway.scheduler.planning.task_types import prefect_yaml, types_in
+from headway.scheduler.planning.definitions.task_types import prefect_yaml, types_in
 from tests.support.flow_world import Ran, labelled, run
 from tests.support.mail_server import MailServer
 from tests.support.sftp_faults import FaultServer

@@ -23,7 +23,7 @@ from headway.flows.task_error_report.flow import task_error_report
 from headway.models.ledger.database import writing
 from headway.models.ledger.tables import RunFileRow, RunLogRow, RunRow, id_of
 from headway.models.values.run import RunStatus, Trigger
-from headway.scheduler.planning.parameters import problems_in
+from headway.scheduler.planning.definitions.parameters import problems_in
 from headway.scheduler.prefect_side.ledger_block import keep_ledger_block
 from tests.integration.prefect_side.test_ledger_block import Shelf
 from tests.support.databases import url_of

@@ -10,7 +10,7 @@ from headway.models.ledger.database import reading, writing
 from headway.models.ledger.tables import TaskRow, id_of
 from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store.queries.step_labels import steps_of
 from headway.scheduler.store.tasks import load_types, save_types
 from headway.scheduler.usecases.log.browse_log import LogQuery, browse_log, pages_of_log, run_report

@@ -21,7 +21,7 @@ from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity, identify, identify_self, is_alive
 from headway.scheduler.store import workers
-from headway.scheduler.store.run_writer import StoredRunLedger, open_run_ledger
+from headway.scheduler.store.runs.run_writer import StoredRunLedger, open_run_ledger
 from headway.scheduler.store.tasks import load_types, save_types
 from headway.scheduler.usecases.runs import reset as module
 from headway.scheduler.usecases.runs.reset import Fate, ResetPreview, preview_reset, reset

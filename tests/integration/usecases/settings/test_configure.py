@@ -7,7 +7,7 @@ import pytest
 from headway.errors import InvalidInput, Refused
 from headway.models.ledger.database import reading, writing
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import SettingsSection
+from headway.scheduler.planning.definitions.document import SettingsSection
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.usecases.settings.configure import configure
 from tests.support.installation import Desk

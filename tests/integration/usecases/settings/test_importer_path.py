@@ -11,7 +11,7 @@ from headway.dashboard.settings.fields import problem_with
 from headway.errors import InvalidInput
 from headway.models.ledger.database import reading, writing
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import load_file
+from headway.scheduler.planning.definitions.document import load_file
 from headway.scheduler.store import settings
 from headway.scheduler.store.settings import load_settings
 from headway.scheduler.usecases.settings.configure import configure

@@ -18,8 +18,8 @@ from headway.models.values.run import RunStatus
 from headway.privileges import OPERATOR
 from headway.scheduler.execution.ledger_port import Outcome
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.planning.definitions import DAYS, LONGEST, Definitions, load_text
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.planning.definitions.document import DAYS, LONGEST, Definitions, load_text
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_definitions
 from headway.scheduler.usecases.tasks.apply import Applied, apply
 from headway.scheduler.usecases.tasks.export import as_yaml, length

@@ -17,8 +17,8 @@ from headway.scheduler.engine.maintenance.lost_runs import end_lost_runs
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.planning.forecast.planned import Planned
 from headway.scheduler.planning.rules import RULES
-from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_ends import Ending, end_run
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_catalog, load_chain_catalog, save_types
 from headway.scheduler.usecases.ahead.forecast_stored import forecast_stored
 from headway.scheduler.usecases.runs.why import Why, earliest_if_run_now, why

@@ -8,7 +8,7 @@ import pytest
 from headway.errors import InvalidInput, Refused
 from headway.models.ledger.database import reading, writing
 from headway.privileges import OPERATOR
-from headway.scheduler.planning.definitions import WindowSection
+from headway.scheduler.planning.definitions.document import WindowSection
 from headway.scheduler.usecases.windows.browse_windows import windows
 from headway.scheduler.usecases.windows.edit_windows import checked_window, delete_window, save_window
 from headway.scheduler.usecases.windows.release_window import release_window

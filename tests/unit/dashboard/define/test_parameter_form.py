@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from headway.dashboard.define.parameter_form import Form
 from headway.scheduler.installation.setup import with_schema
-from headway.scheduler.planning.definitions import load_file
-from headway.scheduler.planning.parameters import problems_in
-from headway.scheduler.planning.task_types import OWN_PREFECT_YAML, types_in
+from headway.scheduler.planning.definitions.document import load_file
+from headway.scheduler.planning.definitions.parameters import problems_in
+from headway.scheduler.planning.definitions.task_types import OWN_PREFECT_YAML, types_in
 from tests.support.project import PROJECT
 
 SHIPPED = {name: with_schema(one) for name, one in types_in(OWN_PREFECT_YAML).items()}

@@ -11,7 +11,7 @@ from headway.flows.report_execution.definitions import FrontMatter, Report, Repo
 from headway.flows.report_execution.sql import arguments, expanded, statement
 from headway.flows.report_execution.time_frames import DayClock
 from headway.flows.report_execution.values import Bound, names_of, schema_of, values_of
-from headway.scheduler.planning.parameters import problems_in
+from headway.scheduler.planning.definitions.parameters import problems_in
 
 VALUES = {"name": Bound("O'Neil", sa.Text(), "text"), "n": Bound(3, sa.BigInteger(), "bigint")}
 

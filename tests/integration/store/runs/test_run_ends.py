@@ -12,8 +12,8 @@ from headway.privileges import OPERATOR
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.process_identity import identify_self
 from headway.scheduler.store.queries.run_detail import last_lines
-from headway.scheduler.store.run_ends import cancel_waiting
-from headway.scheduler.store.run_writer import open_run_ledger
+from headway.scheduler.store.runs.run_ends import cancel_waiting
+from headway.scheduler.store.runs.run_writer import open_run_ledger
 from headway.scheduler.store.tasks import load_chain_catalog
 from headway.scheduler.usecases.tasks.task_state import set_state
 from tests.support.clock import utc

@@ -19,11 +19,11 @@ from headway.models.values.window import WindowPolicy
 from headway.scheduler.engine.turn import take_turn
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.process_identity import identify_self
-from headway.scheduler.planning.task_types import TaskType
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store import settings
-from headway.scheduler.store.claims import claim_run
-from headway.scheduler.store.run_ends import Ending, end_run
-from headway.scheduler.store.run_writer import StoredRunLedger, open_run_ledger
+from headway.scheduler.store.runs.claims import claim_run
+from headway.scheduler.store.runs.run_ends import Ending, end_run
+from headway.scheduler.store.runs.run_writer import StoredRunLedger, open_run_ledger
 from headway.scheduler.store.tasks import as_run, load_catalog, load_chain_catalog, save_types
 from tests.support.clock import FixedClock, utc
 from tests.support.databases import url_of, waits_for_a_lock

@@ -12,10 +12,10 @@ from headway.models.values.schedule import After, Cron, Once, Schedule
 from headway.models.values.task import Task
 from headway.models.values.zone import zone
 from headway.scheduler.planning.chains import link, loops
-from headway.scheduler.planning.definitions import Definitions, SettingsSection, TaskSection
+from headway.scheduler.planning.definitions.document import Definitions, SettingsSection, TaskSection
+from headway.scheduler.planning.definitions.parameters import problems_in
+from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.planning.occurrences import check_cron
-from headway.scheduler.planning.parameters import problems_in
-from headway.scheduler.planning.task_types import TaskType
 from headway.scheduler.planning.windows import Calendar
 
 

@@ -8,11 +8,11 @@ from sqlmodel import Session, col, select
 
 from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import ACTIVE, FINISHED_WELL, RunStatus, Trigger
-from headway.scheduler.store.chain_runs import continue_chain
-from headway.scheduler.store.claims import free_locks, record_back_to_waiting
 from headway.scheduler.store.queries.run_detail import error_lines
+from headway.scheduler.store.runs.chain_runs import continue_chain
+from headway.scheduler.store.runs.claims import free_locks, record_back_to_waiting
+from headway.scheduler.store.runs.transitions import end_waiting, record_transition
 from headway.scheduler.store.tasks import Catalog, as_run, load_chain_catalog
-from headway.scheduler.store.transitions import end_waiting, record_transition
 
 _LEARN_FROM = 20
 _LEARN_AT_LEAST = 3

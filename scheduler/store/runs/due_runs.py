@@ -11,8 +11,8 @@ from headway.models.ledger.tables import RunRow, TaskRow, id_of
 from headway.models.values.run import RunStatus, Trigger
 from headway.models.values.task import CatchUp, Task
 from headway.scheduler.planning.occurrences import next_occurrence, occurrences
+from headway.scheduler.store.runs.transitions import UNSEEN, add_runs, end_waiting
 from headway.scheduler.store.tasks import Catalog
-from headway.scheduler.store.transitions import UNSEEN, add_runs, end_waiting
 
 MOST_MISSED_ROWS = 100
 MOST_AT_ONCE = 500

@@ -13,12 +13,12 @@ from headway.models.values.pickup import PickUp
 from headway.models.values.run import ACTIVE, RunStatus
 from headway.scheduler.execution.ledger_port import LogLine, Outcome
 from headway.scheduler.execution.process_identity import ProcessIdentity
-from headway.scheduler.planning.task_types import IMPORTER_BLOCK
-from headway.scheduler.store.claims import record_not_started
+from headway.scheduler.planning.definitions.task_types import IMPORTER_BLOCK
 from headway.scheduler.store.pickups import take_name
-from headway.scheduler.store.run_ends import Ending, end_run
+from headway.scheduler.store.runs.claims import record_not_started
+from headway.scheduler.store.runs.run_ends import Ending, end_run
+from headway.scheduler.store.runs.transitions import record_transition
 from headway.scheduler.store.tasks import load_chain_catalog
-from headway.scheduler.store.transitions import record_transition
 from headway.text import storable
 
 _KINDS = {"failed": RunStatus.FAILED, "cancelled": RunStatus.CANCELLED}

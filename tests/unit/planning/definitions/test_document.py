@@ -9,7 +9,7 @@ from headway.blocks.sftp.block import SftpServer
 from headway.errors import InvalidInput
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import DEFAULT_WINDOWS, WindowPolicy
-from headway.scheduler.planning.definitions import Definitions, TaskSection, load_file, load_text
+from headway.scheduler.planning.definitions.document import Definitions, TaskSection, load_file, load_text
 
 
 def _task(more: str = "") -> TaskSection:

@@ -8,9 +8,9 @@ from sqlmodel import Session, col, func, select
 
 from headway.models.ledger.tables import RunLogRow, RunRow, TaskTypeRow
 from headway.models.values.run import ACTIVE, Trigger
-from headway.scheduler.planning.task_types import POOL
+from headway.scheduler.planning.definitions.task_types import POOL
 from headway.scheduler.store import workers
-from headway.scheduler.store.claims import record_not_started
+from headway.scheduler.store.runs.claims import record_not_started
 
 _IN_PROGRESS = select(RunRow).where(
     col(RunRow.ended_at).is_(None), col(RunRow.status).in_(ACTIVE), col(RunRow.work_pool) != ""

@@ -10,8 +10,8 @@ from headway.models.values.run import RAN, Run, RunStatus, Trigger
 from headway.models.values.schedule import After
 from headway.models.values.task import Task
 from headway.scheduler.planning.board import next_steps
+from headway.scheduler.store.runs.transitions import add_run
 from headway.scheduler.store.tasks import Catalog
-from headway.scheduler.store.transitions import add_run
 
 
 def continue_chain(session: Session, catalog: Catalog, run: Run, row: RunRow, now: datetime) -> None:

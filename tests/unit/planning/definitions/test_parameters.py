@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headway.scheduler.planning.parameters import problems_in
+from headway.scheduler.planning.definitions.parameters import problems_in
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -12,7 +12,7 @@ from headway.models.ledger.database import writing
 from headway.models.ledger.tables import RunEventRow, RunRow
 from headway.models.values.run import RunStatus, Trigger
 from headway.privileges import OPERATOR
-from headway.scheduler.store import due_runs
+from headway.scheduler.store.runs import due_runs
 from headway.scheduler.usecases.tasks.task_state import set_state
 from tests.support.clock import utc
 from tests.support.installation import Desk, task_named

@@ -57,7 +57,7 @@ class TaskType:
         )
 
 
-OWN_PREFECT_YAML = Path(__file__).resolve().parents[2] / "prefect.yaml"
+OWN_PREFECT_YAML = Path(__file__).resolve().parents[3] / "prefect.yaml"
 
 
 def is_task_type(work_pool: str | None, tags: Collection[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headway.scheduler.planning.file_names import NAMES, resolve, unknown_tokens, with_texts
+from headway.scheduler.planning.definitions.file_names import NAMES, resolve, unknown_tokens, with_texts
 from tests.support.clock import utc
 
 

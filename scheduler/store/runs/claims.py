@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from headway.models.ledger.tables import LockRow, RunRow, TaskRow, id_of
 from headway.models.values.run import ACTIVE, Run, RunStatus, Trigger
-from headway.scheduler.store.transitions import UNSEEN, record_transition
+from headway.scheduler.store.runs.transitions import UNSEEN, record_transition
 
 
 def claim_run(

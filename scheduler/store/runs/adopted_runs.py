@@ -11,8 +11,8 @@ from headway.models.values.run import Trigger
 from headway.models.values.task import CatchUp, OnErrors, OnFailure
 from headway.models.values.window import WindowPolicy
 from headway.scheduler.store import audit, settings
+from headway.scheduler.store.runs.transitions import add_run
 from headway.scheduler.store.tasks import Catalog, load_catalog
-from headway.scheduler.store.transitions import add_run
 
 
 def run_of_flow_run(session: Session, flow_run_id: str) -> RunRow | None:

@@ -8,7 +8,7 @@ what a pattern asks for. The format `text-encoding` is any text encoding that Py
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from headway.scheduler.planning import file_names
+from headway.scheduler.planning.definitions import file_names
 
 
 def problems_in(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list[str]:
