@@ -185,7 +185,7 @@ class DropFolderSession:
 
 
 def _plain_file(path: Path) -> BufferedReader:
-    """Open for reading what is no link, though somebody may have put one there since it was looked at."""
+    """Open for reading what is no link, though one may have been put there since it was looked at."""
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

@@ -25,7 +25,7 @@ class LocalSource:
             raise self._unreadable(error) from error
 
     def check_unchanged(self) -> None:
-        """Raises `TransferError` where somebody wrote to the file meanwhile."""
+        """Raises `TransferError` where the file was written to meanwhile."""
         if self._look() != self._identity:
             raise TransferError(
                 f"{shown(str(self.path))} changed while it was being sent; nothing was delivered. "

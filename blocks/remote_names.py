@@ -22,7 +22,7 @@ _MARK = re.compile(r"[0-9a-f]{12}")
 
 
 def temp_name(name: str) -> str:
-    """The name that a file bears until it is whole, where nobody else makes one of the same name."""
+    """The name that a file bears until it is whole, where no other delivery makes one of the same name."""
     return f"{TEMP_PREFIX}{name}{TEMP_SUFFIX}"
 
 
@@ -106,7 +106,7 @@ def remote_folder(root: str, folder: str) -> str:
 
 
 def check_steps(folder: str) -> None:
-    """Refuses a local folder one of whose steps is no name; `..` passes, as whoever resolves it looks where to."""
+    """Refuses a local folder one of whose steps is no name; `..` passes: where it leads to is looked at later."""
     for step in folder.split("/"):
         problem = _segment_problem(step) if step not in ("", ".", "..") else None
         if problem is not None:

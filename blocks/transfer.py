@@ -16,7 +16,7 @@ class DeliveryKey(NamedTuple):
     """Tells a delivery from others of the same file name."""
 
     owner: str
-    """Who never has two deliveries of one name at a time: what an earlier one of his left is nobody's."""
+    """Who never has two deliveries of one name at a time: what an earlier one left belongs to no delivery."""
     run: str
     """The same where a delivery is tried again: it may go on with what it left."""
 
@@ -24,7 +24,7 @@ class DeliveryKey(NamedTuple):
 class TransferError(Exception):
     """A transfer did not succeed; the message is a sentence for an operator.
 
-    `permanent` says that trying again changes nothing until somebody acts (wrong password, missing
+    `permanent` says that trying again changes nothing until a person acts (wrong password, missing
     folder): flows retry unless it is set.
     """
 

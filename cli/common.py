@@ -133,7 +133,7 @@ def actor(session: "Session") -> Actor:
 
 
 def task_of(session: "Session", actor: Actor, name: str, privilege: Privilege) -> "TaskRow":
-    """The task of that name or UID, for somebody with the privilege; without it not even whether there is one."""
+    """The task of that name or UID, for an actor with the privilege; without it not even whether there is one."""
     from headway.privileges import require
     from headway.scheduler.usecases.tasks.find_task import find_task
 
@@ -142,7 +142,7 @@ def task_of(session: "Session", actor: Actor, name: str, privilege: Privilege) -
 
 
 def machine_only() -> None:
-    """Refuse what is for whoever runs this machine, where somebody acts with a user's privileges."""
+    """Refuse what is for the operator of this machine to an actor with a user's privileges."""
     if STATE.as_user is not None:
         raise MachineOnly(STATE.as_user)
 

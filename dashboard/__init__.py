@@ -1,1 +1,1 @@
-"""What operations staff see: a Streamlit app behind a guard that lets nobody in without a session."""
+"""What operations staff see: a Streamlit app behind a guard that lets no visitor in without a session."""

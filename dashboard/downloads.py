@@ -217,7 +217,7 @@ def _zone(signed_in: SignedIn) -> str:
 
 def _signed_in(request: Request) -> SignedIn:
     signed_in = request.scope["headway"]
-    assert isinstance(signed_in, SignedIn)  # the guard lets nobody else through
+    assert isinstance(signed_in, SignedIn)  # the guard lets no other request through
     return signed_in
 
 

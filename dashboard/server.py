@@ -48,7 +48,7 @@ def _say_what_to_do(error: Exception) -> bool:
 
 
 def _warm_up() -> None:
-    """Read all that is defined before somebody waits for it: with ten thousand tasks it takes two seconds.
+    """Read all that is defined before a person waits for it: with ten thousand tasks it takes two seconds.
 
     What is there then, modules for the most part, stays: no collection of garbage has to look at it again.
     """

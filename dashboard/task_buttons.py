@@ -44,7 +44,7 @@ def buttons(view: TaskView, zone: str) -> None:
 
 
 def task_of(session: Session, uid: int) -> TaskRow:
-    """The task's row in this transaction. Refused where somebody has deleted it meanwhile."""
+    """The task's row in this transaction. Refused where it was deleted meanwhile."""
     row = task_of_uid(session, uid)
     if row is None:
         raise Refused(f"task {uid} has been deleted meanwhile")
@@ -68,7 +68,7 @@ def _expected(view: TaskView, rules: frozenset[str], zone: str) -> str:
 
 @st.dialog("Run now")
 def _run_now(view: TaskView, zone: str) -> None:
-    """As soon as possible, under the same rules; says when that will be before anybody clicks."""
+    """As soon as possible, under the same rules; says when that will be before the click."""
     uid = id_of(view.row)
     st.text(f"{view.row.name}\nIt means: as soon as possible, under the same rules as everything else.")
     if view.line.needs_reset:
@@ -107,7 +107,7 @@ def _asked(asked: Asked) -> str:
 
 
 def _change(view: TaskView, told: str, *, enabled: bool | None = None, historical: bool | None = None) -> None:
-    """At once, unless it has a process ID: then somebody has to say that they know."""
+    """At once, unless it has a process ID: then the operator has to confirm it."""
     if view.line.process_id:
         _confirm(view, told, enabled, historical)
     else:

@@ -96,7 +96,7 @@ def tell() -> None:
 
 
 def catalog(session: Session) -> Catalog:
-    """All that is defined; made anew only when somebody has changed something."""
+    """All that is defined; made anew only when something has changed."""
     global _catalog
     with _making:  # with many tasks it takes a while: once for all viewers, not once for each
         _catalog = load_catalog(session, _catalog)

@@ -29,7 +29,7 @@ _NOT_READING = re.compile(
 _NOT_LET_IN = re.compile(
     r"invalid .*value|authentication failed|certificate verify failed|(database|role) .* does not exist|no pg_hba"
 )
-"""PostgreSQL answers so, or its library, until somebody acts; both call it operational, as they do a lost line."""
+"""PostgreSQL answers so, or its library, until a person acts; both call it operational, as they do a lost line."""
 READING_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
 REFUSED_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 
@@ -37,7 +37,7 @@ REFUSED_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_to
 class DatabaseError(Exception):
     """A database could not be used as asked; the message is a sentence for an operator.
 
-    `permanent` says that trying again changes nothing until somebody acts.
+    `permanent` says that trying again changes nothing until a person acts.
     """
 
     expected = True
@@ -172,7 +172,7 @@ class Database(Block):
         return frozenset(name.lower() for name in self.denied_tables)
 
     def _refuse_open_doors(self, connection: sa.Connection) -> None:
-        """SQL that somebody wrote reaches whatever the login may read; SQLite's authorizer looks at each table."""
+        """SQL that a person wrote reaches whatever the login may read; SQLite's authorizer looks at each table."""
         if not self.denied_tables or connection.dialect.name == "sqlite":
             return
         if found := open_tables(connection, self._denied()):

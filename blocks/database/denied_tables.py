@@ -1,4 +1,4 @@
-"""Tables that nobody may read through a database block: how each database is made to keep them closed."""
+"""Tables that no query may read through a database block: how each database is made to keep them closed."""
 
 from collections.abc import Collection
 

@@ -55,7 +55,7 @@ class Move:
                 self._unanswered = None
                 if protocol.stat_or_none(candidate) is None:
                     raise refusal(status, "move to", candidate, address) from status
-                continue  # somebody else took that name just now
+                continue  # another program took that name just now
             return candidate
         raise AssertionError("unreachable")
 

@@ -38,7 +38,7 @@ MACS = (
     "hmac-sha2-256",
     "hmac-sha2-512",
 )
-# An RSA key signs by one of these; the name of the key itself stands for SHA-1, which nobody accepts.
+# An RSA key signs by one of these; the name of the key itself stands for SHA-1, which no server accepts.
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -130,7 +130,7 @@ def fingerprint(blob: bytes) -> str:
 def read_host_key(host: str, port: int, timeout: float) -> HostKey:
     """The key a server shows, for a person to compare and store; no credential is sent.
 
-    `timeout` in seconds. Raises `TransferError` where nobody answers.
+    `timeout` in seconds. Raises `TransferError` where no server answers.
     """
     transport = _dial(host, port, timeout, timeout)
     try:

@@ -78,7 +78,7 @@ class Delivery:
         return self._is_consumed(connection.protocol)
 
     def _sweep(self, protocol: SftpProtocol) -> None:
-        """Removes what deliveries of this name left unfinished and nobody comes back for. Tried once; it may fail."""
+        """Removes what deliveries of this name left unfinished and no run comes back for. Tried once; it may fail."""
         if self._swept:
             return
         self._swept = True

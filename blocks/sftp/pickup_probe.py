@@ -5,7 +5,7 @@
 In: one JSON document on stdin, {"block": fields of the SFTP block, "paths": [absolute remote path, ...]}.
 Out: one on stdout, {"files": {path: bytes, or null where it is gone}} or {"error": "a sentence"}.
 
-A process of its own, without Prefect: whoever watches knows nothing of SFTP, and waits for no server.
+A process of its own, without Prefect: the watch knows nothing of SFTP, and waits for no server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONNECT_SECONDS, _IDLE_SECONDS = 10.0, 20.0
 def bytes_at(block: Mapping[str, Any], paths: Iterable[str]) -> dict[str, int | None]:
     """Size of the file at each path; None where there is none. Raises TransferError.
 
-    A folder that is not there is an error: of its files nobody can say that they were picked up.
+    A folder that is not there is an error: of its files it is not known whether they were picked up.
     """
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in paths:

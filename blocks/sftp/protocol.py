@@ -166,13 +166,13 @@ class SftpProtocol:
         return self._answers.pop(number)
 
     def forget(self, number: int) -> None:
-        """Nobody will wait for this request: its answer is dropped when it comes."""
+        """No call will wait for this request: its answer is dropped when it comes."""
         if self._answers.pop(number, None) is None:
             self._unwanted.add(number)
 
     @property
     def answers_kept(self) -> int:
-        """Answers that have come and that nobody has waited for yet."""
+        """Answers that have come and that no call has waited for yet."""
         return len(self._answers)
 
     def is_answered(self, number: int) -> bool:

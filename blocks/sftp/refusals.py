@@ -19,7 +19,7 @@ from headway.text import shown
 # Codes above 8 belong to later versions of SFTP, but servers send them under version 3 as well.
 NO_SUCH_PATH, WRITE_PROTECTED = 10, 12
 
-# Status -> what it says, what to do, and whether it stays so until somebody acts.
+# Status -> what it says, what to do, and whether it stays so until a person acts.
 _MEANINGS = {
     NO_SUCH_FILE: ("it does not exist", "Check the name and the folder.", False),
     NO_SUCH_PATH: ("its folder does not exist", "Create the folder, or correct the path.", True),

@@ -51,7 +51,7 @@ class PipelinedWriter:
             self._settle_first()
 
     def abandon(self) -> None:
-        """Nobody waits for the answers that are still due; harmless after `finish`."""
+        """No call waits for the answers that are still due; harmless after `finish`."""
         while self._in_flight:
             self._protocol.forget(self._in_flight.popleft()[0])
 
@@ -80,7 +80,7 @@ class PipelinedReader:
         self._most = max(1, IN_FLIGHT_BYTES // protocol.read_chunk_bytes)
 
     def pieces(self) -> Generator[bytes, None, None]:
-        """To be closed where it is left early, so that nobody waits for what was still asked for."""
+        """To be closed where it is left early, so that no call waits for what was still asked for."""
         try:
             while data := self._next():
                 yield data

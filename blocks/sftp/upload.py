@@ -1,4 +1,4 @@
-"""The temporary file of a delivery: resumed or sent anew, and compared before anybody relies on it."""
+"""The temporary file of a delivery: resumed or sent anew, and compared before it gets its final name."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class PartUpload:
         digest = BackgroundHash()
         offset = None
         try:
-            with suppress(SftpStatus):  # a drop box that lets nobody read: all of it is sent again
+            with suppress(SftpStatus):  # a drop box that cannot be read: all of it is sent again
                 offset = self._matching_bytes(digest)
         except BaseException:
             digest.close()

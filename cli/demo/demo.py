@@ -69,7 +69,7 @@ class Demo:
 
     @classmethod
     def refuse_an_installation(cls) -> None:
-        """Refused where somebody has tasks: the demo would change settings, blocks and tasks of the same names."""
+        """Refused where there are tasks: the demo would change settings, blocks and tasks of the same names."""
         if cls.was_here() or no_database_yet():
             return
         with reading(open_database()) as session:

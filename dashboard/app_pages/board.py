@@ -98,7 +98,7 @@ def lanes_of(found: DayBoard, kind: str | None) -> tuple[list[str], int]:
 
 
 def summary(found: DayBoard, axis: Axis) -> str:
-    """The picture in a sentence, for whoever cannot see it."""
+    """The picture in a sentence, for people who cannot see it."""
     return f"{title_of(axis)}: {found.runs} runs, {len(found.occurrences)} maintenance windows. The table has them all."
 
 

@@ -77,7 +77,7 @@ def rules(old: TaskSection | None) -> dict[str, Any]:
     minutes = int(left.number_input("Expected minutes", 0, LONGEST // _MINUTE, known, key=key("expected"), help=about))
     chosen["retries"] = int(middle.number_input("Retries", 0, 100, old.retries if old else 0, key=key("retries")))
     after = int(right.number_input("Retry after (minutes)", 0, LONGEST // _MINUTE, pause, key=key("delay")))
-    kept = expected is not None and known == minutes  # its seconds, too, if nobody has touched it
+    kept = expected is not None and known == minutes  # its seconds, too, if it was not touched
     chosen["expected_duration"] = expected if kept else minutes * _MINUTE if minutes else None
     chosen["retry_delay"] = delay if pause == after else after * _MINUTE
     return chosen
@@ -112,7 +112,7 @@ def checked(values: dict[str, Any]) -> tuple[TaskSection | None, list[str]]:
 
 
 def go_to(step: str) -> None:
-    """The tabs are made anew with another one open; a click on a tab itself is the browser's alone and asks nobody."""
+    """The tabs are made anew with another one open; a click on a tab asks no server."""
     put("step", step)
 
 
@@ -149,7 +149,7 @@ def _save(session: Session, actor: Actor, found: TaskSection, version: int | Non
 
 
 def overtaken(name: str) -> None:
-    """Somebody saved the task while it was being edited here."""
+    """The task was saved elsewhere while it was being edited here."""
     st.error(
         f"somebody has changed {words.plain(name)} since you opened it; nothing of yours was saved. Open it again to "
         "see how it is now."

@@ -128,7 +128,7 @@ def why_card(view: TaskView, zone: str) -> DeltaGenerator | None:
 
 
 def earliest(view: TaskView, zone: str, place: DeltaGenerator) -> None:
-    """By the forecast of everything; last on the page, so that nobody waits for it."""
+    """By the forecast of everything; last on the page, so that nothing else waits for it."""
     nothing = view.why.run_id is None and view.why.due_at is None
     row = view.row
     found = None if nothing else ui.fetch(

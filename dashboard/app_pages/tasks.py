@@ -1,4 +1,4 @@
-"""Tasks: what is scheduled and in progress, what needs somebody first."""
+"""Tasks: what is scheduled and in progress, what needs an operator first."""
 
 import pandas as pd
 import streamlit as st

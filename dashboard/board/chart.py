@@ -30,7 +30,7 @@ COLOURS = {
 """In the order of what matters most; a stretch that sums up runs has the colour of the first that it holds."""
 _WINDOWS = {"Reserved window": "#c9a227", "Released window": "#7d8590"}
 _LANE_PIXELS, _AROUND_PIXELS = 34, 110  # Streamlit's height is the whole picture's, legend and labels included
-_LEAST_PIXELS_OF = 330  # a bar is at least this part of the axis long, else nobody sees it
+_LEAST_PIXELS_OF = 330  # a bar is at least this part of the axis long, else it cannot be seen
 
 
 def state_of(bar: Bar) -> str:

@@ -60,7 +60,7 @@ class Form:
         return (path or None), message
 
     def _object(self, schema: Schema, stored: Mapping[str, Any], path: str, key: str) -> tuple[dict[str, Any], bool]:
-        """A model's values. What nobody touched stays as it was stored, to the letter; what was not there stays away.
+        """A model's values. What was not touched stays as it was stored, to the letter; what was not there stays away.
 
         A required property that was not stored gets what its widget shows. Second: whether anything was touched.
         """

@@ -43,7 +43,7 @@ class Shown:
     unreadable: str = ""
     """Why that is no value of the field."""
     began: Any = None
-    """What it holds as long as nobody touches it; not always what is stored: a list's widget has [] for None."""
+    """What it holds untouched; not always what is stored: a list's widget has [] for None."""
 
     @property
     def touched(self) -> bool:
@@ -118,7 +118,7 @@ def _switch(field: Field, value: Any) -> Shown:
 
 
 def _number(field: Field, value: Any) -> Shown:
-    """Bounds are the schema's to judge, so that a number outside of them is told and not corrected."""
+    """Bounds are the schema's to judge, so that a number outside of them is refused and not corrected."""
     whole = field.known.get("type") == "integer"
     given = None if value is None else (int(value) if whole else float(value))
     number = st.number_input(

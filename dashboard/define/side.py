@@ -19,7 +19,7 @@ from headway.scheduler.usecases.tasks.preview_task import Preview, Slot, preview
 
 
 def preview_of(found: TaskSection, version: int | None) -> Preview:
-    """What saving would do, as `preview_task` says it; said again while nobody has changed anything.
+    """What saving would do, as `preview_task` says it; said again while nothing has changed.
 
     Among ten thousand tasks it takes two seconds to find out, and *Next* and *Back* ask for the same.
     """
@@ -110,7 +110,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def asks_for_confirmation(preview: Preview) -> bool:
-    """True once somebody has said that they know it is running; at once where it is not."""
+    """True once the editor has confirmed that it is running; at once where it is not."""
     if not preview.applied.running:
         return True
     return st.checkbox(

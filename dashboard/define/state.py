@@ -2,7 +2,7 @@
 
 A widget is given what it begins with as its own default, never through `st.session_state`: a value that is set there
 reaches the browser only in the run that set it. If that run is interrupted, the browser shows the widget's bare default
-and reports it as somebody's choice, and a save would have dropped a schedule that nobody had touched.
+and reports it as a choice, and a save would have dropped a schedule that was not touched.
 """
 
 from typing import Any

@@ -1,13 +1,15 @@
 """The importer's SFTP connection and the mail connection: their fields, and trying them out."""
 
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
 
 from headway import wording as words
+from headway.blocks.sftp.block import HostKey, SftpServer, read_host_key
+from headway.blocks.sftp.connection_test import TrialStep, try_importer_path
+from headway.blocks.transfer import TransferError
 from headway.dashboard import ui
 from headway.dashboard.data import CLOCK, engine
 from headway.errors import InvalidInput, SchedulerError
@@ -108,7 +110,7 @@ def _secret_fields(known: Connection | None) -> dict[str, str | None]:
 def _host_key(fields: dict[str, Any]) -> None:
     key = fields.get("known_host_key")
     if key:
-        parsed = import_module("headway.blocks.sftp.block").HostKey.parse(key)
+        parsed = HostKey.parse(key)
         st.text(f"Known host key: {parsed.fingerprint} ({parsed.type})")
     elif fields:
         st.caption("No host key is known yet: *Test connection* shows the server's, and asks before it is stored.")
@@ -138,12 +140,11 @@ def _sftp_trial(prefect: PrefectApi, known: Connection) -> None:
 
 def _look_at_host_key(known: Connection) -> None:
     """Keep the key that the server shows now for a person to compare. No credential is sent."""
-    blocks = import_module("headway.blocks.sftp.block")  # an entry point may look into both towers
     host, port = str(known.fields.get("host")), int(known.fields.get("port", 22))
     try:
         with st.spinner(f"Asking {host}:{port} for its host key"):
-            st.session_state.sftp_shown_key = blocks.read_host_key(host, port, 10)
-    except blocks.TransferError as error:
+            st.session_state.sftp_shown_key = read_host_key(host, port, 10)
+    except TransferError as error:
         if known.fields.get("known_host_key") is None:
             st.error(words.plain(str(error)))
 
@@ -169,13 +170,12 @@ def _trusted() -> str:
 
 
 def _sftp_steps(fields: dict[str, Any]) -> Iterator[Step]:
-    trial = import_module("headway.blocks.sftp.connection_test")
     try:
-        server = import_module("headway.blocks.sftp.block").SftpServer(**fields)
+        server = SftpServer(**fields)
     except ValidationError as error:
-        yield trial.TrialStep("Read the connection", False, "; ".join(explain(error)))
+        yield TrialStep("Read the connection", False, "; ".join(explain(error)))
         return
-    yield from trial.try_importer_path(server)
+    yield from try_importer_path(server)
 
 
 def mail(settings: SettingsSection, *, locked: bool) -> None:

@@ -1,4 +1,4 @@
-"""The settings' fields: what is shown, what somebody has changed, and what is wrong with it."""
+"""The settings' fields: what is shown, what was changed, and what is wrong with it."""
 
 from datetime import timedelta
 from typing import Any

@@ -182,7 +182,7 @@ def _problem_of(account: str, rules: Rules) -> str:
 def _checked_columns(name: str, opened: OpenFile, rules: Rules) -> str:
     """The comment's column, empty where the file has none. Raises InputRefused for a column that is not there."""
     wanted = {"account_column": rules.account_column}
-    if rules.comment_column != COMMENT_COLUMN and rules.comment_column:  # somebody named it, so it has to be there
+    if rules.comment_column != COMMENT_COLUMN and rules.comment_column:  # it was named, so it has to be there
         wanted["comment_column"] = rules.comment_column
     for parameter, column in wanted.items():
         if opened.columns and column not in opened.columns:

@@ -125,7 +125,7 @@ def report_execution(
             logger.info("The report is empty: nothing is sent, as on_empty says.")
             return completed(RunResult(summary=f"{chosen.title}: no rows; nothing sent"))
         receipts = []
-        # The file first: put twice it is the same file, but nobody wants a mail twice.
+        # The file first: put twice it is the same file, but a mail must not come twice.
         if server and sftp and made.file:
             receipts.append(put(server, sftp.folder, made.file, name))
             report_progress(logger, 80, made.rows)

@@ -1,4 +1,4 @@
-"""What every output of a report has in common: it is told the heading, then row after row, then the totals."""
+"""What every output of a report has in common: it gets the heading, then row after row, then the totals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Output(Protocol):
 
 
 def note_of_cut(shown: int, rows: int) -> str:
-    """What a reader is told where rows were left out."""
+    """What stands where rows were left out."""
     return (
         f"Only the first {shown:,} of {rows:,} rows are shown; totals are of all rows. "
         "Choose CSV or XLSX for all of them, or raise row_limit."

@@ -119,7 +119,7 @@ def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
     early = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if early.astimezone(zone).replace(tzinfo=None) == wall:
         return early
-    # Nobody's clock showed it. Read with the offset from before the gap (fold 0) it falls behind the gap, by as much
+    # No clock showed it. Read with the offset from before the gap (fold 0) it falls behind the gap, by as much
     # as it lay inside; read with the one from after (fold 1), before it. The change itself is in between.
     low, high = wall.replace(tzinfo=zone, fold=1).astimezone(UTC), early
     before = low.astimezone(zone).utcoffset()

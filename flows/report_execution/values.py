@@ -15,7 +15,7 @@ from headway.models.columns import UtcDateTime
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
 
 Kind = tuple[sa.types.TypeEngine[Any], str]
-"""What SQLAlchemy makes of a value, and what PostgreSQL is told it is."""
+"""What SQLAlchemy makes of a value, and the type that PostgreSQL gets."""
 TEXT: Kind = (sa.Text(), "text")
 INTEGER: Kind = (sa.BigInteger(), "bigint")
 NUMBER: Kind = (sa.Double(), "double precision")

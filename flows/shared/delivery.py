@@ -62,7 +62,7 @@ def load_importer(name: str) -> SftpServer:
         ) from error
     assert isinstance(block, SftpServer)
     if name == IMPORTER and (configured := run_importer_path()):
-        block.importer_path = configured  # somebody may have edited the block after this run was started
+        block.importer_path = configured  # the block may have been edited after this run was started
     try:
         block.importer_folder()
     except TransferError as error:

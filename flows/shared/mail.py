@@ -94,8 +94,8 @@ def send_mail(
     """Send one message; returns its receipt, announced already.
 
     The receipt has name (the subject), path (`mailto:` and those whom all may see), bytes and sha256 of the whole
-    message, message_id, accepted (how many recipients), refused (address: reason), and `facts`, JSON-able, for whoever
-    looks at the ledger later. Each refused recipient is one error
+    message, message_id, accepted (how many recipients), refused (address: reason), and `facts`, JSON-able, for
+    readers of the ledger. Each refused recipient is one error
     line, and one error for the flow to count. Raises InputRefused, or TransferError where trying again may help; it is
     tried again.
     """

@@ -61,7 +61,7 @@ def completed(result: RunResult) -> State[RunResult]:
 def run_key() -> str | None:
     """Names the scheduler's run, the same for each of its attempts; None outside a flow run.
 
-    The scheduler starts a flow run with the idempotency key `run id:attempt`; a flow run that somebody
+    The scheduler starts a flow run with the idempotency key `run id:attempt`; a flow run that a person
     started in Prefect is named by its own id.
     """
     context = FlowRunContext.get()
@@ -75,7 +75,7 @@ def run_key() -> str | None:
 def task_identity() -> str:
     """Names the task whose run this is, the same after it was renamed.
 
-    The scheduler tags its flow runs with the task's UID. What somebody starts in Prefect itself is named by its
+    The scheduler tags its flow runs with the task's UID. What is started in Prefect itself is named by its
     deployment.
     """
     context = FlowRunContext.get()

@@ -1,6 +1,6 @@
 """System purge: deletes old runs with their events, log lines and receipts, as `headway purge` does.
 
-It never deletes everything: open runs (its own too), each task's last run, failures that nobody has reset, and
+It never deletes everything: open runs (its own too), each task's last run, failures that were not reset, and
 the audit trail stay. The deletion is one row of the audit trail.
 
 Its counts: *processed* is the number of runs deleted. *errors* is always 0: where it cannot go on it fails, what was
@@ -78,7 +78,7 @@ def system_purge(
 def purge_arguments(
     older_than_days: int | None, rules: list[PurgeRule], only_types: list[str], only_results: list[Result]
 ) -> list[str]:
-    """What the command line is told."""
+    """The command line's arguments."""
     arguments = [] if older_than_days is None else [f"--older-than={older_than_days}"]
     for rule in rules:
         days = "keep" if rule.older_than_days is None else rule.older_than_days

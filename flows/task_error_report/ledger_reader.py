@@ -99,7 +99,7 @@ class ErrorLine:
 
 @dataclass(kw_only=True, frozen=True)
 class Trouble:
-    """A task that somebody has to look at. since: since when it is so."""
+    """A task that an operator has to look at. since: since when it is so."""
 
     task: str
     type: str

@@ -17,7 +17,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _WAL_IS_SAFE_FROM = (3, 51, 3)  # before it several processes can corrupt a WAL database (sqlite.org, walresetbug)
 _BUSY_MILLISECONDS = 30_000
 _STANDSTILL_SECONDS = 20
-"""So long may PostgreSQL wait for whoever has begun to write: well below a worker's minute of silence."""
+"""So long may PostgreSQL wait for a writer that stands still: well below a worker's minute of silence."""
 _KEEPALIVES = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
 
@@ -125,7 +125,7 @@ def _on_begin(connection: Any) -> None:
 
 
 def _on_postgresql_begin(connection: Any) -> None:
-    """Whoever is frozen or cut off in the middle loses his transaction, or all others would wait for him."""
+    """A writer that is frozen or cut off loses its transaction, or all others would wait for it."""
     if connection.get_execution_options().get("headway_writes", False):
         connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'")
 

@@ -62,7 +62,7 @@ class TaskRow(_Row, table=True):
     retries: int = 0
     retry_delay: timedelta = Field(sa_column=Column(Duration(), nullable=False))
     parameters: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json(), nullable=False))
-    version: int = 1  # counts edits, so that the second of two editors is told
+    version: int = 1  # counts edits, so that the second of two editors is refused
     created_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
     updated_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
     accounted_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))  # no due before it lacks a row
@@ -195,7 +195,7 @@ class RunFileRow(_Row, table=True):
     bytes: int = 0
     sha256: str = ""
     receipt: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json(), nullable=False))
-    pickup: PickUp | None = Field(default=None, sa_column=Column(_enum(PickUp)))  # None: nobody is to pick it up
+    pickup: PickUp | None = Field(default=None, sa_column=Column(_enum(PickUp)))  # None: no receiver is to pick it up
     pickup_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))  # when it was seen so
     overdue_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))  # when it was warned about
 
@@ -236,7 +236,7 @@ class ReleaseRow(_Row, table=True):
 
 
 class UserRow(_Row, table=True):
-    """Somebody who may sign in."""
+    """A person who may sign in."""
 
     __tablename__ = "user_account"
 
@@ -300,7 +300,7 @@ class WorkerRow(_Row, table=True):
 
 
 class ChoreRow(_Row, table=True):
-    """Something that one worker at a time does now and then. Whoever moves `next_at` on does it."""
+    """Something that one worker at a time does now and then. The worker that moves `next_at` on does it."""
 
     __tablename__ = "chore"
 
@@ -310,7 +310,7 @@ class ChoreRow(_Row, table=True):
 
 
 class SignInRow(_Row, table=True):
-    """One sign-in to the dashboard. Only a hash of its token is kept, so that reading this table signs nobody in."""
+    """One sign-in to the dashboard. Only a hash of its token is kept, so that the table is no way to sign in."""
 
     __tablename__ = "sign_in_session"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -84,7 +84,7 @@ class CitationStatus(StrEnum):
 
 
 class Customer(OperationsModel, table=True):
-    """Somebody with an account at the parking office."""
+    """A person with an account at the parking office."""
 
     uid: int | None = _key()
     account: str = Field(max_length=20, unique=True)
@@ -426,7 +426,7 @@ class FileLoad(OperationsModel, table=True):
 
 
 class FileExport(OperationsModel, table=True):
-    """A file with new rows, written down before it is sent, so that whoever comes next can end what was begun.
+    """A file with new rows, written down before it is sent, so that the next run can end what was begun.
 
     Pending (`delivered_at` is None) there is one of a consumer and stream at most; `file_export_part` holds its
     content meanwhile. `reached_at` and `reached_uid` are what the watermark becomes. `run_key` is the scheduler's

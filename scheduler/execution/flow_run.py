@@ -26,7 +26,7 @@ class Gone(Exception):
 
 
 def flow_run_for(client: "SyncPrefectClient", order: StartOrder) -> "FlowRun":
-    """The order's flow run: made now, or the one that somebody started in Prefect.
+    """The order's flow run: made now, or the one that was started in Prefect.
 
     It is Pending afterwards, or else cancelled. Raises Twin, Gone, LookupError (no such deployment) and
     httpx's errors.

@@ -167,7 +167,7 @@ class ForkServer:
     def _reap(self) -> None:
         for pid, status in _ended_children(self._children):
             # The leader is a zombie still, so its number is not another group's yet: whatever it
-            # left behind in its group is ended before anybody reads that the run is over.
+            # left behind in its group is ended before the run shows as over.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

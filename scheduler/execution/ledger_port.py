@@ -20,9 +20,9 @@ class ExitCode(IntEnum):
     RECORDED = 0
     """Its last write is in the ledger."""
     NOT_RECORDED = 74
-    """The ledger's database could not be written; whoever started the process has to record its end."""
+    """The ledger's database could not be written; the process that started this one has to record its end."""
     CLAIM_LOST = 75
-    """Somebody else owns the run by now: nothing was, and nothing may be, written."""
+    """Another process owns the run by now: nothing was, and nothing may be, written."""
     TWIN = 76
     """Prefect knows this run and attempt as started already: another process has it."""
 

@@ -122,7 +122,7 @@ def _members(identity: ProcessIdentity) -> list[int]:
     """PIDs of the living process itself and of its group; empty if a stranger bears the number now.
 
     The kernel never gives a number to a new process while a group of that number exists. So if the
-    PID is a stranger's, the old group is empty; if it is nobody's, the group's members are ours.
+    PID is a stranger's, the old group is empty; if it belongs to no process, the group's members are ours.
     """
     leader = _read_stat(identity.pid)
     if leader is not None and not _is_same(leader, identity):

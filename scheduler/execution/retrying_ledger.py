@@ -48,7 +48,7 @@ class RetryingLedger:
             self._leave(ExitCode.CLAIM_LOST)
 
     def try_write(self, call: Callable[[RunLedger], bool], what: str) -> None:
-        """The same for what a run can do without; a failure is told on stderr."""
+        """The same for what a run can do without; a failure goes to stderr."""
         try:
             self.write(call, patience_seconds=3)
         except LedgerDown as down:

@@ -86,7 +86,7 @@ class RunOutput(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "only_with_claim", False):
-            self._write_with_claim(record)  # whoever logged it must know if that fails
+            self._write_with_claim(record)  # the code that logged it must know if that fails
             return
         try:
             self._take(record)

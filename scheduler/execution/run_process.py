@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExitCode", "LedgerFactory", "LogLine", "Outcome", "RunLedger", "execute", "warm_up"]
 
-# The flow is done; so long may Prefect take to hear of it before the ledger is told without it.
+# The flow is done; so long may Prefect take to hear of it before the ledger gets the end without it.
 _PREFECT_PATIENCE_SECONDS = 20.0
 # A run that has ended well is not to be called failed because the database is away; a lost claim ends the waiting.
 _OUTCOME_PATIENCE_SECONDS = 3600.0
@@ -95,7 +95,7 @@ def _complete_models() -> None:
 def execute(order: StartOrder, open_ledger: LedgerFactory, why_ended: Callable[[], str | None]) -> int:
     """Runs the order's flow in this process; returns the code to exit with.
 
-    `why_ended` says, after a TERM, why the process is being ended, if that is not somebody's reset or
+    `why_ended` says, after a TERM, why the process is being ended, if that is not an operator's reset or
     cancel: then the run has failed. Must be called in the main thread.
     """
     signal.signal(signal.SIGTERM, _raise_terminated)
@@ -350,7 +350,7 @@ def _is_unreachable(error: BaseException) -> bool:
 
 
 def without_heartbeats() -> AbstractContextManager[object]:
-    """Prefect's heartbeats off, unless somebody asked for them.
+    """Prefect's heartbeats off, unless they are asked for.
 
     A silent worker is noticed through the ledger. Prefect's own beat opens a websocket in every run and
     keeps a finished one for up to a second, which its group would have to wait for.

@@ -53,7 +53,7 @@ class StartOrder:
 class Exited:
     """A run's process is gone. Exit codes: headway.scheduler.execution.ledger_port.ExitCode.
 
-    Both None: nobody saw it leave (its warm server died, or the process could not even be made).
+    Both None: its end was not seen (its warm server died, or the process could not even be made).
     """
 
     run_id: int

@@ -50,7 +50,7 @@ def _locked(home: Path, kind: int, why_not: str) -> Iterator[None]:
 
 
 def refuse_half_restored(home: Path) -> None:
-    """Nobody may take for an installation what a killed restore has left, or begin a new one there."""
+    """What a killed restore has left is no installation, and no place for a new one: Refused."""
     if half_restored(home) is not None:
         raise Refused(f"{home} is half restored: run `headway restore` with the same back-up again to finish it")
 

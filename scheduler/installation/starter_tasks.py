@@ -1,4 +1,4 @@
-"""Tasks that a new installation has ready to switch on. They are made once: what somebody deletes stays deleted."""
+"""Tasks that a new installation has ready to switch on. They are made once: what an operator deletes stays deleted."""
 
 from sqlalchemy import Engine
 from sqlmodel import Session

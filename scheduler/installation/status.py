@@ -44,7 +44,7 @@ def _database() -> Part:
 
 
 def no_database_yet() -> bool:
-    """Whether it is a SQLite file that nobody has made; looking must not make it."""
+    """Whether it is a SQLite file that does not exist; looking must not make it."""
     try:
         url = make_url(database_url())
     except (ArgumentError, ValueError):

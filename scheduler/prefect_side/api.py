@@ -179,7 +179,7 @@ class PrefectApi(PrefectHttp):
         return {one.flow_run_id: one for one in self._states(flow_run_ids, {})}
 
     def cancelled_among(self, flow_run_ids: Iterable[str]) -> list[FlowRunState]:
-        """Those of these flow runs that somebody cancelled in Prefect (CANCELLING or CANCELLED)."""
+        """Those of these flow runs that a person cancelled in Prefect (CANCELLING or CANCELLED)."""
         by_state = {"state": {"type": {"any_": ["CANCELLING", "CANCELLED"]}}}
         return list(self._states(flow_run_ids, by_state))
 
@@ -249,7 +249,7 @@ class PrefectApi(PrefectHttp):
     def _undo_if_overtaken(self, flow_run_id: str) -> bool:
         """Whether our Held replaced a state that may be held; if not, that state is set again.
 
-        Prefect has no compare-and-set: between our look and our Held somebody may have cancelled the
+        Prefect has no compare-and-set: between our look and our Held a person may have cancelled the
         run, or its process may have begun.
         """
         history = self._send("GET", "/flow_run_states/", params={"flow_run_id": flow_run_id}).json()

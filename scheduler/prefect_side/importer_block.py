@@ -11,7 +11,7 @@ from headway.scheduler.store.settings import load_settings
 def keep_importer_path(engine: Engine, prefect: PrefectApi) -> bool:
     """Give the importer's block the configured path; False where there is no such block. Raises PrefectError.
 
-    The setting is the truth: what somebody wrote into the block itself does not last.
+    The setting is the truth: what a person wrote into the block itself does not last.
     """
     with reading(engine) as session:
         path = load_settings(session).customer_importer_file_path

@@ -30,8 +30,8 @@ def keep_ledger_block(prefect: Blocks) -> bool:
     """Make the block, or let it follow HEADWAY_DATABASE_URL; whether anything about it had to change.
 
     On PostgreSQL it gets a login of its own that can read the other tables and nothing else. Where the scheduler's
-    login may not make one, the block has the scheduler's, and refuses SQL that somebody wrote; a log line says so. A
-    login that somebody has put into the block stays as long as the database is the same.
+    login may not make one, the block has the scheduler's, and refuses SQL that a person wrote; a log line says so. A
+    login that an operator has put into the block stays as long as the database is the same.
     """
     known = prefect.block(SLUG, LEDGER_BLOCK, secrets=True)
     own = make_url(database_url())
@@ -51,7 +51,7 @@ def _reading_url(own: URL, known: dict[str, Any] | None) -> URL:
         stored = make_url(str(known["url"])) if known and known.get("url") else None
         if stored is not None and _place(stored) == _place(own) and stored.username != own.username:
             if stored.username != role:
-                return stored  # somebody's own
+                return stored  # an operator's own
             if _let_read(engine, role, None) and _answers(stored):
                 return stored
         password = secrets.token_urlsafe(32)

@@ -67,7 +67,7 @@ def _message(sender: str, recipient: str) -> EmailMessage:
 
 
 def _remedy(error: Exception, host: str, port: int, kind: str) -> str:
-    """What is wrong, and what somebody can do about it."""
+    """What is wrong, and what an operator can do about it."""
     there = f"{host}:{port}"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return "user name or password has characters that mail servers do not take: enter them again"

@@ -23,7 +23,7 @@ VARIABLE = "HEADWAY_OPERATIONS_DATABASE_URL"
 def keep_operations_block(prefect: Blocks) -> None:
     """Make the block where there is none, and bring the database to the newest version if its tables are ours.
 
-    The variable's URL goes before the block's. A block that somebody has pointed at a database of another kind stays
+    The variable's URL goes before the block's. A block that an operator has pointed at a database of another kind stays
     as it is, and nothing is made there. Unreachable: a database that is to be migrated does not answer.
     """
     known = prefect.block(SLUG, OPERATIONS_BLOCK, secrets=True)
@@ -60,7 +60,7 @@ def _was_moved(stored: str, own: Path) -> bool:
     try:
         url = read_url(stored)
     except ValueError:
-        return False  # whoever uses it is told
+        return False  # its user gets the error
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     before = Path(url.database)

@@ -1,7 +1,7 @@
 """The embedded Prefect server: its keys, its environment, start and stop.
 
 The server is a process of its own. Its secrets reach it through its environment, never through its
-command line (`ps` shows those to everybody). It lives no longer than whoever started it: its standard
+command line (`ps` shows those to every user). It lives no longer than its parent: its standard
 input is a pipe from there, and its end of file is its order to stop.
 """
 
@@ -63,7 +63,7 @@ def _make_keys(path: Path) -> None:
         "encryption_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Written aside and linked: of two processes that start at once one wins, and nobody reads half a file.
+    # Written aside and linked: of two processes that start at once one wins, and no process reads half a file.
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     aside.touch(mode=0o600)
     aside.write_text(json.dumps(keys))
@@ -116,7 +116,7 @@ def _quiet() -> dict[str, str]:
 
 
 def _flow_logging(environ: Mapping[str, str]) -> dict[str, str]:
-    """The loggers of flows and blocks count as their runs' own, unless somebody chose others."""
+    """The loggers of flows and blocks count as their runs' own, unless others are configured."""
     return {
         "PREFECT_LOGGING_EXTRA_LOGGERS": environ.get("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,blocks"),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -182,7 +182,7 @@ class PrefectServer:
         if self.alive:
             return
         self._refuse_taken_port()
-        # Blocks, and thereby secrets, lie in here; encrypted, but nobody else's business all the same.
+        # Blocks, and thereby secrets, lie in here; encrypted, but for no other user's eyes all the same.
         (self.home / "prefect").mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
@@ -192,7 +192,7 @@ class PrefectServer:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for whoever started it, who then stops it in order
+                start_new_session=True,  # Ctrl-C is for its parent, which then stops it in order
                 umask=0o077,
             )
 

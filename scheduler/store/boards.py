@@ -49,7 +49,7 @@ class LoadedBoard:
 def load_board(
     session: Session, catalog: Catalog, now: datetime, *, problem: str | bool | None = True, whole: bool = False
 ) -> LoadedBoard:
-    """Everything the rules look at. problem: what the `engine` rule is told; True asks the workers' rows.
+    """Everything the rules look at. problem: what the `engine` rule gets; True asks the workers' rows.
 
     whole: also what is true of tasks without an open run (the board's tasks have today's estimates then), for a look
     at what is to come; a turn needs none of it.
@@ -110,7 +110,7 @@ def _facts(session: Session, uids: set[int]) -> dict[int, _Fact]:
 
 
 def _as_learned(task: Task, fact: _Fact | None) -> Task:
-    """With the estimate of today: runs are learned from without anybody changing the definition."""
+    """With the estimate of today: runs teach it, with no change of the definition."""
     if fact is None:
         return task
     estimate = fact.expected_duration or fact.learned_duration

@@ -84,8 +84,8 @@ def definitions_version(session: Session) -> int:
 def begin_edit(session: Session) -> None:
     """Call before reading anything that an edit depends on: one edit at a time, and none during a turn.
 
-    Two at a time could give their changes one version, and whoever has seen the first would never see the second. A
-    turn locks a run and then its task, an edit the other way round.
+    Two at a time could give their changes one version, and a worker that has seen the first would never see the
+    second. A turn locks a run and then its task, an edit the other way round.
     """
     wait_for_turn(session)
     session.expire_all()  # what the session has read may be from before
@@ -94,7 +94,7 @@ def begin_edit(session: Session) -> None:
 def wait_for_turn(session: Session) -> None:
     """Return once the session's transaction has begun and no other worker's turn is under way."""
     session.connection()
-    if session.get_bind().dialect.name == "postgresql":  # with SQLite whoever writes is alone
+    if session.get_bind().dialect.name == "postgresql":  # with SQLite a writer is alone
         session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})"))
 
 

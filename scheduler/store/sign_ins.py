@@ -71,7 +71,7 @@ def end_sessions(session: Session, now: datetime, *, key: str | None = None, use
 
 
 def delete_all_sessions(session: Session) -> None:
-    """Nobody is signed in any more: the ledger is a restored one."""
+    """End every sign-in: the ledger is a restored one."""
     session.execute(delete(SignInRow))
 
 

@@ -24,7 +24,7 @@ _PLAIN = tuple(
 
 @dataclass(frozen=True)
 class Catalog:
-    """All that is defined, at one version: what a worker keeps between turns while nobody edits."""
+    """All that is defined, at one version: what a worker keeps between turns, as long as there is no edit."""
 
     version: int
     resolved: ResolvedDefinitions
@@ -114,7 +114,7 @@ def _schedule(row: TaskRow, names: Mapping[int | None, str]) -> ScheduleSection 
 
 
 def load_catalog(session: Session, known: Catalog | None = None) -> Catalog:
-    """All tasks, types, windows and settings; the known book if nobody has changed anything since."""
+    """All tasks, types, windows and settings; the known one where nothing has changed since."""
     version = stored_settings.definitions_version(session)
     if known is not None and known.version == version:
         return known

@@ -19,7 +19,7 @@ from headway.scheduler.store.tasks import Catalog, load_catalog
 
 STALE_AFTER = timedelta(minutes=1)
 TASK_DAYS = 14_000
-"""So many days of one task are forecast while somebody waits: about a second and a half. The rest is left out, and
+"""So many days of one task are forecast while a person waits: about a second and a half. The rest is left out, and
 the screen says so."""
 
 
@@ -72,7 +72,7 @@ def look_ahead(
 
 
 def reach(catalog: Catalog, *, share: float = 1.0) -> timedelta:
-    """How far ahead a forecast may look, so that nobody waits for it; a `share` of that for part of the work."""
+    """How far ahead a forecast may look, so that no page waits for it; a `share` of that for part of the work."""
     scheduled = sum(task.scheduled for task in catalog.tasks.values())
     return min(timedelta(days=366), timedelta(days=TASK_DAYS * share) / max(scheduled, 1))
 

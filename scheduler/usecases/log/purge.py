@@ -44,7 +44,7 @@ class Purged:
 def would_go(session: Session, clock: Clock, actor: Actor, retention: Retention) -> Purged:
     """The dry run: what `purge` would delete now, in counts, and what stays and why.
 
-    InvalidInput: nobody says how old runs have to be, neither here nor in the settings, or a type is unknown.
+    InvalidInput: no age is given, neither here nor in the settings, or a type is unknown.
     """
     require(actor, Privilege.PURGE)
     retention = _complete(session, retention)
@@ -129,7 +129,7 @@ def _counted(session: Session, retention: Retention, now: datetime, *, with_line
 
 
 def _chunks(engine: Engine, retention: Retention, now: datetime, kept: set[int]) -> Iterator[list[int]]:
-    """The ids that go, some at a time, in their order; each is looked up without holding up anybody."""
+    """The ids that go, some at a time, in their order; each is looked up without holding up other writers."""
     last = 0
     while True:
         with reading(engine) as session:

@@ -17,7 +17,7 @@ PASSWORDS = PasswordHash((Argon2Hasher(time_cost=2, memory_cost=19_456, parallel
 
 
 def actor_named(session: Session, name: str) -> Actor:
-    """The user as somebody who acts. NobodyThere for an unknown or locked one."""
+    """The user as an actor. NobodyThere for an unknown or locked one."""
     user = accounts.user_named(session, name)
     if user is None or user.locked_at is not None:
         raise NobodyThere(name, locked=user is not None)

@@ -109,7 +109,7 @@ def reset(engine: Engine, clock: Clock, actor: Actor, task_uid: int, *, shown: i
     A running run is Cancelled; a failed one stays Execution failed, but needs no reset any more. Two transactions,
     with none open while the process is given its ten seconds: its own last words need the database.
 
-    shown: the run that somebody was shown before Finish; Refused where it is another one by now.
+    shown: the run that was shown before Finish; Refused where it is another one by now.
     A failed run's process on another machine is taken for dead where no worker is alive there; a living one would
     have seen that it is gone.
     """
@@ -195,5 +195,5 @@ def _to_reset(session: Session, task: TaskRow) -> RunRow:
 
 
 def needs_reset(task: TaskRow) -> bool:
-    """Whether the task's next runs are held until somebody resets it."""
+    """Whether the task's next runs are held until an operator resets it."""
     return task.failed_run_id is not None and task.on_failure is OnFailure.HOLD

@@ -69,7 +69,7 @@ def apply(
 ) -> Applied:
     """Make what is stored as the definitions say; what they do not name stays.
 
-    confirmed: whether somebody knows that tasks with a process ID other than 0 are among the changed ones ("it could
+    confirmed: whether the editor knows that tasks with a process ID other than 0 are among the changed ones ("it could
     break the process"); Refused without. Nothing is written where the lint finds an error, nor in a dry run.
     about: names of tasks; the lint looks for collisions and windows of these only.
     NotAllowed also where a changed task's type asks for a further privilege, or the retention changes without System
@@ -113,7 +113,7 @@ def apply(
 
 
 def _require_more(actor: Actor, changes: list[Change], types: dict[str, TaskType]) -> None:
-    """What a task's type asks for besides Task management; and nobody purges by way of the settings."""
+    """What a task's type asks for besides Task management; the settings are no way round the privilege to purge."""
     for change in changes:
         if change.kind == "settings" and "retention_days" in change.fields():
             require(actor, Privilege.PURGE)

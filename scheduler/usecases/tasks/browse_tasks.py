@@ -1,4 +1,4 @@
-"""The task list as it is browsed: what needs somebody first, filtered and cut off in the database.
+"""The task list as it is browsed: what needs an operator first, filtered and cut off in the database.
 
 `task_list` gives every line; with ten thousand tasks a screen cannot use that every few seconds.
 """
@@ -46,7 +46,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class TaskPage:
-    """The first lines, those that need somebody before the rest, and how many the query matches in all."""
+    """The first lines, those that need an operator before the rest, and how many the query matches in all."""
 
     lines: list[TaskLine]
     matching: int
@@ -90,7 +90,7 @@ def browse_tasks(
 
 
 def _stuck(session: Session, catalog: Catalog, loaded: LoadedBoard, now: datetime) -> dict[int, str]:
-    """Tasks in progress that somebody should look at, by UID, with why."""
+    """Tasks in progress that an operator should look at, by UID, with why."""
     silent = {row.id for row in workers.orphaned(session, now)}
     long = catalog.resolved.settings.long_running
     found: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""Finding the task that somebody means."""
+"""Finding the task that a name or UID means."""
 
 from sqlmodel import Session
 

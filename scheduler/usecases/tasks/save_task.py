@@ -1,4 +1,4 @@
-"""Save one task, as the dashboard's form has it; the second of two editors is told."""
+"""Save one task, as the dashboard's form has it; the second of two editors is refused."""
 
 from sqlmodel import Session
 
@@ -24,7 +24,7 @@ def save_task(
 ) -> Applied:
     """As `apply` of a file with this one task; nothing is written where `errors` are found.
 
-    version: the one that was edited, None for a new task. Refused: somebody saved it in between, or the new name is
+    version: the one that was edited, None for a new task. Refused: it was saved in between, or the new name is
     taken, or it is running and that was not confirmed.
     """
     require(actor, Privilege.MANAGE)

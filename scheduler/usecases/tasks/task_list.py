@@ -24,7 +24,7 @@ class TaskLine:
     """One task of the list. state: Scheduled, or its open run's, or empty where nothing is to come.
 
     reason: why its waiting run waits. progress: percent. last_result: as shown, None if it never ran. stuck: why
-    somebody should look at its run in progress, where that was asked about. step_shown: the step in words.
+    an operator should look at its run in progress, where that was asked about. step_shown: the step in words.
     """
 
     uid: int

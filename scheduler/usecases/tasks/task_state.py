@@ -30,7 +30,7 @@ def set_state(
     """Enable or disable it, mark it historical or not; False if it was so already.
 
     It comes due from now on: nothing is made up for of the time in which it was disabled. What waits of the schedule of
-    a disabled or historical task is cancelled. confirmed: whether somebody
+    a disabled or historical task is cancelled. confirmed: whether the editor
     knows that it has a process ID other than 0 ("it could break the process"); Refused without. To enable it takes the
     privilege that its type asks for, too.
     """
@@ -89,7 +89,7 @@ def delete_task(session: Session, clock: Clock, actor: Actor, task: TaskRow) -> 
 
 
 def _begin_edit(session: Session, task: TaskRow) -> None:
-    """The task as it is now, and as nobody else changes it until this edit is done."""
+    """The task as it is now, and as no other edit changes it until this one is done."""
     uid, name = task.uid, task.name
     settings.begin_edit(session)
     if fresh_task(session, uid) is None:

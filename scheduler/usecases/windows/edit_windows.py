@@ -29,7 +29,7 @@ def save_window(
 ) -> bool:
     """Make a new window, or change the one that was opened to what `section` says; False if it is so already.
 
-    opened: as it was when somebody began to edit it, None for a new one. Refused where it has changed since.
+    opened: as it was when the edit began, None for a new one. Refused where it has changed since.
     Released occurrences stay released where the window still has them.
     """
     require(actor, Privilege.MANAGE)
