@@ -54,14 +54,13 @@ def run(
 
 def _wait_for(run_id: int) -> None:
     """Follow the run to its end, telling when its state changes."""
-    from headway.models.ledger.database import reading
-    from headway.scheduler.store.queries.runs_of_task import fresh_run
+    from headway.scheduler.usecases.runs.run_now import follow_run
 
-    database, pause = engine(), threading.Event()
+    pause = threading.Event()
     told = None
     while True:
-        with reading(database) as session:
-            row = fresh_run(session, run_id)
+        with read() as (session, actor):
+            row = follow_run(session, actor, run_id)
         if row is None:
             raise Refused(f"run {run_id} is not in the ledger any more")
         state = SHOWN_AS[row.status]

@@ -55,7 +55,9 @@ def newest_of_log(session: Session, actor: Actor, query: LogQuery, *, limit: int
     behind: Key | None = None
     while limit is None or len(rows) < limit:
         page = browse_log(session, actor, query, behind=behind, limit=1000 if limit is None else limit - len(rows))
-        rows, steps, behind = [*rows, *page.rows], {**steps, **page.steps}, page.following
+        rows += page.rows
+        steps.update(page.steps)
+        behind = page.following
         if behind is None:
             break
     return LogPage(rows, behind, steps)

@@ -14,7 +14,7 @@ from headway.models.values.run import Trigger
 from headway.models.values.task import OnFailure
 from headway.privileges import require, require_for_type
 from headway.scheduler.store import audit
-from headway.scheduler.store.queries.runs_of_task import waiting_run_now
+from headway.scheduler.store.queries.runs_of_task import fresh_run, waiting_run_now
 from headway.scheduler.store.queries.task_list import followers
 from headway.scheduler.store.runs.transitions import add_run
 from headway.scheduler.store.tasks import load_catalog, tags_of
@@ -82,6 +82,12 @@ def run_now(
         session, now, actor, "run now", f"task {task.uid} '{task.name}'", after={"run": row.id, **values}, reason=reason
     )
     return Asked(row.id, row.due_at, True)
+
+
+def follow_run(session: Session, actor: Actor, run_id: int) -> RunRow | None:
+    """The run as it is now, for a caller who waits for its end; None once it was purged."""
+    require(actor, Privilege.VIEW)
+    return fresh_run(session, run_id)
 
 
 def _types_to_run(session: Session, task: TaskRow, follow: bool) -> set[str]:

@@ -116,6 +116,7 @@ ACTS = {
     "preview_task": Act(MANAGE, _preview),
     "save_task": Act(MANAGE, lambda s, c, a: _save(s, c, a), True),
     "run_now": Act(MANAGE, lambda s, c, a: run_now.run_now(s, c, a, _task(s)), True),
+    "follow_run": Act(VIEW, lambda s, c, a: run_now.follow_run(s, a, 1)),
     "set_state": Act(MANAGE, lambda s, c, a: task_state.set_state(s, c, a, _task(s), enabled=False), True),
     "delete_task": Act(MANAGE, lambda s, c, a: task_state.delete_task(s, c, a, _task(s, "new")), True),
     "release_window": Act(
