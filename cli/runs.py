@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from headway.cli.common import brief, engine, instant, print_json, print_table, read, say, task_of, wide, write
+from headway.cli.common import actor, brief, engine, instant, print_json, print_table, read, say, task_of, wide, write
 from headway.clock import SystemClock
 from headway.errors import InvalidInput, Refused
 from headway.models.values.actor import Privilege
@@ -54,13 +54,14 @@ def run(
 
 def _wait_for(run_id: int) -> None:
     """Follow the run to its end, telling when its state changes."""
+    from headway.models.ledger.database import reading
     from headway.scheduler.usecases.runs.run_now import follow_run
 
-    pause = threading.Event()
+    database, pause = engine(), threading.Event()
     told = None
     while True:
-        with read() as (session, actor):
-            row = follow_run(session, actor, run_id)
+        with reading(database) as session:
+            row = follow_run(session, actor(session), run_id)
         if row is None:
             raise Refused(f"run {run_id} is not in the ledger any more")
         state = SHOWN_AS[row.status]
