@@ -13,7 +13,7 @@ from headway.models.ledger.tables import AuditRow, RunRow, TaskRow
 from headway.models.values.actor import Privilege
 from headway.scheduler.planning.definitions.task_types import TaskType
 from headway.scheduler.store.tasks import save_types
-from tests.support.dashboard_browser import Open, settled
+from tests.support.dashboard_browser import Open, step
 from tests.support.dashboard_stack import TYPES, Dashboard
 
 pytest_plugins = ["tests.support.dashboard_browser"]
@@ -79,16 +79,6 @@ def type_segments(page: Page, label: str, *parts: str) -> None:
 def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("combobox", name=re.compile(label)).click()
     page.get_by_role("option", name=option, exact=True).click()
-
-
-def step(page: Page, number: int) -> None:
-    """As a person does: once more where the page was being drawn anew, which takes back the click."""
-    tab = page.get_by_role("tab", name=re.compile(f"^{number} "))
-    for _ in range(5):
-        tab.click()
-        settled(page)
-        if tab.get_attribute("aria-selected") == "true":
-            return
 
 
 def stored(served: Dashboard, name: str) -> TaskRow:
