@@ -208,7 +208,7 @@ def _helpers(pid: int) -> list[int]:
     found = []
     for task in (Path("/proc") / str(pid) / "task").iterdir():
         for child in (task / "children").read_text().split():
-            if b"headway.scheduler.execution.fork_server" in (Path("/proc") / child / "cmdline").read_bytes():
+            if b"headway.scheduler.engine.run_processes" in (Path("/proc") / child / "cmdline").read_bytes():
                 found.append(int(child))
     return found
 

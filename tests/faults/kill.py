@@ -112,7 +112,7 @@ def _left_over(stack: Stack, worker: int) -> list[str]:
 
     def strangers() -> dict[int, str]:
         found = processes_of(stack.home)
-        return {pid: line for pid, line in found.items() if "fork_server" in line and not _belongs(pid, worker)}
+        return {pid: line for pid, line in found.items() if "run_processes" in line and not _belongs(pid, worker)}
 
     within(lambda: not strangers(), 30)
     return [f"a process left: {pid} {line}" for pid, line in strangers().items()]
